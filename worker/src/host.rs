@@ -1,0 +1,193 @@
+//! The Host boundary: the one duplex between a worker and whoever gave it its assignment.
+//!
+//! Everything that crosses it is serialisable, so that a remote transport is one more implementation of
+//! [`Host`] and changes nothing else. A worker acts on a model's reply or a tool call only after
+//! the [`Reply::Ack`] of its intent: what is journaled is what happened.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use wattle_workspace::{CommitId, TreeId};
+
+use crate::outcome::{CheckResult, Evidence};
+
+/// A message of a worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case")]
+pub enum Message {
+    /// About to do something with an effect.
+    Intent(Intent),
+    /// What came of it.
+    Result(StepResult),
+    /// Tokens and money of one HTTP attempt.
+    Usage(Usage),
+    /// May this much be spent? Answered by [`Reply::Granted`] or [`Reply::Refused`].
+    Reserve {
+        /// Upper bound of the next request, in tokens (input and output together).
+        tokens: u64,
+        /// Upper bound of its price in nano-dollars; `None` = unknown price.
+        nano_usd: Option<u64>,
+    },
+    /// A question for a human. Answered by [`Reply::Answer`], or by [`Reply::Refused`] when nobody will.
+    Ask {
+        /// The question.
+        question: String,
+        /// Answers on offer; empty = free text.
+        options: Vec<String>,
+    },
+    /// A plan or a record that the worker proposes. Answered by [`Reply::Ack`] or [`Reply::Refused`].
+    Propose(Proposal),
+}
+
+/// What a worker is about to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "intent", rename_all = "snake_case")]
+pub enum Intent {
+    /// Start the executor of the step (its process, its rewrite, its conversation).
+    Execute,
+    /// Make the commit object; repeating it gives the same id.
+    Commit {
+        /// The commit that will exist.
+        commit: CommitId,
+        /// Its tree.
+        tree: TreeId,
+    },
+    /// Run the step's own check on a commit.
+    Check {
+        /// The commit under test.
+        commit: CommitId,
+    },
+    /// Repair after a red check.
+    Repair {
+        /// Number of the repair, from 1.
+        number: u32,
+    },
+    /// One tool call of an agent.
+    Tool {
+        /// Id that the model gave the call.
+        id: String,
+        /// Name of the tool.
+        name: String,
+        /// Input, JSON text as the model sent it.
+        input: String,
+    },
+}
+
+/// What came of an intent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum StepResult {
+    /// The executor ended.
+    Executed {
+        /// Evidence of its process or rewrite.
+        evidence: Evidence,
+    },
+    /// The step's own check ended.
+    Checked {
+        /// Its result.
+        result: CheckResult,
+    },
+    /// A message joined the conversation (user or assistant): its verbatim JSON.
+    Turn {
+        /// Index of the message in the conversation, from 0.
+        index: u32,
+        /// JSON text of the message.
+        json: String,
+    },
+    /// A tool call ended.
+    Tool {
+        /// Id of the call.
+        id: String,
+        /// Was it refused or did it fail?
+        is_error: bool,
+        /// Evidence.
+        evidence: Evidence,
+    },
+    /// A bound bit.
+    BoundHit {
+        /// Name of the bound.
+        bound: String,
+        /// What it did, one line.
+        message: String,
+    },
+}
+
+/// Tokens of one HTTP attempt to a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Provider, as in `PROVIDER/NAME`.
+    pub provider: String,
+    /// Model that was asked for.
+    pub model: String,
+    /// Hash of the request bytes up to the shared breakpoint.
+    pub prefix_sha: String,
+    /// Input tokens that were neither read from nor written to a cache.
+    pub uncached_in: u64,
+    /// Input tokens read from a cache.
+    pub cache_read: u64,
+    /// Input tokens written to a cache.
+    pub cache_write: u64,
+    /// Output tokens.
+    pub out: u64,
+    /// Price in nano-dollars; `None` = unknown, never 0.
+    pub nano_usd: Option<u64>,
+    /// Are the counts the provider's own?
+    pub exact: bool,
+    /// HTTP status; 0 where no answer came.
+    pub status: u16,
+}
+
+/// What a worker proposes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "proposal", rename_all = "snake_case")]
+pub enum Proposal {
+    /// Steps of a plan: the input of `SubmitPlan`, JSON text.
+    Plan {
+        /// JSON text.
+        json: String,
+    },
+    /// A record for the memory of the repository.
+    Record {
+        /// JSON text.
+        json: String,
+    },
+}
+
+/// What the host says to a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// It is in the journal.
+    Ack {
+        /// Its place there.
+        seq: u64,
+    },
+    /// The reservation holds.
+    Granted,
+    /// No; the reason is for the worker (and its model) to read.
+    Refused {
+        /// Why, and what would help.
+        reason: String,
+    },
+    /// The answer of a human.
+    Answer {
+        /// Its text.
+        text: String,
+    },
+    /// Stop: park what there is and end with [`crate::outcome::End::Parked`].
+    Cancel,
+}
+
+/// A reply that is still to come.
+pub type Pending<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
+
+/// The other side of the boundary.
+pub trait Host: Send + Sync {
+    /// Sends one message and waits for its reply.
+    fn send(&self, message: Message) -> Pending<'_>;
+
+    /// Ends when the worker has to stop; processes are ended and the worker parks.
+    fn cancelled(&self) -> CancellationToken;
+}
