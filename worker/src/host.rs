@@ -15,7 +15,7 @@ use crate::outcome::{CheckResult, Evidence};
 
 /// A message of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "message", rename_all = "snake_case")]
+#[serde(tag = "message", content = "body", rename_all = "snake_case")]
 pub enum Message {
     /// About to do something with an effect.
     Intent(Intent),
@@ -43,7 +43,7 @@ pub enum Message {
 
 /// What a worker is about to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "intent", rename_all = "snake_case")]
+#[serde(tag = "what", rename_all = "snake_case")]
 pub enum Intent {
     /// Start the executor of the step (its process, its rewrite, its conversation).
     Execute,
@@ -77,7 +77,7 @@ pub enum Intent {
 
 /// What came of an intent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "result", rename_all = "snake_case")]
+#[serde(tag = "what", rename_all = "snake_case")]
 pub enum StepResult {
     /// The executor ended.
     Executed {
