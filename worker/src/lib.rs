@@ -4,4 +4,5 @@
 
 pub mod assignment;
 pub mod host;
+pub mod model;
 pub mod outcome;
