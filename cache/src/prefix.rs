@@ -1,1 +1,426 @@
-//! Request bytes.
+//! Request bytes for the Anthropic Messages wire, and nothing else makes them.
+//!
+//! A provider reads a prompt from its cache only where the bytes are the same as before, in the order tools,
+//! system, messages. So one request looks like this, and the marks are where its cache entries end:
+//!
+//! ```text
+//! model, effort | tools | system <- A | first user message: brief <- B, worker's part | turns … <- C … <- D
+//! ```
+//!
+//! Up to B the bytes are the same for every worker of a run: what differs between workers (step, path, role,
+//! what it may do) stands behind B. D ends the request; C ends the request before it, so that a turn of more
+//! blocks than the provider looks back over still finds its entry. History is append-only, and the text of an
+//! earlier message is copied, never built again: thinking blocks are bound to the bytes before them.
+//!
+//! A mark is not part of what is hashed, so moving C and D costs nothing. The settings that may differ between
+//! requests (the bound on output) come last.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+/// Marks that one request may hold, by the provider's rule: A, B, C and D use all of them.
+pub const MARKS_MAX: usize = 4;
+
+/// A tool as the model is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolDefinition {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// JSON Schema of its input: JSON text of an object.
+    pub input_schema: String,
+}
+
+/// What all workers of a run share: the start of every request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedPrefix {
+    tools: Vec<ToolDefinition>,
+    system: String,
+    brief: String,
+}
+
+impl SharedPrefix {
+    /// One list of tools for every role, the constant system text, and the brief of the run. An empty brief is
+    /// left out; then B falls together with A.
+    ///
+    /// # Errors
+    /// Fails where a schema is no JSON object, two tools have one name, or the system text is blank.
+    pub fn new(
+        mut tools: Vec<ToolDefinition>,
+        system: &str,
+        brief: &str,
+    ) -> Result<SharedPrefix, PrefixError> {
+        tools.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = tools.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(PrefixError::TwoTools {
+                name: pair[0].name.clone(),
+            });
+        }
+        for tool in &tools {
+            let schema: Result<serde_json::Map<String, serde_json::Value>, _> =
+                serde_json::from_str(&tool.input_schema);
+            schema.map_err(|source| PrefixError::Schema {
+                tool: tool.name.clone(),
+                source,
+            })?;
+        }
+        if system.trim().is_empty() {
+            return Err(PrefixError::BlankSystem);
+        }
+        Ok(SharedPrefix {
+            tools,
+            system: system.to_owned(),
+            brief: brief.to_owned(),
+        })
+    }
+}
+
+/// Why a prefix or a message cannot be used.
+#[derive(Debug, Error)]
+pub enum PrefixError {
+    /// Two tools have one name.
+    #[error("build the prompt prefix: two tools are called {name}")]
+    TwoTools {
+        /// The name.
+        name: String,
+    },
+    /// The schema of a tool is no JSON object.
+    #[error("build the prompt prefix: the schema of tool {tool} is no JSON object")]
+    Schema {
+        /// The tool.
+        tool: String,
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+    /// The system text is blank, which the provider rejects.
+    #[error("build the prompt prefix: the system text is blank")]
+    BlankSystem,
+    /// A message of the history is no message object.
+    #[error("read a message of the conversation: {message}")]
+    Message {
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// How long the shared part stays in the provider's cache after its last use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PrefixTtl {
+    /// Five minutes; any worker's request renews it.
+    #[default]
+    FiveMinutes,
+    /// One hour, for runs that wait long between requests.
+    OneHour,
+}
+
+/// What a request asks for beside its prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestOptions {
+    /// Name of the model on the wire.
+    pub model: String,
+    /// Bound on the output, in tokens.
+    pub max_tokens: u32,
+    /// Effort, where the model takes one. It is part of what a cache entry is keyed by.
+    pub effort: Option<String>,
+    /// Should the reply be streamed?
+    pub stream: bool,
+    /// Time to live of A and B.
+    pub prefix_ttl: PrefixTtl,
+}
+
+/// Who wrote a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Us: the task, tool results, feedback.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One message of a conversation, kept as the text it was received or first written as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawMessage {
+    text: String,
+    role: Role,
+    /// Where a mark may be put in: the end of the last block that may carry one.
+    mark_at: Option<usize>,
+}
+
+/// A message, as far as it has to be understood.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shape<'a> {
+    role: Role,
+    #[serde(borrow)]
+    content: Vec<&'a RawValue>,
+}
+
+/// A block, as far as it has to be understood.
+#[derive(Deserialize)]
+struct BlockShape<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    text: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow)]
+    cache_control: Option<&'a RawValue>,
+}
+
+impl RawMessage {
+    /// Takes the JSON text of a message `{"role":…,"content":[blocks]}`.
+    ///
+    /// # Errors
+    /// Fails where it is no such object, has no block, or holds a mark already.
+    pub fn parse(json: &str) -> Result<RawMessage, PrefixError> {
+        let wrong = |message: String| PrefixError::Message { message };
+        let shape: Shape<'_> =
+            serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
+        if shape.content.is_empty() {
+            return Err(wrong("it has no block".to_owned()));
+        }
+        let mut mark_at = None;
+        for raw in &shape.content {
+            let block: BlockShape<'_> =
+                serde_json::from_str(raw.get()).map_err(|error| wrong(error.to_string()))?;
+            if block.cache_control.is_some() {
+                return Err(wrong("a block of it is marked already".to_owned()));
+            }
+            let markable = match block.kind.as_ref() {
+                "text" => block.text.is_some_and(|text| !text.trim().is_empty()),
+                "tool_use" | "tool_result" | "image" | "document" => true,
+                _ => false,
+            };
+            if markable {
+                // The block borrows from `json`, so the distance of their starts is its offset.
+                let start = raw.get().as_ptr() as usize - json.as_ptr() as usize;
+                mark_at = Some(start + raw.get().len() - 1);
+            }
+        }
+        Ok(RawMessage {
+            text: json.to_owned(),
+            role: shape.role,
+            mark_at,
+        })
+    }
+
+    /// Who wrote it.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Its text, verbatim.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    fn push_to(&self, out: &mut String, marked: bool) {
+        match self.mark_at.filter(|_| marked) {
+            Some(at) => {
+                out.push_str(&self.text[..at]);
+                out.push_str(MARK);
+                out.push_str(&self.text[at..]);
+            }
+            None => out.push_str(&self.text),
+        }
+    }
+}
+
+/// A mark as it is put before the closing brace of a block.
+const MARK: &str = r#","cache_control":{"type":"ephemeral"}"#;
+
+/// The same with the long time to live.
+const MARK_ONE_HOUR: &str = r#","cache_control":{"type":"ephemeral","ttl":"1h"}"#;
+
+/// A request, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The body.
+    pub bytes: Vec<u8>,
+    /// Length of its shared part, in bytes: everything up to B.
+    pub prefix_len: usize,
+    /// Hash of that part (BLAKE3, hex).
+    pub prefix_sha: String,
+}
+
+/// The first user message of a conversation, as it is journaled: the brief and the worker's own part.
+pub fn first_message(shared: &SharedPrefix, worker_message: &str) -> String {
+    let mut out = String::new();
+    push_first(&mut out, shared, "", worker_message, false);
+    out
+}
+
+/// The brief and the worker's part of a journaled first message.
+///
+/// # Errors
+/// Fails where `json` is not what [`first_message`] gives.
+pub fn split_first(json: &str) -> Result<(String, String), PrefixError> {
+    let wrong = |message: &str| PrefixError::Message {
+        message: message.to_owned(),
+    };
+    let message = RawMessage::parse(json)?;
+    if message.role != Role::User {
+        return Err(wrong("the first one is not the user's"));
+    }
+    let shape: Shape<'_> = serde_json::from_str(json).map_err(|error| wrong(&error.to_string()))?;
+    let mut texts = Vec::new();
+    for raw in shape.content {
+        let block: BlockShape<'_> =
+            serde_json::from_str(raw.get()).map_err(|error| wrong(&error.to_string()))?;
+        texts.push(
+            block
+                .text
+                .ok_or_else(|| wrong("the first one holds more than text"))?
+                .into_owned(),
+        );
+    }
+    match texts.as_slice() {
+        [worker] => Ok((String::new(), worker.clone())),
+        [brief, worker] => Ok((brief.clone(), worker.clone())),
+        _ => Err(wrong("the first one has more than two blocks")),
+    }
+}
+
+/// Builds the body of one request: the shared part, the worker's part, then `history` (all messages after the
+/// first one) as it is.
+pub fn render(
+    shared: &SharedPrefix,
+    worker_message: &str,
+    history: &[RawMessage],
+    options: &RequestOptions,
+) -> Rendered {
+    let mark = match options.prefix_ttl {
+        PrefixTtl::FiveMinutes => MARK,
+        PrefixTtl::OneHour => MARK_ONE_HOUR,
+    };
+    let mut out = String::new();
+    out.push_str("{\"model\":");
+    push_string(&mut out, &options.model);
+    if let Some(effort) = &options.effort {
+        out.push_str(",\"output_config\":{\"effort\":");
+        push_string(&mut out, effort);
+        out.push('}');
+    }
+    push_tools(&mut out, &shared.tools);
+    out.push_str(",\"system\":[{\"type\":\"text\",\"text\":");
+    push_string(&mut out, &shared.system);
+    out.push_str(mark);
+    out.push_str("}],\"messages\":[");
+
+    let tail = tails(history);
+    let prefix_len = push_first(&mut out, shared, mark, worker_message, tail.first);
+    for (index, message) in history.iter().enumerate() {
+        out.push(',');
+        message.push_to(&mut out, tail.marked.contains(&index));
+    }
+    out.push_str(&format!("],\"max_tokens\":{}", options.max_tokens));
+    if options.stream {
+        out.push_str(",\"stream\":true");
+    }
+    out.push('}');
+    let prefix_sha = blake3::hash(&out.as_bytes()[..prefix_len])
+        .to_hex()
+        .to_string();
+    Rendered {
+        bytes: out.into_bytes(),
+        prefix_len,
+        prefix_sha,
+    }
+}
+
+/// Where C and D stand.
+struct Tails {
+    /// Does the first message carry one of them?
+    first: bool,
+    /// Indices into the history.
+    marked: Vec<usize>,
+}
+
+/// D ends the request; C ended the request before it, which is what stood before the newest assistant message.
+fn tails(history: &[RawMessage]) -> Tails {
+    let mut tails = Tails {
+        first: history.is_empty(),
+        marked: Vec::new(),
+    };
+    let Some(last) = history
+        .iter()
+        .rposition(|message| message.mark_at.is_some())
+    else {
+        tails.first = true;
+        return tails;
+    };
+    tails.marked.push(last);
+    let newest_reply = history
+        .iter()
+        .rposition(|message| message.role == Role::Assistant);
+    match newest_reply {
+        None => {}
+        Some(reply) => {
+            match history[..reply]
+                .iter()
+                .rposition(|message| message.mark_at.is_some())
+            {
+                Some(before) if before != last => tails.marked.push(before),
+                Some(_) => {}
+                None => tails.first = true,
+            }
+        }
+    }
+    tails
+}
+
+fn push_tools(out: &mut String, tools: &[ToolDefinition]) {
+    if tools.is_empty() {
+        return;
+    }
+    out.push_str(",\"tools\":[");
+    for (index, tool) in tools.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        out.push_str("{\"name\":");
+        push_string(out, &tool.name);
+        out.push_str(",\"description\":");
+        push_string(out, &tool.description);
+        out.push_str(",\"input_schema\":");
+        out.push_str(&tool.input_schema);
+        out.push('}');
+    }
+    out.push(']');
+}
+
+/// Writes the first user message and gives the length of `out` at the end of the shared part.
+fn push_first(
+    out: &mut String,
+    shared: &SharedPrefix,
+    mark: &str,
+    worker_message: &str,
+    tail: bool,
+) -> usize {
+    out.push_str("{\"role\":\"user\",\"content\":[");
+    let mut shared_end = out.len();
+    if !shared.brief.trim().is_empty() {
+        out.push_str("{\"type\":\"text\",\"text\":");
+        push_string(out, &shared.brief);
+        out.push_str(mark);
+        out.push('}');
+        shared_end = out.len();
+        out.push(',');
+    }
+    out.push_str("{\"type\":\"text\",\"text\":");
+    push_string(out, worker_message);
+    if tail {
+        out.push_str(MARK);
+    }
+    out.push_str("}]}");
+    shared_end
+}
+
+fn push_string(out: &mut String, text: &str) {
+    out.push_str(&serde_json::Value::from(text).to_string());
+}
+
+#[cfg(test)]
+mod tests;
