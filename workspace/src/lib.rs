@@ -1,1 +1,33 @@
-//! Placeholder.
+//! Everything git of Wattle: repository facts, slots, salvage, commit objects, merging, refs, the user's checkouts.
+//!
+//! Plain synchronous functions that several threads may call at once. The only program started is git (`git`). Nothing
+//! here knows of tasks, agents or policy.
+
+mod capture;
+mod checkout;
+mod commit;
+mod config;
+mod facts;
+mod git;
+mod ids;
+mod lock;
+mod merge;
+mod objects;
+mod pool;
+mod refs;
+mod repo;
+mod slot;
+
+pub use capture::{CaptureError, CaptureOptions, Captured};
+pub use checkout::{Advance, HeldWhy};
+pub use commit::CommitSpec;
+pub use facts::{Facts, Head, Upstream};
+pub use git::GitError;
+pub use ids::{BlobId, CommitId, IdError, RepoId, Signature, TreeId};
+pub use lock::{LockError, LockInfo, OwnerLock, lock_holder};
+pub use merge::{MergeSpec, Merged};
+pub use objects::{Change, ChangeKind};
+pub use pool::Pool;
+pub use refs::{Expect, RefChange, RefError};
+pub use repo::{OpenError, OpenOptions, Repo};
+pub use slot::{Class, Lease, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};

@@ -1,0 +1,88 @@
+//! Makes commit objects: the bytes are ours, so the same specification gives the same id, however often it is repeated.
+
+use std::fmt::Write as _;
+
+use crate::git::{GitError, Run};
+use crate::ids::{CommitId, Signature, TreeId};
+use crate::repo::Repo;
+
+/// All of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitSpec {
+    /// Its files.
+    pub tree: TreeId,
+    /// Its parents, first parent first.
+    pub parents: Vec<CommitId>,
+    /// Its message; ends with a newline in the object whether or not it does here.
+    pub message: String,
+    /// Who did the work.
+    pub author: Signature,
+    /// Who made the commit.
+    pub committer: Signature,
+    /// When, for both, in seconds since 1970 (UTC).
+    pub time_s: i64,
+}
+
+/// A name or address without what would end its header: git drops the same characters.
+fn plain(text: &str) -> String {
+    let text: String = text
+        .chars()
+        .filter(|c| !matches!(c, '<' | '>' | '\n' | '\r' | '\0'))
+        .collect();
+    let crud = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(c, '.' | ',' | ':' | ';' | '"' | '\\' | '\'')
+    };
+    text.trim_matches(crud).to_owned()
+}
+
+fn object(s: &CommitSpec) -> String {
+    let mut out = format!("tree {}\n", s.tree);
+    for parent in &s.parents {
+        _ = writeln!(out, "parent {parent}");
+    }
+    for (role, who) in [("author", &s.author), ("committer", &s.committer)] {
+        _ = writeln!(
+            out,
+            "{role} {} <{}> {} +0000",
+            plain(&who.name),
+            plain(&who.email),
+            s.time_s
+        );
+    }
+    // A NUL would end the message for every reader of it.
+    let message = s.message.replace('\0', "");
+    _ = write!(out, "\n{message}");
+    if !out.ends_with('\n') {
+        out.push('\n');
+    }
+    out
+}
+
+impl Repo {
+    /// Writes the commit, durably, and gives its id.
+    pub fn commit(&self, s: &CommitSpec) -> Result<CommitId, GitError> {
+        hash(
+            self.store()
+                .args(["hash-object", "-t", "commit", "-w", "--stdin"]),
+            s,
+        )
+    }
+
+    /// The id that [`Repo::commit`] would give, without writing anything.
+    pub fn commit_id(&self, s: &CommitSpec) -> Result<CommitId, GitError> {
+        hash(
+            self.store()
+                .args(["hash-object", "-t", "commit", "--stdin"]),
+            s,
+        )
+    }
+}
+
+fn hash(run: Run, s: &CommitSpec) -> Result<CommitId, GitError> {
+    let ran = run.stdin(object(s)).run()?;
+    ran.text()
+        .parse()
+        .map_err(|e| ran.unreadable(format!("{e}")))
+}

@@ -1,0 +1,209 @@
+//! What of the user's git configuration reaches our git: a file of admitted settings, and the folder that stands for the
+//! repository (`store`), so that the repository's own configuration, which a worker could write to, is never read where
+//! the content of files is decided.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::git::GitError;
+use crate::ids::Signature;
+
+/// The identity used where the user has none.
+const DEFAULT_NAME: &str = "Wattle";
+const DEFAULT_EMAIL: &str = "wattle@localhost";
+
+/// Sections whose settings are admitted whole: who the user is, how content is converted and merged, how it is signed.
+const SECTIONS: &[&str] = &[
+    "user",
+    "author",
+    "committer",
+    "filter",
+    "merge",
+    "gpg",
+    "lfs",
+];
+/// Single settings that are admitted: line ends, and files that tell what is ignored.
+const KEYS: &[&str] = &[
+    "commit.gpgsign",
+    "core.attributesfile",
+    "core.autocrlf",
+    "core.bigfilethreshold",
+    "core.compression",
+    "core.eol",
+    "core.excludesfile",
+    "core.filemode",
+    "core.sharedrepository",
+    "core.symlinks",
+];
+
+/// The user's effective configuration, as `git config --list -z` gives it: the last value of a key wins.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Effective {
+    entries: Vec<(String, Option<String>)>,
+}
+
+impl Effective {
+    pub(crate) fn parse(list: &[u8]) -> Effective {
+        let text = String::from_utf8_lossy(list);
+        let entries =
+            text.split('\0')
+                .filter(|e| !e.is_empty())
+                .map(|e| match e.split_once('\n') {
+                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                    None => (e.to_owned(), None),
+                });
+        Effective {
+            entries: entries.collect(),
+        }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.entries
+            .iter()
+            .rev()
+            .find(|(k, _)| k == key)
+            .and_then(|(_, v)| v.as_deref())
+    }
+
+    pub(crate) fn identity(&self) -> Signature {
+        let given = |key: &str| self.get(key).map(str::trim).filter(|v| !v.is_empty());
+        Signature {
+            name: given("user.name").unwrap_or(DEFAULT_NAME).to_owned(),
+            email: given("user.email").unwrap_or(DEFAULT_EMAIL).to_owned(),
+        }
+    }
+
+    pub(crate) fn partial(&self) -> bool {
+        self.get("extensions.partialclone").is_some()
+    }
+}
+
+fn admitted(key: &str, partial: bool) -> bool {
+    let section = key.split('.').next().unwrap_or(key);
+    SECTIONS.contains(&section) || KEYS.contains(&key) || (partial && section == "remote")
+}
+
+/// `section.sub.name` → the three, the subsection being all between the outer dots.
+fn split(key: &str) -> Option<(&str, Option<&str>, &str)> {
+    let (section, rest) = key.split_once('.')?;
+    match rest.rsplit_once('.') {
+        Some((sub, name)) => Some((section, Some(sub), name)),
+        None => Some((section, None, rest)),
+    }
+}
+
+fn push_entry(out: &mut String, key: &str, value: Option<&str>) {
+    let Some((section, sub, name)) = split(key) else {
+        return;
+    };
+    let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+    match sub {
+        Some(sub) => _ = write!(out, "[{section} \"{}\"]\n\t{name}", escape(sub)),
+        None => _ = write!(out, "[{section}]\n\t{name}"),
+    }
+    match value {
+        Some(value) => {
+            let value = escape(value).replace('\n', "\\n").replace('\t', "\\t");
+            _ = writeln!(out, " = \"{value}\"");
+        }
+        None => out.push('\n'),
+    }
+}
+
+/// The text of the admitted configuration. `excludes` is where git looks for personal ignore rules when nothing says so.
+fn admitted_text(effective: &Effective, excludes: Option<&Path>) -> String {
+    let mut out = String::from(
+        "# Written by wattle at the start of a run from the effective git configuration.\n",
+    );
+    let defaults = excludes.filter(|_| effective.get("core.excludesfile").is_none());
+    if let Some(path) = defaults.and_then(Path::to_str) {
+        push_entry(&mut out, "core.excludesfile", Some(path));
+    }
+    for (key, value) in &effective.entries {
+        if admitted(key, effective.partial()) {
+            push_entry(&mut out, key, value.as_deref());
+        }
+    }
+    out
+}
+
+/// The configuration of `store`: the object format of the real repository and nothing else of it.
+fn store_text(effective: &Effective) -> String {
+    let mut out = String::from(
+        "[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tlogAllRefUpdates = false\n",
+    );
+    for key in ["extensions.objectformat", "extensions.partialclone"] {
+        if let Some(value) = effective.get(key) {
+            push_entry(&mut out, key, Some(value));
+        }
+    }
+    out
+}
+
+/// Writes `text` to `path` whole or not at all, and only if it is not there already.
+fn place(path: &Path, text: &str) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|now| now == text.as_bytes()) {
+        return Ok(());
+    }
+    write_whole(path, text.as_bytes())
+}
+
+/// Replaces a file whole: written beside it, synced, renamed.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path
+        .parent()
+        .expect("every file of ours is in a folder of ours");
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    fs::File::open(dir)?.sync_all()
+}
+
+/// Makes `store` stand for the repository whose common directory is `common`, with the configuration admitted now.
+pub(crate) fn write_store(
+    store: &Path,
+    common: &Path,
+    effective: &Effective,
+    excludes: Option<&Path>,
+) -> Result<(), GitError> {
+    let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
+    files.insert(store.join("HEAD"), "ref: refs/heads/none\n".to_owned());
+    files.insert(store.join("config"), store_text(effective));
+    files.insert(
+        store.join("user.config"),
+        admitted_text(effective, excludes),
+    );
+    if let Some(objects) = common.join("objects").to_str() {
+        files.insert(
+            store.join("objects/info/alternates"),
+            format!("{objects}\n"),
+        );
+    }
+    for name in ["info/exclude", "info/attributes", "shallow"] {
+        let from = common.join(name);
+        match fs::read_to_string(&from) {
+            Ok(text) => _ = files.insert(store.join(name), text),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => remove_stale(&store.join(name))?,
+            Err(e) => return Err(GitError::io(&from, e)),
+        }
+    }
+    for dir in ["objects/info", "refs/heads", "info"] {
+        let dir = store.join(dir);
+        fs::create_dir_all(&dir).map_err(|e| GitError::io(&dir, e))?;
+    }
+    for (path, text) in files {
+        place(&path, &text).map_err(|e| GitError::io(&path, e))?;
+    }
+    Ok(())
+}
+
+fn remove_stale(path: &Path) -> Result<(), GitError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(GitError::io(path, e)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

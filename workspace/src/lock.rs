@@ -1,0 +1,142 @@
+//! One owner per repository: whoever holds the lock in the common git directory. The kernel frees it when its holder
+//! dies, so it is never stale; what the file says about the holder is only believed while the lock is held.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::repo::Repo;
+
+/// Who owns a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockInfo {
+    /// Its process.
+    pub pid: u32,
+    /// Its machine.
+    pub host: String,
+    /// Since when (RFC 3339).
+    pub since: String,
+    /// The run it executes, if any.
+    pub run: Option<String>,
+}
+
+/// The repository cannot be owned now.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process owns it.
+    #[error("own the repository: {}", held_by(.0.as_ref()))]
+    Held(Option<LockInfo>),
+    /// The lock file cannot be used.
+    #[error("lock {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+fn held_by(info: Option<&LockInfo>) -> String {
+    match info {
+        Some(i) => format!("process {} on {} owns it since {}", i.pid, i.host, i.since),
+        None => "another process owns it".to_owned(),
+    }
+}
+
+/// Ownership of a repository, until dropped.
+#[derive(Debug)]
+pub struct OwnerLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl OwnerLock {
+    /// Becomes the owner, or says who is.
+    pub fn acquire(repo: &Repo, info: &LockInfo) -> Result<OwnerLock, LockError> {
+        let path = path_of(repo);
+        let io = |source| LockError::Io {
+            path: path.clone(),
+            source,
+        };
+        fs::create_dir_all(path.parent().expect("the lock is in a folder")).map_err(io)?;
+        let open = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
+        let file = open.map_err(io)?;
+        if !try_lock(&file).map_err(io)? {
+            return Err(LockError::Held(read(&path)));
+        }
+        let lock = OwnerLock {
+            file,
+            path: path.clone(),
+        };
+        lock.describe(info)?;
+        Ok(lock)
+    }
+
+    /// Writes anew who owns the repository, as when a run begins.
+    pub fn describe(&self, info: &LockInfo) -> Result<(), LockError> {
+        let bytes = serde_json::to_vec(info).expect("a record of strings and numbers serialises");
+        let mut file = &self.file;
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(&bytes));
+        written
+            .and_then(|()| file.sync_all())
+            .map_err(|source| LockError::Io {
+                path: self.path.clone(),
+                source,
+            })
+    }
+}
+
+/// Who owns the repository, if anybody does now.
+pub fn lock_holder(repo: &Repo) -> Option<LockInfo> {
+    let path = path_of(repo);
+    let file = File::open(&path).ok()?;
+    // A shared lock is refused exactly while the exclusive one is held, and two askers do not refuse each other.
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => None,
+        Err(_) => read(&path),
+    }
+}
+
+fn path_of(repo: &Repo) -> PathBuf {
+    repo.common_dir().join("wattle/lock")
+}
+
+/// Whoever asks who holds the lock holds it shared for an instant; the owner-to-be tries again past that.
+const ASKERS_TRIES_MAX: u32 = 100;
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    for _ in 0..ASKERS_TRIES_MAX {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(e) => return Err(e.into()),
+        }
+        // Refused a shared lock too: it is an owner, not an asker.
+        match flock(file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => flock(file, FlockOperation::Unlock)?,
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
+            Err(e) => return Err(e.into()),
+        }
+        std::thread::yield_now();
+    }
+    Ok(false)
+}
+
+fn read(path: &Path) -> Option<LockInfo> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|mut f| f.read_to_string(&mut text))
+        .ok()?;
+    serde_json::from_str(&text).ok()
+}

@@ -1,0 +1,95 @@
+//! Objects through git2, in process. It reads by way of our own store folder, whose `alternates` name the repository's
+//! objects, so it meets neither the repository's configuration nor its ref format.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use git2::{ErrorCode, ObjectType, Oid, Repository};
+
+use super::{Kind, Objects};
+use crate::git::{Git, GitError};
+
+/// Idle handles kept, likewise one per usual reader: each holds its own object cache.
+const IDLE_MAX: usize = 4;
+
+/// A pool of handles; git2's may move between threads but not be shared by them.
+pub(crate) struct Libgit2 {
+    store: PathBuf,
+    idle: Mutex<Vec<Repository>>,
+}
+
+impl fmt::Debug for Libgit2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Libgit2")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Libgit2 {
+    /// A pool, if git2 can open the repository at all.
+    pub(crate) fn probe(store: &Path) -> Option<Libgit2> {
+        match Repository::open_bare(store) {
+            Ok(repo) => Some(Libgit2 {
+                store: store.to_owned(),
+                idle: Mutex::new(vec![repo]),
+            }),
+            Err(e) => {
+                tracing::debug!(error = %e, "git2 cannot open this repository; git serves its objects");
+                None
+            }
+        }
+    }
+
+    fn failed(&self, id: &str, error: &git2::Error) -> GitError {
+        GitError::Output {
+            command: format!("git2 read {id}"),
+            what: error.message().to_owned(),
+        }
+    }
+}
+
+impl Objects for Libgit2 {
+    fn name(&self) -> &'static str {
+        "git2"
+    }
+
+    fn read(&self, _git: &Git, id: &str) -> Result<Option<(Kind, Vec<u8>)>, GitError> {
+        let Ok(oid) = id.parse::<Oid>() else {
+            return Ok(None);
+        };
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let repo = match idle {
+            Some(repo) => repo,
+            None => Repository::open_bare(&self.store).map_err(|e| self.failed(id, &e))?,
+        };
+        let answer = read(&repo, oid).map_err(|e| self.failed(id, &e));
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX {
+            idle.push(repo);
+        }
+        answer
+    }
+}
+
+fn read(repo: &Repository, oid: Oid) -> Result<Option<(Kind, Vec<u8>)>, git2::Error> {
+    let odb = repo.odb()?;
+    let object = match odb.read(oid) {
+        Ok(object) => object,
+        Err(e) if e.code() == ErrorCode::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let kind = match object.kind() {
+        ObjectType::Commit => Kind::Commit,
+        ObjectType::Tree => Kind::Tree,
+        ObjectType::Blob => Kind::Blob,
+        ObjectType::Tag => Kind::Tag,
+        ObjectType::Any => return Ok(None),
+    };
+    Ok(Some((kind, object.data().to_vec())))
+}

@@ -1,0 +1,245 @@
+//! Reads and moves refs. Every move is one transaction of compare-and-swaps; nothing is ever forced.
+
+use std::fs::File;
+use std::path::Path;
+
+use crate::git::GitError;
+use crate::ids::CommitId;
+use crate::repo::Repo;
+
+/// A transaction that failed although every ref is as expected lost a race for a lock; it is tried this often. Each try
+/// already waits seconds for the lock.
+const TRIES_MAX: u32 = 3;
+
+/// What a ref must be for a change to happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    /// Anything, or nothing.
+    Any,
+    /// It must not exist.
+    Absent,
+    /// It must be this commit.
+    Is(CommitId),
+}
+
+/// One ref's part in a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefChange {
+    /// The full name, as in `refs/heads/main`.
+    pub name: String,
+    /// Its new value; none deletes it.
+    pub new: Option<CommitId>,
+    /// What it must be now.
+    pub old: Expect,
+}
+
+/// A transaction was refused; no ref has moved.
+#[derive(Debug, thiserror::Error)]
+pub enum RefError {
+    /// A ref is not what it was expected to be.
+    #[error("move {name}: it is at {} now", found.as_ref().map_or("nothing", CommitId::as_str))]
+    Moved {
+        /// The ref.
+        name: String,
+        /// Where it is.
+        found: Option<CommitId>,
+    },
+    /// Another ref's name is in the way: `a` and `a/b` cannot both exist.
+    #[error("create {name}: {by} exists, and a ref cannot be both a name and a folder")]
+    Occupied {
+        /// The ref that cannot be made.
+        name: String,
+        /// The one in the way.
+        by: String,
+    },
+    /// git failed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+impl Repo {
+    /// The commit that any revision names; none if there is no such thing.
+    pub fn resolve(&self, rev: &str) -> Result<Option<CommitId>, GitError> {
+        let spec = format!("{rev}^{{commit}}");
+        // `HEAD` and `@{u}` mean those of the checkout that we were started in.
+        let ran = self.checkout().args([
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            &spec,
+        ]);
+        let ran = ran.accept(128).run()?;
+        match ran.code {
+            0 => ran
+                .text()
+                .parse()
+                .map(Some)
+                .map_err(|e| ran.unreadable(format!("{e}"))),
+            1 => Ok(None),
+            // A malformed revision, or one of another type, is a fatal error to git and merely no commit to us.
+            128 if is_about_rev(&ran.stderr) => Ok(None),
+            _ => Err(ran.failed()),
+        }
+    }
+
+    /// The commit a ref points at.
+    pub fn read_ref(&self, full: &str) -> Result<Option<CommitId>, GitError> {
+        Ok(self
+            .list_refs(full)?
+            .into_iter()
+            .find(|(name, _)| name == full)
+            .map(|(_, commit)| commit))
+    }
+
+    /// All refs that are `prefix` or below it (`refs/wattle/`), by name.
+    pub fn list_refs(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
+        const FORMAT: &str = "--format=%(refname) %(objecttype) %(objectname) %(*objectname)";
+        let ran = self
+            .common()
+            .args(["for-each-ref", FORMAT, "--", prefix.trim_end_matches('/')])
+            .run()?;
+        let mut refs = Vec::new();
+        for line in ran.text().lines() {
+            let mut words = line.split(' ');
+            let name = words.next().unwrap_or_default();
+            let (kind, id, peeled) = (words.next(), words.next(), words.next());
+            let commit = match kind {
+                Some("commit") => id,
+                Some("tag") => peeled,
+                _ => continue,
+            };
+            let commit = commit
+                .and_then(|id| id.parse().ok())
+                .ok_or_else(|| ran.unreadable(format!("`{line}`")))?;
+            refs.push((name.to_owned(), commit));
+        }
+        Ok(refs)
+    }
+
+    /// Makes all changes or none, each only if its ref is what it is expected to be; durable when it returns. `reason`
+    /// goes to the reflogs.
+    pub fn update_refs(&self, changes: &[RefChange], reason: &str) -> Result<(), RefError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut left = TRIES_MAX;
+        loop {
+            let run = self
+                .common()
+                .args(["update-ref", "-m", reason, "--stdin", "-z"]);
+            let error = match run.stdin(self.transaction(changes)).run() {
+                Ok(_) => break,
+                Err(error) => error,
+            };
+            self.explain(changes)?;
+            left -= 1;
+            if left == 0
+                || !matches!(&error, GitError::Failed { stderr, .. } if stderr.contains(".lock"))
+            {
+                return Err(error.into());
+            }
+        }
+        sync_folders(self.common_dir(), changes).map_err(RefError::Git)
+    }
+
+    fn transaction(&self, changes: &[RefChange]) -> Vec<u8> {
+        let zeros = |like: Option<&CommitId>| "0".repeat(like.map_or(40, |id| id.as_str().len()));
+        let width = changes.iter().find_map(|c| {
+            c.new.as_ref().or(match &c.old {
+                Expect::Is(id) => Some(id),
+                Expect::Any | Expect::Absent => None,
+            })
+        });
+        let zero = zeros(width);
+        let mut input = String::from("start\0");
+        for RefChange { name, new, old } in changes {
+            let old = match old {
+                Expect::Any => "",
+                Expect::Absent => &zero,
+                Expect::Is(id) => id.as_str(),
+            };
+            match new {
+                Some(new) => input.push_str(&format!("update {name}\0{new}\0{old}\0")),
+                None if old == zero => input.push_str(&format!("verify {name}\0{old}\0")),
+                None => input.push_str(&format!("delete {name}\0{old}\0")),
+            }
+        }
+        input.push_str("prepare\0commit\0");
+        input.into_bytes()
+    }
+
+    /// Why a transaction was refused, if the refs themselves say so.
+    fn explain(&self, changes: &[RefChange]) -> Result<(), RefError> {
+        for RefChange { name, new, old } in changes {
+            let found = self.read_ref(name)?;
+            let as_expected = match old {
+                Expect::Any => true,
+                Expect::Absent => found.is_none(),
+                Expect::Is(id) => found.as_ref() == Some(id),
+            };
+            if !as_expected {
+                return Err(RefError::Moved {
+                    name: name.clone(),
+                    found,
+                });
+            }
+            if found.is_none()
+                && new.is_some()
+                && let Some(by) = self.in_the_way(name)?
+            {
+                return Err(RefError::Occupied {
+                    name: name.clone(),
+                    by,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The ref that makes `name` impossible: one of its folders, or a ref below it.
+    fn in_the_way(&self, name: &str) -> Result<Option<String>, GitError> {
+        if let Some((below, _)) = self.list_refs(name)?.into_iter().next() {
+            return Ok(Some(below));
+        }
+        let folders = name.match_indices('/').map(|(at, _)| &name[..at]).skip(2);
+        for folder in folders {
+            if self.read_ref(folder)?.is_some() {
+                return Ok(Some(folder.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn is_about_rev(stderr: &str) -> bool {
+    let known = [
+        "Needed a single revision",
+        "unknown revision",
+        "bad revision",
+        "expected commit type",
+        "ambiguous",
+    ];
+    stderr.is_empty() || known.iter().any(|k| stderr.contains(k)) || stderr.contains("upstream")
+}
+
+/// Syncs the folders whose names a transaction changed: git syncs the files, but not that they are there.
+fn sync_folders(common: &Path, changes: &[RefChange]) -> Result<(), GitError> {
+    let mut folders = vec![common.to_owned(), common.join("refs")];
+    for change in changes {
+        let above = Path::new(&change.name)
+            .ancestors()
+            .skip(1)
+            .take_while(|p| p.components().count() > 1);
+        folders.extend(above.map(|p| common.join(p)));
+    }
+    folders.sort();
+    folders.dedup();
+    // A folder may be absent: refs can be packed, or in a reftable, which git syncs itself.
+    for folder in folders.iter().filter(|f| f.is_dir()) {
+        File::open(folder)
+            .and_then(|f| f.sync_all())
+            .map_err(|e| GitError::io(folder, e))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! Slots: what a place in the pool is, what leasing one means. The pool itself is in `pool`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::capture::CaptureError;
+use crate::git::GitError;
+use crate::ids::CommitId;
+use crate::refs::RefError;
+
+/// A place in the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SlotId(pub u32);
+
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What a slot is for; it stays that for life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// A worker writes in it; what it leaves is salvaged.
+    Work,
+    /// Checks run in it; what they leave is thrown away.
+    Check,
+    /// Read by many at once, changed by none; one per base.
+    Snapshot,
+}
+
+/// How a pool is to be kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PoolOptions {
+    /// No new slot is made once the pool takes this much disk.
+    pub disk_bytes_max: Option<u64>,
+}
+
+/// What is wanted of a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// What for.
+    pub class: Class,
+    /// The commit to check out.
+    pub base: CommitId,
+    /// Who holds it, as in `run/step/attempt`; by this it is found again after a crash.
+    pub holder: String,
+    /// What its setup depends on; none when there is no setup.
+    pub setup_key: Option<String>,
+}
+
+/// A slot, held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The slot.
+    pub slot: SlotId,
+    /// Its files.
+    pub path: PathBuf,
+    /// What it is for.
+    pub class: Class,
+    /// The commit checked out when it was leased.
+    pub base: CommitId,
+    /// Counts the slot's leases; a lease of an older generation can change nothing.
+    pub generation: u64,
+    /// Who holds it.
+    pub holder: String,
+    /// Whether the wanted setup has not been done in it.
+    pub needs_setup: bool,
+}
+
+/// Work that was brought to safety.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Salvaged {
+    /// The slot it was in.
+    pub slot: SlotId,
+    /// The full ref that keeps it.
+    pub name: String,
+    /// The commit it points at.
+    pub commit: CommitId,
+}
+
+/// What came of giving a slot back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Released {
+    /// What was in it beyond what is kept elsewhere.
+    pub salvaged: Option<Salvaged>,
+    /// Why the slot will not be used again, if so.
+    pub retired: Option<String>,
+}
+
+/// A slot as the pool lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotInfo {
+    /// The slot.
+    pub slot: SlotId,
+    /// What it is for.
+    pub class: Class,
+    /// Its files.
+    pub path: PathBuf,
+    /// Who holds it; of a snapshot, the first of those.
+    pub holder: Option<String>,
+    /// Why it is not used any more, if so.
+    pub retired: Option<String>,
+}
+
+/// The pool could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// The disk bound is reached and no slot is free.
+    #[error("make another slot: the pool takes {bytes} bytes, {bytes_max} are allowed")]
+    Quota {
+        /// What it takes.
+        bytes: u64,
+        /// What it may take.
+        bytes_max: u64,
+    },
+    /// A slot is not provably a worktree of its own.
+    #[error("prove that {} is a worktree of its own: {why}", path.display())]
+    Unproven {
+        /// The slot.
+        path: PathBuf,
+        /// What is not as it must be.
+        why: String,
+    },
+    /// The lease is of an earlier generation, or the slot is not leased.
+    #[error("use slot {slot}: it is not held by {holder}")]
+    NotHeld {
+        /// The slot.
+        slot: SlotId,
+        /// Who claims it.
+        holder: String,
+    },
+    /// There is no such slot, or it is in use.
+    #[error("remove slot {slot}: {why}")]
+    Busy {
+        /// The slot.
+        slot: SlotId,
+        /// What stands against it.
+        why: String,
+    },
+    /// What a slot holds cannot be brought to safety, so the slot stays as it is.
+    #[error("salvage slot {slot}: it holds {}", paths.join(", "))]
+    Unexpressible {
+        /// The slot.
+        slot: SlotId,
+        /// What no commit can hold.
+        paths: Vec<String>,
+    },
+    /// A file of the pool cannot be used.
+    #[error("access {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// git failed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// A ref could not be made.
+    #[error(transparent)]
+    Ref(#[from] RefError),
+}
+
+impl PoolError {
+    pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> PoolError {
+        PoolError::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn capture(slot: SlotId, error: CaptureError) -> PoolError {
+        match error {
+            CaptureError::Unexpressible { paths } => PoolError::Unexpressible { slot, paths },
+            CaptureError::Git(e) => PoolError::Git(e),
+            CaptureError::Pattern { pattern, why } => PoolError::Git(GitError::Output {
+                command: format!("discard {pattern}"),
+                what: why,
+            }),
+        }
+    }
+}
