@@ -1,1 +1,25 @@
-//! Placeholder.
+//! Plans: the plan file and its validation, the order of steps, recipes that shard a rewrite, and what the planning
+//! agent is asked and may answer.
+//!
+//! Everything here is a pure function of its arguments: no file is read, no clock, no randomness.
+
+mod file;
+mod globs;
+mod graph;
+mod id;
+mod plan;
+mod problem;
+mod step;
+mod task;
+mod validate;
+
+pub use globs::{Glob, GlobError, escape as escape_glob, globs_overlap};
+pub use graph::{Edge, EdgeKind};
+pub use id::{GroupId, ID_BYTES_MAX, IdError, StepId};
+pub use plan::{
+    At, Check, CommitStyle, Generated, Group, Land, Limits, Notify, Plan, Setup, Style,
+};
+pub use problem::{Problem, Problems};
+pub use step::{AgentSpec, Context, Mode, Repair, RuleSource, Step, StepCheck, Work};
+pub use task::{TASK_BYTES_MAX, TaskError, check as check_task, headline};
+pub use validate::{overlaps, parse_plan};

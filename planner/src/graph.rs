@@ -1,0 +1,338 @@
+//! The order of steps: the graph of `needs`, the implicit order between steps that may write the same file, and what
+//! follows from both.
+//!
+//! Two write steps that may touch a common path, or that land in one group, are never left unordered. Where `needs`
+//! does not order them, plan order does, with an edge of kind `after`. Groups make this less than trivial: a group
+//! lands in one move, so a step outside must not come after one member and before another. Order is therefore decided
+//! between *units* (a group, or a step of no group): an edge between two units follows the order the units already
+//! have, and only where they have none, plan order. Since an edge is added only where the opposite path is absent,
+//! nothing added can close a cycle, neither of units nor of steps.
+
+mod reach;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+
+use petgraph::Direction;
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
+use serde::{Deserialize, Serialize};
+
+use crate::globs::{Flat, Glob};
+use crate::id::StepId;
+use reach::{Reach, Square};
+
+/// An edge of the plan, seen from one of its ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Edge {
+    /// The step at the other end.
+    pub step: StepId,
+    /// Why the two are ordered.
+    pub kind: EdgeKind,
+}
+
+/// Why two steps are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EdgeKind {
+    /// The plan says so; failure is passed on.
+    Needs,
+    /// They may touch a common path, or land together; failure is not passed on.
+    After,
+}
+
+/// What the order of a step depends on. Steps are known by their place in the plan here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Node {
+    /// The steps it needs.
+    pub(crate) needs: Vec<usize>,
+    /// A number per group.
+    pub(crate) group: Option<usize>,
+    /// What it may write; `None` for a step that does not write.
+    pub(crate) writes: Option<Vec<Glob>>,
+}
+
+/// The order of all steps of a plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Graph {
+    edges: DiGraph<(), EdgeKind>,
+    priority: Vec<u32>,
+}
+
+/// Why there is no order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Disorder {
+    /// Each step needs the next, the last needs the first.
+    Cycle(Vec<usize>),
+    /// The first and last are of one group and those between are not: each needs the next.
+    GroupCycle(Vec<usize>),
+}
+
+impl Graph {
+    /// The graph of `nodes`, or every cycle in it.
+    pub(crate) fn new(nodes: &[Node]) -> Result<Self, Vec<Disorder>> {
+        let mut edges: DiGraph<(), EdgeKind> = DiGraph::new();
+        for _ in nodes {
+            edges.add_node(());
+        }
+        for (i, node) in nodes.iter().enumerate() {
+            for need in node.needs.iter().collect::<BTreeSet<_>>() {
+                edges.add_edge(NodeIndex::new(*need), NodeIndex::new(i), EdgeKind::Needs);
+            }
+        }
+        let mut disorder: Vec<Disorder> = cycles(&edges).into_iter().map(Disorder::Cycle).collect();
+        if disorder.is_empty() {
+            disorder.extend(
+                group_cycles(&edges, nodes)
+                    .into_iter()
+                    .map(Disorder::GroupCycle),
+            );
+        }
+        if !disorder.is_empty() {
+            return Err(disorder);
+        }
+        add_implicit(&mut edges, nodes);
+        let priority = bottom_levels(&edges);
+        Ok(Self { edges, priority })
+    }
+
+    pub(crate) fn priority(&self, step: usize) -> u32 {
+        self.priority[step]
+    }
+
+    /// What `step` comes directly after, in plan order.
+    pub(crate) fn before(&self, step: usize) -> Vec<(usize, EdgeKind)> {
+        self.neighbours(step, Direction::Incoming)
+    }
+
+    /// What comes directly after `step`, in plan order.
+    pub(crate) fn behind(&self, step: usize) -> Vec<(usize, EdgeKind)> {
+        self.neighbours(step, Direction::Outgoing)
+    }
+
+    fn neighbours(&self, step: usize, direction: Direction) -> Vec<(usize, EdgeKind)> {
+        let mut found: Vec<(usize, EdgeKind)> = self
+            .edges
+            .edges_directed(NodeIndex::new(step), direction)
+            .map(|edge| {
+                let end = match direction {
+                    Direction::Incoming => edge.source(),
+                    Direction::Outgoing => edge.target(),
+                };
+                (end.index(), *edge.weight())
+            })
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// A topological order: among what may come next, the highest priority, then the earliest in the plan.
+    pub(crate) fn order(&self) -> Vec<usize> {
+        topological(&self.edges, |i| (self.priority[i], Reverse(i)))
+    }
+}
+
+/// Kahn's algorithm; what is ready and has the greatest key comes next. A cycle leaves its steps out.
+fn topological<K: Ord>(edges: &DiGraph<(), EdgeKind>, key: impl Fn(usize) -> K) -> Vec<usize> {
+    let mut waits: Vec<usize> = edges
+        .node_indices()
+        .map(|n| edges.neighbors_directed(n, Direction::Incoming).count())
+        .collect();
+    let mut ready: BinaryHeap<(K, usize)> = (0..waits.len())
+        .filter(|i| waits[*i] == 0)
+        .map(|i| (key(i), i))
+        .collect();
+    let mut order = Vec::with_capacity(waits.len());
+    while let Some((_, i)) = ready.pop() {
+        order.push(i);
+        for next in edges.neighbors_directed(NodeIndex::new(i), Direction::Outgoing) {
+            waits[next.index()] -= 1;
+            if waits[next.index()] == 0 {
+                ready.push((key(next.index()), next.index()));
+            }
+        }
+    }
+    order
+}
+
+/// For each step the length of the longest chain of dependents.
+fn bottom_levels(edges: &DiGraph<(), EdgeKind>) -> Vec<u32> {
+    let mut levels = vec![0; edges.node_count()];
+    for i in topological(edges, Reverse).into_iter().rev() {
+        levels[i] = edges
+            .neighbors_directed(NodeIndex::new(i), Direction::Outgoing)
+            .map(|next| levels[next.index()] + 1)
+            .max()
+            .unwrap_or(0);
+    }
+    levels
+}
+
+/// One shortest cycle through the first step of each knot, written so that each step needs the next.
+fn cycles(edges: &DiGraph<(), EdgeKind>) -> Vec<Vec<usize>> {
+    let mut found: Vec<Vec<usize>> = kosaraju_scc(edges)
+        .into_iter()
+        .filter(|knot| knot.len() > 1)
+        .filter_map(|knot| {
+            let start = knot.iter().map(|n| n.index()).min()?;
+            let mut cycle = needs_path(edges, start, |i| i == start, |_| true)?;
+            cycle.pop();
+            Some(cycle)
+        })
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// A shortest path along `needs` from `start` to a step that `end` accepts, both included, over steps that `through`
+/// allows.
+fn needs_path(
+    edges: &DiGraph<(), EdgeKind>,
+    start: usize,
+    end: impl Fn(usize) -> bool,
+    through: impl Fn(usize) -> bool,
+) -> Option<Vec<usize>> {
+    let mut from: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut open = VecDeque::from([start]);
+    while let Some(i) = open.pop_front() {
+        let mut needs: Vec<usize> = edges
+            .neighbors_directed(NodeIndex::new(i), Direction::Incoming)
+            .map(NodeIndex::index)
+            .collect();
+        needs.sort_unstable();
+        for need in needs {
+            if end(need) {
+                let mut path = vec![need];
+                let mut at = Some(i);
+                while let Some(i) = at {
+                    path.push(i);
+                    at = from.get(&i).copied();
+                }
+                path.reverse();
+                return Some(path);
+            }
+            if need != start && through(need) && !from.contains_key(&need) {
+                from.insert(need, i);
+                open.push_back(need);
+            }
+        }
+    }
+    None
+}
+
+/// For each group one path from a member through steps outside to a member.
+fn group_cycles(edges: &DiGraph<(), EdgeKind>, nodes: &[Node]) -> Vec<Vec<usize>> {
+    let mut shortest: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (start, node) in nodes.iter().enumerate() {
+        let Some(group) = node.group else { continue };
+        let outside = |i: usize| nodes[i].group != Some(group);
+        // Leaving the group is a step of its own, so that a direct need between members does not count.
+        for need in &node.needs {
+            if !outside(*need) {
+                continue;
+            }
+            if let Some(rest) = needs_path(edges, *need, |i| !outside(i), outside) {
+                let path = [vec![start], rest].concat();
+                let known = shortest.entry(group).or_insert_with(|| path.clone());
+                if path.len() < known.len() {
+                    *known = path;
+                }
+            }
+        }
+    }
+    shortest.into_values().collect()
+}
+
+/// Orders what must be ordered and is not.
+fn add_implicit(edges: &mut DiGraph<(), EdgeKind>, nodes: &[Node]) {
+    let groups = nodes
+        .iter()
+        .filter_map(|n| n.group)
+        .max()
+        .map_or(0, |g| g + 1);
+    let unit = |i: usize| nodes[i].group.unwrap_or(groups + i);
+    let mut steps = Reach::new(nodes.len());
+    let mut units = Reach::new(groups + nodes.len());
+    for i in topological(edges, Reverse) {
+        for need in &nodes[i].needs {
+            steps.add(*need, i);
+            if unit(*need) != unit(i) {
+                units.add(unit(*need), unit(i));
+            }
+        }
+    }
+    let pairs = conflicts(nodes);
+    for later in 0..nodes.len() {
+        // Nearest first: the chain through it makes most of the others superfluous.
+        for earlier in (0..later).rev().filter(|i| pairs.get(*i, later)) {
+            if steps.path(earlier, later) || steps.path(later, earlier) {
+                continue;
+            }
+            let backwards = units.path(unit(later), unit(earlier));
+            let (from, to) = if backwards {
+                (later, earlier)
+            } else {
+                (earlier, later)
+            };
+            edges.add_edge(NodeIndex::new(from), NodeIndex::new(to), EdgeKind::After);
+            steps.add(from, to);
+            if unit(from) != unit(to) {
+                units.add(unit(from), unit(to));
+            }
+        }
+    }
+}
+
+/// The pairs of write steps that must be ordered: common paths, or one group.
+fn conflicts(nodes: &[Node]) -> Square {
+    let mut pairs = overlapping(nodes);
+    let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (i, node) in nodes.iter().enumerate() {
+        if let (Some(group), Some(_)) = (node.group, &node.writes) {
+            members.entry(group).or_default().push(i);
+        }
+    }
+    for members in members.into_values() {
+        for (n, a) in members.iter().enumerate() {
+            members[n + 1..].iter().for_each(|b| pairs.set(*a, *b));
+        }
+    }
+    pairs
+}
+
+/// The pairs (earlier, later) of write steps that may touch a common path.
+///
+/// Two patterns can only overlap when the literal beginning of one begins the literal beginning of the other. Sorted
+/// by it, the candidates of a pattern stand right behind it, so thousands of steps with files of their own cost
+/// little more than the sorting.
+pub(crate) fn overlapping(nodes: &[Node]) -> Square {
+    let mut flats: Vec<(&str, usize, &Flat)> = Vec::new();
+    for (i, node) in nodes.iter().enumerate() {
+        for glob in node.writes.iter().flatten() {
+            flats.extend(glob.flats().iter().map(|flat| (flat.prefix(), i, flat)));
+        }
+    }
+    flats.sort_by_key(|(prefix, i, _)| (*prefix, *i));
+    let mut pairs = Square::new(nodes.len());
+    for (n, (prefix, i, flat)) in flats.iter().enumerate() {
+        for (other_prefix, j, other) in &flats[n + 1..] {
+            let candidate = if flat.is_literal() {
+                other_prefix == prefix
+            } else {
+                other_prefix.starts_with(prefix)
+            };
+            if !candidate {
+                break;
+            }
+            let (a, b) = (*i.min(j), *i.max(j));
+            if a != b && !pairs.get(a, b) && flat.overlaps(other) {
+                pairs.set(a, b);
+            }
+        }
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! From a draft to a plan: what can only be judged with all steps at hand.
+
+use std::collections::BTreeMap;
+
+use crate::file::{self, Draft, DraftStep};
+use crate::globs::Glob;
+use crate::graph::{Disorder, Graph, Node, overlapping};
+use crate::id::{GroupId, StepId};
+use crate::plan::Plan;
+use crate::problem::{At, Found, Pos, Problems, did_you_mean};
+use crate::step::{Mode, Step};
+
+/// Reads a plan file. `file_name` is only for messages. All problems come back at once, sorted by position.
+pub fn parse_plan(file_name: &str, text: &str) -> Result<Plan, Problems> {
+    let mut found = Found::default();
+    let draft = file::read(text, &mut found);
+    let plan = validate(draft, &mut found);
+    match plan {
+        Some(plan) if found.is_empty() => Ok(plan),
+        Some(_) | None => Err(found.into_problems(file_name)),
+    }
+}
+
+/// The pairs of write steps (earlier, later in the plan) that may touch a common path, for previews.
+pub fn overlaps(plan: &Plan) -> Vec<(StepId, StepId)> {
+    let steps = plan.steps();
+    let nodes: Vec<Node> = steps
+        .iter()
+        .map(|step| Node {
+            writes: (step.mode == Mode::Write).then(|| step.touches.clone()),
+            ..Node::default()
+        })
+        .collect();
+    let pairs = overlapping(&nodes);
+    let mut overlaps = Vec::new();
+    for (i, earlier) in steps.iter().enumerate() {
+        for (j, later) in steps.iter().enumerate().skip(i + 1) {
+            if pairs.get(i, j) {
+                overlaps.push((earlier.id.clone(), later.id.clone()));
+            }
+        }
+    }
+    overlaps
+}
+
+fn validate(draft: Draft, found: &mut Found) -> Option<Plan> {
+    let ids = ids(&draft.steps, found);
+    let groups: BTreeMap<&GroupId, usize> = draft.settings.groups.keys().zip(0..).collect();
+    let mut nodes = Vec::with_capacity(draft.steps.len());
+    for (i, step) in draft.steps.iter().enumerate() {
+        nodes.push(Node {
+            needs: needs(&draft.steps, &ids, i, found),
+            group: step
+                .group
+                .as_ref()
+                .and_then(|group| known_group(&groups, group, found)),
+            writes: (step.mode == Mode::Write).then(|| step.touches.clone()),
+        });
+    }
+    let graph = Graph::new(&nodes)
+        .map_err(|disorder| {
+            for disorder in disorder {
+                report(&draft.steps, &disorder, found);
+            }
+        })
+        .ok()?;
+    if !found.is_empty() {
+        return None;
+    }
+    let all: Vec<Option<StepId>> = draft
+        .steps
+        .iter()
+        .map(|step| step.id.as_ref().map(|id| id.value.clone()))
+        .collect();
+    let steps: Option<Vec<Step>> = draft
+        .steps
+        .into_iter()
+        .zip(&nodes)
+        .map(|(step, node)| {
+            let needs: Option<Vec<StepId>> = node.needs.iter().map(|i| all[*i].clone()).collect();
+            complete(step, needs?)
+        })
+        .collect();
+    Some(Plan::new(draft.settings, steps?, graph))
+}
+
+/// The place of each id; of two with one id, the first.
+fn ids<'d>(steps: &'d [DraftStep], found: &mut Found) -> BTreeMap<&'d str, usize> {
+    let mut ids = BTreeMap::new();
+    for (i, step) in steps.iter().enumerate() {
+        let Some(id) = &step.id else { continue };
+        match ids.get(id.value.as_str()) {
+            None => {
+                ids.insert(id.value.as_str(), i);
+            }
+            Some(&first) => {
+                let first: &DraftStep = &steps[first];
+                let line = first.pos.line;
+                found.add(
+                    id.pos,
+                    format!("the id `{}` is taken by the step of line {line}", id.value),
+                );
+            }
+        }
+    }
+    ids
+}
+
+/// The places of the steps that step `i` needs, in plan order.
+fn needs(
+    steps: &[DraftStep],
+    ids: &BTreeMap<&str, usize>,
+    i: usize,
+    found: &mut Found,
+) -> Vec<usize> {
+    let mut needs = Vec::new();
+    for At { pos, value: need } in &steps[i].needs {
+        if !need.contains(['*', '?', '[', '{', '\\']) {
+            match ids.get(need.as_str()) {
+                Some(other) if *other == i => {
+                    found.add(*pos, format!("the step `{need}` needs itself"));
+                }
+                Some(other) => needs.push(*other),
+                None => missing(steps, ids, i, need, *pos, found),
+            }
+            continue;
+        }
+        let glob = match Glob::parse(need) {
+            Ok(glob) => glob,
+            Err(error) => {
+                found.add(*pos, error.to_string());
+                continue;
+            }
+        };
+        // A glob that also matches its own step means the others.
+        let others = ids
+            .iter()
+            .filter(|(id, other)| **other != i && glob.matches(id));
+        let before = needs.len();
+        needs.extend(others.map(|(_, other)| *other));
+        if needs.len() == before {
+            found.add(*pos, format!("no other step matches `{need}`"));
+        }
+    }
+    needs.sort_unstable();
+    needs.dedup();
+    needs
+}
+
+fn missing(
+    steps: &[DraftStep],
+    ids: &BTreeMap<&str, usize>,
+    i: usize,
+    need: &str,
+    pos: Pos,
+    found: &mut Found,
+) {
+    let own = steps[i].id.as_ref().map(|id| id.value.as_str());
+    let others = ids.keys().copied().filter(|id| Some(*id) != own);
+    let hint = did_you_mean(need, others);
+    found.push(
+        pos,
+        format!("there is no step `{}`", need.escape_debug()),
+        hint,
+    );
+}
+
+fn known_group(
+    groups: &BTreeMap<&GroupId, usize>,
+    group: &At<GroupId>,
+    found: &mut Found,
+) -> Option<usize> {
+    let place = groups.get(&group.value).copied();
+    if place.is_none() {
+        let id = &group.value;
+        let hint =
+            did_you_mean(id.as_str(), groups.keys().map(|g| g.as_str())).unwrap_or_else(|| {
+                format!("write `groups: {{ {id}: {{ land: together }} }}` at the top")
+            });
+        found.add_hint(group.pos, format!("there is no group `{id}`"), hint);
+    }
+    place
+}
+
+fn report(steps: &[DraftStep], disorder: &Disorder, found: &mut Found) {
+    let name = |i: &usize| steps[*i].id.as_ref().map_or("?", |id| id.value.as_str());
+    let pos = |i: usize| steps[i].needs.first().map_or(steps[i].pos, |need| need.pos);
+    match disorder {
+        Disorder::Cycle(cycle) => {
+            let path: Vec<&str> = cycle.iter().chain(cycle.first()).map(name).collect();
+            found.add(
+                pos(cycle[0]),
+                format!("these steps need each other: {}", path.join(" → ")),
+            );
+        }
+        Disorder::GroupCycle(path) => {
+            let names: Vec<&str> = path.iter().map(name).collect();
+            let group = steps[path[0]]
+                .group
+                .as_ref()
+                .map_or("?", |group| group.value.as_str());
+            let between = names[1..names.len() - 1].join("`, `");
+            found.add_hint(
+                pos(path[0]),
+                format!(
+                    "the group `{group}` would have to land before itself: {}",
+                    names.join(" → ")
+                ),
+                format!("put `{between}` into the group, or take a step out of it"),
+            );
+        }
+    }
+}
+
+/// The step, where nothing of it is missing.
+fn complete(draft: DraftStep, needs: Vec<StepId>) -> Option<Step> {
+    let id = draft.id?.value;
+    Some(Step {
+        title: draft.title.unwrap_or_else(|| id.to_string()),
+        id,
+        group: draft.group.map(|group| group.value),
+        needs,
+        mode: draft.mode,
+        touches: draft.touches,
+        touches_given: draft.touches_given,
+        work: draft.work?,
+        expect_none: draft.expect_none,
+        check: draft.check,
+        repair: draft.repair,
+        tools: draft.tools,
+        env: draft.env,
+        ok_exit: draft.ok_exit,
+        retries: draft.retries,
+        timeout_ms: draft.timeout_ms,
+        idle_ms: draft.idle_ms,
+        line: draft.pos.line,
+    })
+}
+
+#[cfg(test)]
+mod tests;
