@@ -4,6 +4,11 @@
 //! build requests (their bytes come from `wattle_cache::prefix` alone) and it does not interpret replies: an
 //! assistant message is handed on verbatim, because a provider rejects a history that was rebuilt.
 
+pub mod anthropic;
+pub(crate) mod assemble;
+mod sse;
+pub(crate) mod transport;
+
 use std::future::Future;
 use std::pin::Pin;
 
