@@ -3,6 +3,13 @@
 //! A worker knows its assignment and its worktree. It knows no plan, no other step and no target branch.
 
 pub mod assignment;
+mod equipment;
+mod exec;
 pub mod host;
 pub mod model;
 pub mod outcome;
+pub mod perform;
+pub mod process;
+pub mod scripted;
+
+pub use crate::exec::rewrite;

@@ -1,0 +1,1 @@
+//! Fixtures and the differential against the CLI.
