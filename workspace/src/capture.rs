@@ -1,10 +1,20 @@
 //! A worktree's files as a tree, whatever a worker did to its index, HEAD or configuration.
+//!
+//! The index used is a temporary one of ours. For a slot it begins as a copy of the index that the pool wrote at checkout,
+//! whose stat data let git skip what was not touched; the copy keeps the file's time, by which git knows the entries that
+//! may have changed within the clock's resolution.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use crate::git::{At, GitError};
+use regex::RegexSet;
+use tempfile::TempDir;
+
+use crate::git::{At, GitError, Run};
 use crate::ids::{CommitId, TreeId};
-use crate::objects::Change;
+use crate::objects::{Change, MODE_GITLINK};
 use crate::repo::Repo;
 
 /// What to take from a worktree.
@@ -33,11 +43,9 @@ pub enum CaptureError {
         paths: Vec<String>,
     },
     /// A discard pattern is no regular expression.
-    #[error("compile the discard pattern `{pattern}`: {why}")]
+    #[error("compile the discard patterns: {why}")]
     Pattern {
-        /// The pattern.
-        pattern: String,
-        /// What is wrong with it.
+        /// What is wrong with them.
         why: String,
     },
     /// git failed.
@@ -46,35 +54,220 @@ pub enum CaptureError {
 }
 
 impl Repo {
-    /// Makes a tree of the files in `worktree`: tracked and untracked, without ignored ones, relative to `base`.
+    /// Makes a tree of the files in `worktree`: tracked and untracked, without ignored ones, relative to `base`. Writes
+    /// objects, but changes nothing in the worktree or in its git state.
     pub fn capture(
         &self,
         worktree: &Path,
         base: &CommitId,
         o: &CaptureOptions,
     ) -> Result<Captured, CaptureError> {
-        let git = |e: std::io::Error| CaptureError::Git(GitError::io(worktree, e));
-        let temp = tempfile::tempdir_in(self.state_dir()).map_err(git)?;
-        let index = temp.path().join("index");
-        let at = At::Files {
-            work_tree: worktree,
-            index: &index,
-        };
-        self.git().at(at).args(["read-tree", base.as_str()]).run()?;
-        self.git().at(at).args(["add", "-A"]).run()?;
-        let ran = self.git().at(at).args(["write-tree"]).run()?;
-        let tree: TreeId = ran
-            .text()
-            .parse()
-            .map_err(|e| ran.unreadable(format!("{e}")))?;
-        let from = self.tree_of(base)?;
-        let changes = self.changes(&from, &tree)?;
-        if let Some(pattern) = o.discard.first() {
-            return Err(CaptureError::Pattern {
-                pattern: pattern.clone(),
-                why: "not compiled yet".to_owned(),
-            });
+        let discard =
+            RegexSet::new(&o.discard).map_err(|e| CaptureError::Pattern { why: e.to_string() })?;
+        let base_tree = self.tree_of(base)?;
+        let index = ScratchIndex::new(self, worktree, base)?;
+        let paths = index.unexpressible(&base_tree)?;
+        if !paths.is_empty() {
+            return Err(CaptureError::Unexpressible { paths });
         }
+        index.git(["add", "--all"]).run()?;
+        let mut tree = index.write_tree()?;
+        if !discard.is_empty() && index.restore(&base_tree, &tree, &discard)? {
+            tree = index.write_tree()?;
+        }
+        let changes = self.changes(&base_tree, &tree)?;
         Ok(Captured { tree, changes })
     }
+
+    /// The index that the pool keeps for a slot, beside the slot.
+    pub(crate) fn slot_index(&self, slot: &Path) -> Option<PathBuf> {
+        let slots = self.state_dir().join("slots");
+        let index = (slot.parent() == Some(&slots)).then(|| slot.with_extension("index"))?;
+        index.is_file().then_some(index)
+    }
+
+    /// What in a worktree no commit can hold, ignored places left out.
+    pub(crate) fn unexpressible(
+        &self,
+        worktree: &Path,
+        base: &CommitId,
+    ) -> Result<Vec<String>, GitError> {
+        let suspects = suspects(worktree)?;
+        if suspects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let index = ScratchIndex::new(self, worktree, base)?;
+        index.not_ignored(suspects, &self.tree_of(base)?)
+    }
 }
+
+/// An index of our own over a worktree, at `base`.
+struct ScratchIndex<'a> {
+    repo: &'a Repo,
+    worktree: &'a Path,
+    path: PathBuf,
+    _dir: TempDir,
+}
+
+impl<'a> ScratchIndex<'a> {
+    fn new(repo: &'a Repo, worktree: &'a Path, base: &CommitId) -> Result<Self, GitError> {
+        let io = |e| GitError::io(repo.state_dir(), e);
+        let dir = tempfile::Builder::new()
+            .prefix("index-")
+            .tempdir_in(repo.state_dir());
+        let dir = dir.map_err(io)?;
+        let path = dir.path().join("index");
+        let warm = repo.slot_index(worktree);
+        if let Some(warm) = &warm {
+            copy_with_time(warm, &path).map_err(|e| GitError::io(warm, e))?;
+        }
+        let index = ScratchIndex {
+            repo,
+            worktree,
+            path,
+            _dir: dir,
+        };
+        // `-m` keeps the stat data of entries that stay; without an index there are none to keep.
+        let merge = warm.map(|_| "-m");
+        index
+            .git(
+                ["read-tree"]
+                    .into_iter()
+                    .chain(merge)
+                    .chain([base.as_str()]),
+            )
+            .run()?;
+        Ok(index)
+    }
+
+    fn git<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> Run {
+        let at = At::Files {
+            work_tree: self.worktree,
+            index: &self.path,
+        };
+        self.repo.git().at(at).args(args)
+    }
+
+    fn write_tree(&self) -> Result<TreeId, GitError> {
+        let ran = self.git(["write-tree"]).run()?;
+        ran.text()
+            .parse()
+            .map_err(|e| ran.unreadable(format!("{e}")))
+    }
+
+    fn unexpressible(&self, base: &TreeId) -> Result<Vec<String>, GitError> {
+        self.not_ignored(suspects(self.worktree)?, base)
+    }
+
+    /// Of the suspects those that are neither ignored nor submodules of the base.
+    fn not_ignored(&self, suspects: Vec<PathBuf>, base: &TreeId) -> Result<Vec<String>, GitError> {
+        if suspects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut input = Vec::new();
+        for path in &suspects {
+            input.extend_from_slice(path.as_os_str().as_bytes());
+            input.push(0);
+        }
+        // A pathspec is literal here anyway, and check-ignore refuses to be told so.
+        let run = self
+            .git(["check-ignore", "-z", "--stdin"])
+            .env("GIT_LITERAL_PATHSPECS", "0");
+        let ran = run.stdin(input).accept(1).run()?;
+        let ignored: Vec<&[u8]> = ran.fields().collect();
+        let mut paths = Vec::new();
+        for path in suspects {
+            let text = path.to_string_lossy().into_owned();
+            let submodule = self
+                .repo
+                .entry(base, &text)?
+                .is_some_and(|e| e.mode == MODE_GITLINK);
+            if !submodule && !ignored.contains(&path.as_os_str().as_bytes()) {
+                paths.push(text);
+            }
+        }
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// Puts the base's content of matching paths back into the index; tells whether there were any.
+    fn restore(&self, base: &TreeId, tree: &TreeId, discard: &RegexSet) -> Result<bool, GitError> {
+        let args = [
+            "diff-tree",
+            "-r",
+            "-z",
+            "--no-renames",
+            "--raw",
+            "--no-abbrev",
+        ];
+        let ran = self
+            .git(args.into_iter().chain([base.as_str(), tree.as_str()]))
+            .run()?;
+        let mut fields = ran.fields();
+        let mut input = Vec::new();
+        while let (Some(info), Some(path)) = (fields.next(), fields.next()) {
+            if !discard.is_match(&String::from_utf8_lossy(path)) {
+                continue;
+            }
+            // `:mode-before mode-after id-before id-after status`; mode 0 removes the entry.
+            let info = String::from_utf8_lossy(info);
+            let mut words = info.trim_start_matches(':').split(' ');
+            let (mode, id) = (words.next(), words.nth(1));
+            let (mode, id) = mode.zip(id).ok_or_else(|| ran.unreadable(info.clone()))?;
+            input.extend_from_slice(format!("{mode} {id}\t").as_bytes());
+            input.extend_from_slice(path);
+            input.push(0);
+        }
+        if input.is_empty() {
+            return Ok(false);
+        }
+        self.git(["update-index", "--replace", "-z", "--index-info"])
+            .stdin(input)
+            .run()?;
+        Ok(true)
+    }
+}
+
+/// Copies a file together with its time of change.
+pub(crate) fn copy_with_time(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    let modified = from.metadata()?.modified()?;
+    File::options().write(true).open(to)?.set_modified(modified)
+}
+
+/// Everything below `root` that git cannot store: special files, and folders with a `.git` of their own (which are not
+/// entered). Relative to `root`. git's own listings leave special files out, so the folders are read here.
+fn suspects(root: &Path) -> Result<Vec<PathBuf>, GitError> {
+    let mut found = Vec::new();
+    let mut pending = vec![PathBuf::new()];
+    while let Some(relative) = pending.pop() {
+        let dir = root.join(&relative);
+        let mut inside = Vec::new();
+        let mut nested = false;
+        for entry in fs::read_dir(&dir).map_err(|e| GitError::io(&dir, e))? {
+            let entry = entry.map_err(|e| GitError::io(&dir, e))?;
+            let name = entry.file_name();
+            let path = relative.join(&name);
+            let kind = entry
+                .file_type()
+                .map_err(|e| GitError::io(&entry.path(), e))?;
+            // Git refuses the name in every spelling.
+            if name.eq_ignore_ascii_case(".git") {
+                nested |= !relative.as_os_str().is_empty();
+            } else if kind.is_dir() {
+                inside.push(path);
+            } else if !kind.is_file() && !kind.is_symlink() {
+                found.push(path);
+            }
+        }
+        if nested {
+            found.push(relative);
+        } else {
+            pending.append(&mut inside);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ mod checkout;
 mod commit;
 mod config;
 mod facts;
+#[cfg(test)]
+mod fixture;
 mod git;
 mod ids;
 mod lock;

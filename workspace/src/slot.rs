@@ -178,8 +178,8 @@ impl PoolError {
         match error {
             CaptureError::Unexpressible { paths } => PoolError::Unexpressible { slot, paths },
             CaptureError::Git(e) => PoolError::Git(e),
-            CaptureError::Pattern { pattern, why } => PoolError::Git(GitError::Output {
-                command: format!("discard {pattern}"),
+            CaptureError::Pattern { why } => PoolError::Git(GitError::Output {
+                command: "discard".to_owned(),
                 what: why,
             }),
         }
