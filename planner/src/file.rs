@@ -3,7 +3,7 @@
 //! A draft is what one look at each value can tell. What needs the whole plan (ids that exist, cycles) is `validate`'s.
 
 mod fields;
-mod node;
+pub(crate) mod node;
 mod scalar;
 mod settings;
 mod step;
@@ -15,7 +15,7 @@ use crate::id::{GroupId, StepId};
 use crate::plan::Settings;
 use crate::problem::{At, Found, Pos};
 use crate::step::{Mode, Repair, StepCheck, Work};
-use fields::{duration, fields, integer, list, number};
+use fields::{Fields, duration, fields, integer, list, number};
 use node::{Node, Value};
 
 pub(crate) use step::STEP_KEYS;
@@ -99,13 +99,28 @@ pub(crate) fn read(text: &str, found: &mut Found) -> Draft {
     let Some(root) = node::read(text, found) else {
         return Draft::default();
     };
+    if let Some((pos, version)) = newer_version(&root) {
+        // Another version may mean anything by its keys; judging them by this one's would mislead.
+        found.add_hint(
+            pos,
+            format!("the plan is of version {version}, this wattle reads version 1"),
+            "a newer wattle may read it",
+        );
+        return Draft::default();
+    }
     let from = fields(found, &root, "plan", &PLAN_KEYS);
     if !matches!(root.value, Value::Map(_)) {
         return Draft::default();
     }
-    if !version(found, &from) {
-        // Another version may mean anything by its keys; judging them by this one's would mislead.
-        return Draft::default();
+    match from.get("version") {
+        Some(node) => {
+            integer(found, node, "version", 1, 1);
+        }
+        None => found.add_hint(
+            from.pos,
+            "a plan needs `version`",
+            "write `version: 1` at the top",
+        ),
     }
     let defaults = defaults(found, &from);
     let settings = settings::read(found, &from, &defaults);
@@ -119,34 +134,23 @@ pub(crate) fn read(text: &str, found: &mut Found) -> Draft {
     Draft { settings, steps }
 }
 
-/// Whether the file is of the version that is read here, or does not say, which is a problem and no more.
-fn version(found: &mut Found, from: &fields::Fields<'_>) -> bool {
-    let Some(node) = from.get("version") else {
-        found.add_hint(
-            from.pos,
-            "a plan needs `version`",
-            "write `version: 1` at the top",
-        );
-        return true;
+/// The version of the file, if it is one of the future.
+fn newer_version(root: &Node) -> Option<(Pos, u64)> {
+    let Value::Map(entries) = &root.value else {
+        return None;
     };
-    let newer = match &node.value {
-        Value::Scalar { text, plain: true } => text.parse::<u64>().ok().filter(|v| *v > 1),
+    let plain = |node: &Node| match &node.value {
+        Value::Scalar { text, plain: true } => Some(text.clone()),
         Value::Scalar { .. } | Value::List(_) | Value::Map(_) => None,
     };
-    if let Some(version) = newer {
-        let hint = "a newer wattle may read it";
-        found.add_hint(
-            node.pos,
-            format!("the plan is of version {version}, this wattle reads version 1"),
-            hint,
-        );
-        return false;
-    }
-    integer(found, node, "version", 1, 1);
-    true
+    let (_, value) = entries
+        .iter()
+        .find(|(key, _)| plain(key).as_deref() == Some("version"))?;
+    let version = plain(value)?.parse::<u64>().ok()?;
+    (version > 1).then_some((value.pos, version))
 }
 
-fn defaults(found: &mut Found, from: &fields::Fields<'_>) -> Defaults {
+fn defaults(found: &mut Found, from: &Fields<'_>) -> Defaults {
     let built_in = Defaults::default();
     let Some(node) = from.some("defaults") else {
         return built_in;

@@ -9,9 +9,14 @@ mod graph;
 mod id;
 mod plan;
 mod problem;
+mod reply;
+mod request;
+mod schema;
+mod shard;
 mod step;
 mod task;
 mod validate;
+mod yaml;
 
 pub use globs::{Glob, GlobError, escape as escape_glob, globs_overlap};
 pub use graph::{Edge, EdgeKind};
@@ -20,6 +25,10 @@ pub use plan::{
     At, Check, CommitStyle, Generated, Group, Land, Limits, Notify, Plan, Setup, Style,
 };
 pub use problem::{Problem, Problems};
+pub use reply::{Frame, plan_from_reply};
+pub use request::lead_request;
+pub use schema::{plan_schema, submit_plan_schema};
+pub use shard::{By, ByError, ShardError, ShardInput, shard};
 pub use step::{AgentSpec, Context, Mode, Repair, RuleSource, Step, StepCheck, Work};
 pub use task::{TASK_BYTES_MAX, TaskError, check as check_task, headline};
 pub use validate::{overlaps, parse_plan};

@@ -56,7 +56,8 @@ pub fn headline(task: &str) -> String {
         return clean;
     }
     let cut: String = clean.chars().take(HEADLINE_CHARS_MAX - 1).collect();
-    format!("{}…", cut.trim_end())
+    let words = cut.rfind(' ').map_or(cut.as_str(), |end| &cut[..end]);
+    format!("{}…", words.trim_end())
 }
 
 #[cfg(test)]

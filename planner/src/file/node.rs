@@ -99,7 +99,7 @@ struct Builder {
 struct Stop;
 
 /// Reads `text`. `None` where there is no tree to look at: empty, or broken beyond reading, which is a problem then.
-pub(super) fn read(text: &str, found: &mut Found) -> Option<Node> {
+pub(crate) fn read(text: &str, found: &mut Found) -> Option<Node> {
     let start = Pos { line: 1, column: 1 };
     if text.len() > PLAN_BYTES_MAX {
         found.add(
@@ -261,5 +261,21 @@ fn count(node: &Node) -> usize {
         Value::Scalar { .. } => 0,
         Value::List(items) => items.iter().map(count).sum(),
         Value::Map(entries) => entries.iter().map(|(k, v)| count(k) + count(v)).sum(),
+    }
+}
+
+/// The lines on which the items of the list `key` of a mapping begin.
+pub(crate) fn item_lines(root: &Node, key: &str) -> Vec<u32> {
+    let Value::Map(entries) = &root.value else {
+        return Vec::new();
+    };
+    let is_key = |node: &Node| matches!(&node.value, Value::Scalar { text, .. } if text == key);
+    match entries
+        .iter()
+        .find(|(k, _)| is_key(k))
+        .map(|(_, v)| &v.value)
+    {
+        Some(Value::List(items)) => items.iter().map(|item| item.pos.line).collect(),
+        Some(Value::Scalar { .. } | Value::Map(_)) | None => Vec::new(),
     }
 }
