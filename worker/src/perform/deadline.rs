@@ -49,9 +49,20 @@ impl Deadline {
                 () = tokio::time::sleep(limit.saturating_add(SLACK)) => ticking.cancel(),
             }
         });
-        let host = Arc::new(Bounded { inner, stop: stop.clone() });
-        let at = Instant::now().checked_add(limit).unwrap_or_else(Instant::now);
-        Self { host, inner: outer, stop, at, timer }
+        let host = Arc::new(Bounded {
+            inner,
+            stop: stop.clone(),
+        });
+        let at = Instant::now()
+            .checked_add(limit)
+            .unwrap_or_else(Instant::now);
+        Self {
+            host,
+            inner: outer,
+            stop,
+            at,
+            timer,
+        }
     }
 
     /// The host to work with.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use regex::RegexSet;
 use wattle_workspace::{
-    CaptureError, CaptureOptions, Change, CommitId, CommitSpec, Expect, RefChange, RefError, Repo, TreeId,
+    CaptureError, CaptureOptions, Change, CommitId, CommitSpec, Expect, RefChange, RefError, Repo,
+    TreeId,
 };
 
 use super::deadline::Deadline;
@@ -25,16 +26,30 @@ const WROTE_MAX: usize = 2000;
 /// Does a step.
 pub(super) async fn step(step: StepAssignment, host: Arc<dyn Host>, tools: Arc<Tools>) -> Outcome {
     let deadline = Deadline::new(Arc::clone(&host), step.timeout_ms);
-    let mut pipeline = Pipeline { host: deadline.host(), step, tools, deadline };
+    let mut pipeline = Pipeline {
+        host: deadline.host(),
+        step,
+        tools,
+        deadline,
+    };
     let mut outcome = match (pipeline.step.mode, pipeline.step.commit.clone()) {
         (Mode::Write, Some(form)) => pipeline.write(&form).await,
-        (Mode::Write, None) => failed(Cause::Environment, "do a write step: its assignment has no commit form"),
+        (Mode::Write, None) => failed(
+            Cause::Environment,
+            "do a write step: its assignment has no commit form",
+        ),
         (Mode::Read, _) => pipeline.read().await,
         (Mode::Scratch, _) => pipeline.scratch().await,
     };
     if outcome.end == End::Parked && pipeline.deadline.passed() {
-        let message = format!("the attempt took longer than {} ms", pipeline.step.timeout_ms);
-        outcome.end = End::Failed { cause: Cause::Timeout, message };
+        let message = format!(
+            "the attempt took longer than {} ms",
+            pipeline.step.timeout_ms
+        );
+        outcome.end = End::Failed {
+            cause: Cause::Timeout,
+            message,
+        };
     }
     pipeline.deadline.close().await;
     outcome
@@ -81,11 +96,23 @@ impl Pipeline {
         match changed {
             Ok(changes) if changes.is_empty() => plain(executed),
             Ok(changes) => {
-                let message = format!("a read step changed files: {}", some(&restore::paths(&changes)));
-                let end = End::Failed { cause: Cause::WroteInReadMode, message };
-                Outcome { end, ..plain(executed) }
+                let message = format!(
+                    "a read step changed files: {}",
+                    some(&restore::paths(&changes))
+                );
+                let end = End::Failed {
+                    cause: Cause::WroteInReadMode,
+                    message,
+                };
+                Outcome {
+                    end,
+                    ..plain(executed)
+                }
             }
-            Err(halt) => Outcome { evidence: executed.evidence, ..halted(halt) },
+            Err(halt) => Outcome {
+                evidence: executed.evidence,
+                ..halted(halt)
+            },
         }
     }
 
@@ -109,19 +136,44 @@ impl Pipeline {
         let Some(commit) = self.step.resume.committed.clone() else {
             return Ok(None);
         };
-        let (tools, base, form) = (Arc::clone(&self.tools), self.step.place.base.clone(), form.clone());
+        let (tools, base, form) = (
+            Arc::clone(&self.tools),
+            self.step.place.base.clone(),
+            form.clone(),
+        );
         blocking(move || {
             if !tools.repo.has_commit(&commit).map_err(Halt::environment)? {
                 return Ok(None);
             }
             let tree = tools.repo.tree_of(&commit).map_err(Halt::environment)?;
             let from = tools.repo.tree_of(&base).map_err(Halt::environment)?;
-            let changes = tools.repo.changes(&from, &tree).map_err(Halt::environment)?;
-            let evidence = Evidence { tree: Some(tree.clone()), ..Evidence::default() };
-            let report = format!("Continued with the commit {} that was made before.\n", commit.short());
+            let changes = tools
+                .repo
+                .changes(&from, &tree)
+                .map_err(Halt::environment)?;
+            let evidence = Evidence {
+                tree: Some(tree.clone()),
+                ..Evidence::default()
+            };
+            let report = format!(
+                "Continued with the commit {} that was made before.\n",
+                commit.short()
+            );
             let outside = outside(&changes, &form.touches)?;
-            let committed = Committed { commit, tree, changes, outside };
-            Ok(Some(Made { committed, executed: Executed { end: ExecEnd::Done, report, evidence } }))
+            let committed = Committed {
+                commit,
+                tree,
+                changes,
+                outside,
+            };
+            Ok(Some(Made {
+                committed,
+                executed: Executed {
+                    end: ExecEnd::Done,
+                    report,
+                    evidence,
+                },
+            }))
         })
         .await
     }
@@ -140,22 +192,39 @@ impl Pipeline {
             ExecEnd::Parked | ExecEnd::NeedsInput { .. } => {}
             ExecEnd::Done | ExecEnd::Failed { .. } => {
                 let evidence = executed.evidence.clone();
-                say(&self.host, Message::Result(StepResult::Executed { evidence })).await?;
+                say(
+                    &self.host,
+                    Message::Result(StepResult::Executed { evidence }),
+                )
+                .await?;
             }
         }
         Ok(executed)
     }
 
     /// Makes a commit of the files of the worktree; no commit is an outcome of its own.
-    async fn commit(&self, form: &CommitForm, mut executed: Executed) -> Result<Made, Box<Outcome>> {
+    async fn commit(
+        &self,
+        form: &CommitForm,
+        mut executed: Executed,
+    ) -> Result<Made, Box<Outcome>> {
         if matches!(executed.end, ExecEnd::Parked | ExecEnd::NeedsInput { .. }) {
             return Err(Box::new(plain(executed)));
         }
-        let (tools, step, owned) = (Arc::clone(&self.tools), self.step.place.clone(), form.clone());
+        let (tools, step, owned) = (
+            Arc::clone(&self.tools),
+            self.step.place.clone(),
+            form.clone(),
+        );
         let captured = blocking(move || {
             let base_tree = tools.repo.tree_of(&step.base).map_err(Halt::environment)?;
-            let discard = CaptureOptions { discard: owned.discard.clone() };
-            let captured = tools.repo.capture(&step.path, &step.base, &discard).map_err(uncommittable)?;
+            let discard = CaptureOptions {
+                discard: owned.discard.clone(),
+            };
+            let captured = tools
+                .repo
+                .capture(&step.path, &step.base, &discard)
+                .map_err(uncommittable)?;
             let wrote = wrote(&tools.repo, &base_tree, &captured.tree, &captured.changes)?;
             let outside = outside(&captured.changes, &owned.touches)?;
             Ok((captured, outside, wrote))
@@ -171,7 +240,11 @@ impl Pipeline {
         }
         if captured.changes.is_empty() {
             let outcome = plain(executed);
-            let end = if outcome.end == End::Done { End::Unchanged } else { outcome.end.clone() };
+            let end = if outcome.end == End::Done {
+                End::Unchanged
+            } else {
+                outcome.end.clone()
+            };
             return Err(Box::new(Outcome { end, ..outcome }));
         }
         let spec = CommitSpec {
@@ -184,8 +257,16 @@ impl Pipeline {
         };
         match self.make(spec).await {
             Ok(commit) => {
-                let committed = Committed { commit, tree: captured.tree, changes: captured.changes, outside };
-                Ok(Made { committed, executed })
+                let committed = Committed {
+                    commit,
+                    tree: captured.tree,
+                    changes: captured.changes,
+                    outside,
+                };
+                Ok(Made {
+                    committed,
+                    executed,
+                })
             }
             Err(halt) => Err(Box::new(instead(executed, halt))),
         }
@@ -193,8 +274,12 @@ impl Pipeline {
 
     async fn make(&self, spec: CommitSpec) -> Result<CommitId, Halt> {
         let (tools, owned) = (Arc::clone(&self.tools), spec.clone());
-        let commit = blocking(move || tools.repo.commit_id(&owned).map_err(Halt::environment)).await?;
-        let intent = Intent::Commit { commit, tree: spec.tree.clone() };
+        let commit =
+            blocking(move || tools.repo.commit_id(&owned).map_err(Halt::environment)).await?;
+        let intent = Intent::Commit {
+            commit,
+            tree: spec.tree.clone(),
+        };
         say(&self.host, Message::Intent(intent)).await?;
         let tools = Arc::clone(&self.tools);
         blocking(move || tools.repo.commit(&spec).map_err(Halt::environment)).await
@@ -233,7 +318,11 @@ impl Pipeline {
         made: &mut Made,
         last: &mut Option<CheckResult>,
     ) -> End {
-        let repairs = self.step.repair.as_ref().map_or(0, |repair| repair.attempts);
+        let repairs = self
+            .step
+            .repair
+            .as_ref()
+            .map_or(0, |repair| repair.attempts);
         let mut number = 0;
         loop {
             let (result, report) = match self.check_once(command, &made.committed).await {
@@ -241,7 +330,10 @@ impl Pipeline {
                 Err(halt) => return halted(halt).end,
             };
             let verdict = result.verdict;
-            made.executed.report.push_str(&format!("\nThe step's check: {}.\n\n{report}", word(verdict)));
+            made.executed.report.push_str(&format!(
+                "\nThe step's check: {}.\n\n{report}",
+                word(verdict)
+            ));
             *last = Some(result);
             let cause = match verdict {
                 Verdict::Green => return End::Committed,
@@ -256,7 +348,10 @@ impl Pipeline {
                 Verdict::Timeout => Cause::Timeout,
                 Verdict::Error => Cause::Environment,
             };
-            return End::Failed { cause, message: red(verdict, number) };
+            return End::Failed {
+                cause,
+                message: red(verdict, number),
+            };
         }
     }
 
@@ -278,15 +373,28 @@ impl Pipeline {
             changed: Some(&changed),
             timeout_ms_max: Some(self.deadline.left_ms()),
         };
-        let (result, report) = verify::run(&scene, command, &committed.tree, &self.host, &self.tools).await?;
-        let journaled = StepResult::Checked { result: result.clone() };
+        let (result, report) =
+            verify::run(&scene, command, &committed.tree, &self.host, &self.tools).await?;
+        let journaled = StepResult::Checked {
+            result: result.clone(),
+        };
         say(&self.host, Message::Result(journaled)).await?;
         Ok((result, report))
     }
 
     /// One repair and its commit; `None` = there is a commit to check again.
-    async fn repair(&mut self, form: &CommitForm, number: u32, red: &str, made: &mut Made) -> Option<End> {
-        let work = self.step.repair.as_ref().map(|repair| repair.work.clone())?;
+    async fn repair(
+        &mut self,
+        form: &CommitForm,
+        number: u32,
+        red: &str,
+        made: &mut Made,
+    ) -> Option<End> {
+        let work = self
+            .step
+            .repair
+            .as_ref()
+            .map(|repair| repair.work.clone())?;
         if let Err(halt) = say(&self.host, Message::Intent(Intent::Repair { number })).await {
             return Some(halted(halt).end);
         }
@@ -305,7 +413,10 @@ impl Pipeline {
             ExecEnd::Failed { message, .. } => Some(message.clone()),
             ExecEnd::Done | ExecEnd::Parked | ExecEnd::NeedsInput { .. } => None,
         };
-        let report = format!("{}\nRepair {number}:\n\n{}", made.executed.report, executed.report);
+        let report = format!(
+            "{}\nRepair {number}:\n\n{}",
+            made.executed.report, executed.report
+        );
         let end = match self.commit(form, executed).await {
             Ok(repaired) => {
                 *made = repaired;
@@ -314,9 +425,11 @@ impl Pipeline {
             Err(outcome) => match outcome.end {
                 // The repair took everything back: there is nothing to land, and the check is red no more or less.
                 End::Unchanged => Some(repair_failed(number, "it took the whole change back")),
-                end @ (End::Failed { .. } | End::Parked | End::NeedsInput { .. } | End::Done | End::Committed) => {
-                    Some(end)
-                }
+                end @ (End::Failed { .. }
+                | End::Parked
+                | End::NeedsInput { .. }
+                | End::Done
+                | End::Committed) => Some(end),
             },
         };
         made.executed.report = report;
@@ -325,12 +438,22 @@ impl Pipeline {
 
     /// Points the attempt's ref at the commit, once and for ever.
     async fn keep(&self, form: &CommitForm, commit: &CommitId) -> Result<(), Halt> {
-        let (tools, commit, name) = (Arc::clone(&self.tools), commit.clone(), form.attempt_ref.clone());
+        let (tools, commit, name) = (
+            Arc::clone(&self.tools),
+            commit.clone(),
+            form.attempt_ref.clone(),
+        );
         blocking(move || {
-            let change = RefChange { name, new: Some(commit.clone()), old: Expect::Absent };
+            let change = RefChange {
+                name,
+                new: Some(commit.clone()),
+                old: Expect::Absent,
+            };
             match tools.repo.update_refs(&[change], "wattle: attempt") {
                 Ok(()) => Ok(()),
-                Err(RefError::Moved { found: Some(found), .. }) if found == commit => Ok(()),
+                Err(RefError::Moved {
+                    found: Some(found), ..
+                }) if found == commit => Ok(()),
                 Err(error) => Err(Halt::environment(error)),
             }
         })
@@ -351,14 +474,21 @@ fn red(verdict: Verdict, repairs: u32) -> String {
 
 fn repair_failed(number: u32, why: &str) -> End {
     let message = format!("the step's check is red and repair {number} failed: {why}");
-    End::Failed { cause: Cause::CheckRed, message }
+    End::Failed {
+        cause: Cause::CheckRed,
+        message,
+    }
 }
 
 /// An executor's end as the end of the assignment, given that there is a commit.
 fn ended(executed: &Executed) -> End {
     match plain(executed.clone()).end {
         End::Done => End::Committed,
-        end @ (End::Failed { .. } | End::Parked | End::NeedsInput { .. } | End::Committed | End::Unchanged) => end,
+        end @ (End::Failed { .. }
+        | End::Parked
+        | End::NeedsInput { .. }
+        | End::Committed
+        | End::Unchanged) => end,
     }
 }
 
@@ -384,14 +514,24 @@ fn halted(halt: Halt) -> Outcome {
 fn instead(executed: Executed, halt: Halt) -> Outcome {
     let own = plain(executed);
     match (&own.end, halt) {
-        (_, Halt::Parked) => Outcome { end: End::Parked, ..own },
+        (_, Halt::Parked) => Outcome {
+            end: End::Parked,
+            ..own
+        },
         (End::Failed { .. }, Halt::Failed(_, message)) => {
-            let report = format!("{}\nIts files could not be kept as a commit: {message}.\n", own.report);
+            let report = format!(
+                "{}\nIts files could not be kept as a commit: {message}.\n",
+                own.report
+            );
             Outcome { report, ..own }
         }
         (_, Halt::Failed(cause, message)) => {
             let report = format!("{}\nFailed: {message}.\n", own.report);
-            Outcome { end: End::Failed { cause, message }, report, ..own }
+            Outcome {
+                end: End::Failed { cause, message },
+                report,
+                ..own
+            }
         }
     }
 }
@@ -408,12 +548,24 @@ fn uncommittable(error: CaptureError) -> Halt {
 fn outside(changes: &[Change], touches: &[String]) -> Result<Vec<String>, Halt> {
     let anchored = touches.iter().map(|pattern| format!(r"\A(?:{pattern})\z"));
     let covered = RegexSet::new(anchored).map_err(Halt::environment)?;
-    Ok(restore::paths(changes).into_iter().filter(|path| !covered.is_match(path)).collect())
+    Ok(restore::paths(changes)
+        .into_iter()
+        .filter(|path| !covered.is_match(path))
+        .collect())
 }
 
-type Wrote = (String, Option<wattle_workspace::BlobId>, Option<wattle_workspace::BlobId>);
+type Wrote = (
+    String,
+    Option<wattle_workspace::BlobId>,
+    Option<wattle_workspace::BlobId>,
+);
 
-fn wrote(repo: &Repo, before: &TreeId, after: &TreeId, changes: &[Change]) -> Result<Vec<Wrote>, Halt> {
+fn wrote(
+    repo: &Repo,
+    before: &TreeId,
+    after: &TreeId,
+    changes: &[Change],
+) -> Result<Vec<Wrote>, Halt> {
     let paths = restore::paths(changes);
     let row = |path: String| {
         let old = repo.blob_of(before, &path).map_err(Halt::environment)?;
