@@ -98,16 +98,13 @@ proptest! {
                         prop_assert!(nodes[*step].needs.contains(&next));
                     }
                 }
-                Disorder::GroupCycle(path) => {
-                    let (first, last) = (path[0], path[path.len() - 1]);
-                    prop_assert!(nodes[first].group.is_some());
-                    prop_assert_eq!(nodes[first].group, nodes[last].group);
-                    prop_assert!(path.len() > 2);
-                    for pair in path.windows(2) {
-                        prop_assert!(nodes[pair[0]].needs.contains(&pair[1]));
-                    }
-                    for between in &path[1..path.len() - 1] {
-                        prop_assert_ne!(nodes[*between].group, nodes[first].group);
+                Disorder::GroupCycle(pairs) => {
+                    let same = |a: usize, b: usize| a == b || (nodes[a].group.is_some() && nodes[a].group == nodes[b].group);
+                    prop_assert!(pairs.len() > 1 && nodes[pairs[0].0].group.is_some());
+                    for (i, (step, need)) in pairs.iter().enumerate() {
+                        prop_assert!(nodes[*step].needs.contains(need));
+                        prop_assert!(same(*need, pairs[(i + 1) % pairs.len()].0));
+                        prop_assert!(!same(*step, *need));
                     }
                 }
             }

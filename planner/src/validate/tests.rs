@@ -4,6 +4,7 @@ use super::*;
 use crate::graph::EdgeKind;
 use crate::plan::At as When;
 use crate::step::{RuleSource, Work};
+use proptest::prelude::*;
 
 /// The example of the interface contract, but for what it marks as later.
 const CONTRACT: &str = r#"
@@ -435,6 +436,10 @@ fn names_whole_cycles_and_cycles_through_groups() {
         group,
         "p:7:54: the group `g` would have to land before itself: b → x → a\n    put `x` into the group, or take a step out of it",
     );
+    check(
+        "version: 1\ntask: t\ngroups: { g: , h: }\nsteps:\n  - { id: a, group: g, touches: [a], run: a }\n  - { id: b, group: g, touches: [b], run: b, needs: [c] }\n  - { id: c, group: h, touches: [c], run: c }\n  - { id: d, group: h, touches: [d], run: d, needs: [a] }\n",
+        "p:6:54: the groups `g` and `h` would have to land before each other: b → c, d → a\n    make them one group, or take a step out of one",
+    );
     let mended = group.replace("id: x,", "id: x, group: g,");
     assert_eq!(problems(&mended), "valid");
 }
@@ -486,4 +491,28 @@ fn hostile_files_end_in_problems() {
     let large = " ".repeat(5 * 1024 * 1024);
     assert!(problems(&large).contains("larger than"));
     assert_eq!(problems("a: &a [*a]"), "p:1:8: this alias contains itself");
+}
+
+proptest! {
+    #[test]
+    fn parsing_never_panics(text in "\\PC{0,60}|[a-z:#\\-{}\\[\\]&*!|>'\"\n ]{0,80}") {
+        for text in [steps(&text), steps(&format!("  - {text}")), text] {
+            if let Err(problems) = parse_plan("p", &text) {
+                prop_assert!(!problems.problems.is_empty());
+                prop_assert!(problems.problems.iter().all(|p| p.line > 0 && p.column > 0));
+            }
+        }
+    }
+
+    /// Cuts and swaps of the contract's example: never a panic, and never a problem without a place.
+    #[test]
+    fn broken_plans_never_panic(from in 0..CONTRACT.len(), length in 0..40usize, put in "[a-z:{}\\[\\]\n \\-]{0,6}") {
+        let boundary = |at: usize| (0..=at.min(CONTRACT.len())).rev().find(|at| CONTRACT.is_char_boundary(*at)).unwrap();
+        let (from, to) = (boundary(from), boundary(from + length));
+        let text = format!("{}{put}{}", &CONTRACT[..from], &CONTRACT[to..]);
+        let lines = u32::try_from(text.lines().count()).unwrap();
+        if let Err(problems) = parse_plan("p", &text) {
+            prop_assert!(problems.problems.iter().all(|p| p.line >= 1 && p.line <= lines + 1));
+        }
+    }
 }
