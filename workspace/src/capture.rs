@@ -79,6 +79,21 @@ impl Repo {
         Ok(Captured { tree, changes })
     }
 
+    /// Makes the files of a clean worktree at `base` those of `tree`, without touching its HEAD or its index: afterwards
+    /// they are changes, as if somebody had made them there.
+    pub fn place_tree(
+        &self,
+        worktree: &Path,
+        base: &CommitId,
+        tree: &TreeId,
+    ) -> Result<(), GitError> {
+        let index = ScratchIndex::new(self, worktree, base)?;
+        index
+            .git(["read-tree", "-m", "-u", base.as_str(), tree.as_str()])
+            .run()?;
+        Ok(())
+    }
+
     /// The index that the pool keeps for a slot, beside the slot.
     pub(crate) fn slot_index(&self, slot: &Path) -> Option<PathBuf> {
         let slots = self.state_dir().join("slots");

@@ -113,6 +113,20 @@ impl Pool {
         self.bring(&mut record, to)
     }
 
+    /// Takes everything out of a held check slot that its commit does not have, ignored files too, as if it were new.
+    pub fn scrub(&self, lease: &Lease) -> Result<(), PoolError> {
+        let mut record = self.held(lease)?;
+        if record.class != Class::Check {
+            return Err(PoolError::Busy {
+                slot: record.slot,
+                why: "only a check slot is scrubbed".to_owned(),
+            });
+        }
+        record.setup = None;
+        record.store(&self.root)?;
+        Place::of(&self.repo, &self.root, &record).scrub()
+    }
+
     /// Gives a slot back. What a worker left is salvaged, the files are brought back to the base and proved to be.
     pub fn release(&self, lease: Lease) -> Result<Released, PoolError> {
         let guard = self.guard()?;

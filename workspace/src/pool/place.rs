@@ -203,6 +203,13 @@ impl<'a> Place<'a> {
         self.refresh_own()
     }
 
+    /// Brings the files back to the index and takes out all else, ignored files too.
+    pub(crate) fn scrub(&self) -> Result<(), PoolError> {
+        self.files(["checkout-index", "--all", "--force"]).run()?;
+        self.files(["clean", "-ffdxq"]).run()?;
+        Ok(())
+    }
+
     /// Gives the worktree a fresh copy of our index and takes away what a command under way left.
     fn refresh_own(&self) -> Result<(), PoolError> {
         let Some(git_dir) = &self.git_dir else {
