@@ -25,7 +25,7 @@ const WROTE_MAX: usize = 2000;
 
 /// Does a step.
 pub(super) async fn step(step: StepAssignment, host: Arc<dyn Host>, tools: Arc<Tools>) -> Outcome {
-    let deadline = Deadline::new(Arc::clone(&host), step.timeout_ms);
+    let deadline = Deadline::new(host, step.timeout_ms);
     let mut pipeline = Pipeline {
         host: deadline.host(),
         step,
@@ -42,10 +42,7 @@ pub(super) async fn step(step: StepAssignment, host: Arc<dyn Host>, tools: Arc<T
         (Mode::Scratch, _) => pipeline.scratch().await,
     };
     if outcome.end == End::Parked && pipeline.deadline.passed() {
-        let message = format!(
-            "the attempt took longer than {} ms",
-            pipeline.step.timeout_ms
-        );
+        let message = pipeline.deadline.message();
         outcome.end = End::Failed {
             cause: Cause::Timeout,
             message,
@@ -186,7 +183,11 @@ impl Pipeline {
 
     async fn execute(&mut self, work: &Work) -> Result<Executed, Halt> {
         self.step.timeout_ms = self.step.timeout_ms.min(self.deadline.left_ms());
-        let executed = exec::execute(&self.step, work, &self.host, &self.tools).await;
+        let mut executed = exec::execute(&self.step, work, &self.host, &self.tools).await;
+        if executed.end == ExecEnd::Parked && self.deadline.passed() {
+            let (cause, message) = (Cause::Timeout, self.deadline.message());
+            executed.end = ExecEnd::Failed { cause, message };
+        }
         match &executed.end {
             // What was stopped has no result: it is done again.
             ExecEnd::Parked | ExecEnd::NeedsInput { .. } => {}
