@@ -337,7 +337,7 @@ impl Checkout<'_> {
         // Files that were only touched are not changed; without this the dry run would take them for it.
         let refresh = self
             .git(["update-index", "-q", "--refresh"])
-            .accept(1)
+            .accept(128)
             .run()?;
         let dry = self
             .git(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()])
@@ -346,6 +346,12 @@ impl Checkout<'_> {
         if dry.code == 0 {
             return Ok(Stand::Ready);
         }
+        if dry.stderr.contains("index.lock") {
+            return Ok(Stand::Held(
+                vec![self.shown("index.lock")],
+                HeldWhy::IndexLocked,
+            ));
+        }
         let mut paths: BTreeSet<String> = named_paths(&dry.stderr).into_iter().collect();
         // git stops at the first path in the way; the user wants all.
         paths.extend(
@@ -353,7 +359,7 @@ impl Checkout<'_> {
                 .intersection(&changed)
                 .cloned(),
         );
-        if paths.is_empty() && dry.code != 0 {
+        if paths.is_empty() {
             tracing::debug!(refresh = %refresh.stderr, "a checkout refuses without naming a path");
             return Err(dry.failed());
         }

@@ -192,3 +192,6 @@ fn one<'a>(
         messages,
     })
 }
+
+#[cfg(test)]
+mod tests;
