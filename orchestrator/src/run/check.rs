@@ -14,7 +14,6 @@ use super::executor::Shared;
 use super::input::Input;
 use super::jobs::owner;
 use crate::ids::LandingId;
-use crate::queue::land::CandidateEnd;
 
 /// One check of the queue.
 pub(crate) struct CheckJob {
@@ -58,7 +57,8 @@ impl Host for CheckHost {
 }
 
 /// Runs a check; a red one on a warm slot is repeated on a clean one before it counts.
-pub(crate) async fn run(shared: &Arc<Shared>, job: CheckJob) -> Input {
+pub(crate) async fn run(shared: Arc<Shared>, job: CheckJob) -> Input {
+    let shared = &shared;
     let result = match attempt(shared, &job).await {
         Ok(result) => result,
         Err(message) => error(message),
@@ -133,14 +133,4 @@ async fn checked(
         (None, End::Failed { message, .. }) => Err(message),
         (None, end) => Err(format!("the check ended without a verdict: {end:?}")),
     }
-}
-
-/// Makes the generated files of a candidate anew. There are none in most plans.
-pub(crate) async fn regenerate(
-    shared: &Arc<Shared>,
-    landing: LandingId,
-    end: Result<CandidateEnd, String>,
-) -> Result<CandidateEnd, String> {
-    let _ = (shared, landing);
-    end
 }

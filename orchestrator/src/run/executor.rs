@@ -132,10 +132,9 @@ impl Executor {
                 Effect::Candidate(landing, job) => {
                     let repo = shared.ctx.repo.clone();
                     let end = shared.git(move || land::build(&repo, &job)).await;
-                    let end = check::regenerate(&shared, landing, end).await;
                     Input::Candidate { landing, end }
                 }
-                Effect::Check(job) => check::run(&shared, *job).await,
+                Effect::Check(job) => check::run(shared.clone(), *job).await,
                 Effect::Move { landing, target, candidate, reason } => {
                     let repo = shared.ctx.repo.clone();
                     let end = shared.git(move || land::advance(&repo, &target, &candidate, &reason)).await;

@@ -4,6 +4,8 @@
 //! that only read and stand next to each other run at once; all others run one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _};
@@ -22,6 +24,9 @@ use crate::tool::{self, ToolCall, ToolHost as _, ToolResult};
 const AT_ONCE: usize = 10;
 /// Files that the evidence of a conversation names; single results name all of theirs.
 const READ_MAX: usize = 2000;
+
+/// A call under way.
+type Calling<'a> = Pin<Box<dyn Future<Output = Result<ToolResult, Halt>> + Send + 'a>>;
 
 /// Runs calls and remembers what the conversation has seen.
 pub(super) struct Dispatch {
@@ -126,9 +131,12 @@ impl Dispatch {
     }
 
     async fn read_all(&mut self, calls: &[Call], again: bool) -> Result<Vec<ToolResult>, Halt> {
-        let this = &*self;
-        let running = stream::iter(calls.iter().map(|call| this.tool(call, again)));
-        let done: Vec<Result<ToolResult, Halt>> = running.buffered(AT_ONCE).collect().await;
+        // Boxed: without that the compiler cannot see that the whole conversation may move between threads.
+        let mut running: Vec<Calling<'_>> = Vec::new();
+        for call in calls {
+            running.push(Box::pin(self.tool(call, again)));
+        }
+        let done: Vec<Result<ToolResult, Halt>> = stream::iter(running).buffered(AT_ONCE).collect().await;
         let mut results = Vec::new();
         for result in done {
             let result = result?;
