@@ -76,8 +76,11 @@ impl Effective {
         }
     }
 
+    /// Whether objects may have to be fetched when they are read.
     pub(crate) fn partial(&self) -> bool {
-        self.get("extensions.partialclone").is_some()
+        let promisor = |key: &str| key.starts_with("remote.") && key.ends_with(".promisor");
+        let extension = self.get("extensions.partialclone").is_some();
+        extension || self.entries.iter().any(|(key, _)| promisor(key))
     }
 }
 
