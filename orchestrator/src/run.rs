@@ -22,3 +22,6 @@ pub(crate) mod recover;
 pub(crate) mod scheduler;
 pub(crate) mod verbs;
 pub(crate) mod wake;
+
+#[cfg(test)]
+mod tests;
