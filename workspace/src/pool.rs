@@ -68,7 +68,10 @@ impl Pool {
                 }
                 Err(e) => {
                     record.holders.clear();
-                    record.store(&self.root)?;
+                    // Where the disk is full this fails for the same reason; then `recover` frees the slot.
+                    if let Err(again) = record.store(&self.root) {
+                        tracing::warn!(slot = %record.slot, error = %again, "the slot stays held");
+                    }
                     return Err(e);
                 }
             }

@@ -116,6 +116,33 @@ fn landed_by_history_by_tree_and_by_patch() {
 }
 
 #[test]
+fn patches_of_binary_files_renames_and_modes_are_told_apart() {
+    let f = Fixture::with(&[
+        ("bin", "\0\u{1}one"),
+        ("text", "1\n2\n3\n4\n5\n"),
+        ("b", "b\n"),
+    ]);
+    let base = f.head();
+    let repo = f.open();
+    let id = |to: &CommitId| repo.patch_id(&base, to).unwrap().unwrap();
+    let (two, three) = (
+        f.side(&base, &[("bin", Some("\0\u{2}two"))]),
+        f.side(&base, &[("bin", Some("\0\u{3}thr"))]),
+    );
+    assert_ne!(id(&two), id(&three));
+    assert_eq!(id(&two), id(&two));
+    // Renamed, landed as a copy of the commit on something else, and changed again since.
+    let rename: [(&str, Option<&str>); 2] = [("text", None), ("moved", Some("1\n2\n3\n4\nfive\n"))];
+    let work = f.side(&base, &rename);
+    let picked = f.side(&f.side(&base, &[("b", Some("x\n"))]), &rename);
+    let since = f.side(&picked, &[("moved", Some("1\n2\n3\n4\nfünf\n"))]);
+    assert!(repo.landed(&work, &base, &since).unwrap());
+    f.git(&["update-index", "--chmod=+x", "b"]);
+    f.git(&["commit", "-q", "-m", "mode"]);
+    assert!(!repo.landed(&f.head(), &base, &since).unwrap());
+}
+
+#[test]
 fn attributes_of_the_base_decide_how_to_merge() {
     let f = Fixture::with(&[
         (".gitattributes", "CHANGES merge=union\n"),
