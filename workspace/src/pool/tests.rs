@@ -721,3 +721,34 @@ fn a_placed_tree_is_there_as_changes_to_the_base() {
     );
     assert_eq!(read(&lease, "dir/b.txt"), "mine\n");
 }
+
+#[test]
+fn links_out_of_a_slot_are_salvaged_as_links_and_lead_nowhere() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    let outside = f.root().join("outside");
+    write(&outside, "b.txt", "not ours\n");
+    write(&outside, "other.txt", "not ours\n");
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    fs::remove_dir_all(lease.path.join("dir")).unwrap();
+    symlink(&outside, lease.path.join("dir")).unwrap();
+    symlink(&outside, lease.path.join("untracked")).unwrap();
+    let salvaged = pool.release(lease.clone()).unwrap().salvaged.unwrap();
+    let listed = f.tree(&salvaged.name);
+    assert_eq!(
+        listed.lines().filter(|l| l.starts_with("120000")).count(),
+        2,
+        "{listed}"
+    );
+    assert_eq!(read(&lease, "dir/b.txt"), "b\n");
+    assert!(!lease.path.join("dir").is_symlink());
+    let left: BTreeSet<_> = fs::read_dir(&outside)
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(left.len(), 2);
+    assert_eq!(
+        fs::read_to_string(outside.join("b.txt")).unwrap(),
+        "not ours\n"
+    );
+}
