@@ -240,6 +240,3 @@ async fn reply(parsed: &Parsed, body: &Bytes, state: &State) -> Response<Body> {
         .bill(parsed);
     wire::message(parsed, body, &chosen, bill)
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,7 @@ mod glob;
 mod grep;
 pub(crate) mod host;
 mod read;
-mod shell;
+pub(crate) mod shell;
 mod walk;
 mod write;
 

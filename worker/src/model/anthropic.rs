@@ -457,3 +457,6 @@ async fn body_text(response: Response) -> Result<String, Fault> {
     }
     Ok(String::from_utf8_lossy(&body).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,13 @@
 //! The tool Bash: one command in the worktree, through the place where all processes start.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::future::Future;
+use std::pin::Pin;
 
 use serde::Deserialize;
 
 use super::{ToolResult, parse};
 use crate::assignment::{Bounds, Command};
-use crate::equipment::Tools;
-use crate::exec::command::Scene;
-use crate::host::Host;
 use crate::process::{Ended, How};
 
 /// Wall time of a command that asks for none.
@@ -32,13 +30,18 @@ struct Input {
     run_in_background: bool,
 }
 
+/// A process that is still to end; the message is for the model.
+pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<Ended, String>> + Send + 'a>>;
+
+/// Starts the commands of one step, in its worktree and with its environment. Whoever knows the step gives this
+/// to the tools, which know none.
+pub(crate) trait Shell: Send + Sync {
+    /// Runs one command to its end.
+    fn run(&self, command: Command) -> Running<'_>;
+}
+
 /// Runs a command.
-pub(super) async fn call(
-    scene: &Scene<'_>,
-    host: &Arc<dyn Host>,
-    tools: &Arc<Tools>,
-    input: &str,
-) -> ToolResult {
+pub(super) async fn call(shell: &dyn Shell, input: &str) -> ToolResult {
     let input: Input = match parse("Bash", input) {
         Ok(input) => input,
         Err(message) => return ToolResult::failed(message),
@@ -59,9 +62,9 @@ pub(super) async fn call(
         env: BTreeMap::new(),
         bounds,
     };
-    match scene.run(&command, host, tools).await {
+    match shell.run(command.clone()).await {
         Ok(ended) => result(&command, ended),
-        Err(error) => ToolResult::failed(error.to_string()),
+        Err(message) => ToolResult::failed(message),
     }
 }
 

@@ -256,12 +256,11 @@ impl Bench {
 
     pub(super) async fn perform(&self, step: &StepAssignment, host: &Arc<Recorder>) -> Outcome {
         let host: Arc<dyn Host> = Arc::clone(host) as Arc<dyn Host>;
-        perform(
-            Assignment::Step(Box::new(step.clone())),
-            host,
-            Arc::clone(&self.tools),
-        )
-        .await
+        // As a task of its own, as the orchestrator does it.
+        let assignment = Assignment::Step(Box::new(step.clone()));
+        tokio::spawn(perform(assignment, host, Arc::clone(&self.tools)))
+            .await
+            .unwrap()
     }
 
     pub(super) async fn perform_lead(&self, lead: LeadAssignment, host: &Arc<Recorder>) -> Outcome {

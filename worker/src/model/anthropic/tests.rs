@@ -1,13 +1,13 @@
-//! Tests of [`super`]: the server over loopback, seen by the real client.
+//! Tests of [`super`], over loopback against the scripted model.
 
-use crate::model::anthropic::{Anthropic, AnthropicOptions, Auth};
 use crate::model::transport::Pace;
 use crate::model::{Block, Model as _, ModelError, ModelErrorKind, ModelRequest, Reply, Stop};
 use serde_json::json;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-use super::{Server, serve_text};
+use super::{Anthropic, AnthropicOptions, Auth};
+use crate::scripted::{Server, serve_text};
 
 /// A client that does not wait as long as a real one.
 fn client(server: &Server) -> Anthropic {
