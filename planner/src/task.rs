@@ -11,16 +11,16 @@ const HEADLINE_CHARS_MAX: usize = 72;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TaskError {
     /// There are no words in it.
-    #[error("the task is empty")]
+    #[error("read the task: it is empty")]
     Empty,
     /// It is longer than [`TASK_BYTES_MAX`].
-    #[error("the task is {bytes} bytes long, {TASK_BYTES_MAX} are allowed")]
+    #[error("read the task: it is {bytes} bytes long, {TASK_BYTES_MAX} are allowed")]
     TooLong {
         /// Its length.
         bytes: usize,
     },
     /// It has a control character other than tab and line break, which could forge terminal output.
-    #[error("the task has the control character {0:?}")]
+    #[error("read the task: it has the control character {0:?}")]
     Control(char),
 }
 

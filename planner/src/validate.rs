@@ -148,7 +148,7 @@ fn needs<'d>(
             Ok(matching.map(|(_, place)| *place).collect())
         });
         match matching {
-            Err(error) => found.add(*pos, error.to_string()),
+            Err(error) => found.add(*pos, format!("cannot {error}")),
             Ok(places) => {
                 // A glob that also matches its own step means the others.
                 let before = needs.len();

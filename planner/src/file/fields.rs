@@ -307,7 +307,7 @@ pub(super) fn globs(found: &mut Found, from: &Fields<'_>, key: &str) -> Option<V
     for At { pos, value } in texts {
         match Glob::parse(&value) {
             Ok(glob) => globs.push(glob),
-            Err(error) => found.add(pos, error.to_string()),
+            Err(error) => found.add(pos, format!("cannot {error}")),
         }
     }
     Some(globs)

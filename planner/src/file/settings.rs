@@ -56,7 +56,7 @@ fn task(found: &mut Found, from: &Fields<'_>) -> String {
     if let (Some(node), Err(error)) = (from.some("task"), task::check(&text))
         && !text.is_empty()
     {
-        found.add(node.pos, error.to_string());
+        found.add(node.pos, format!("cannot {error}"));
     }
     text
 }
@@ -202,7 +202,7 @@ fn groups(found: &mut Found, from: &Fields<'_>) -> BTreeMap<GroupId, Group> {
             choice(found, &from, "land", &[("together", ())]);
         }
         match GroupId::parse(&name) {
-            Err(error) => found.add(key.pos, error.to_string()),
+            Err(error) => found.add(key.pos, format!("cannot {error}")),
             Ok(id) => {
                 if groups.insert(id, Group::default()).is_some() {
                     found.add(key.pos, format!("the key `{name}` is there twice"));

@@ -92,7 +92,7 @@ fn id(found: &mut Found, from: &Fields<'_>) -> Option<At<StepId>> {
     let text = required(found, from, "id", "step")?;
     let pos = from.get("id")?.pos;
     StepId::parse(&text)
-        .map_err(|error| found.add(pos, error.to_string()))
+        .map_err(|error| found.add(pos, format!("cannot {error}")))
         .ok()
         .map(|value| At { pos, value })
 }
@@ -101,7 +101,7 @@ fn group(found: &mut Found, from: &Fields<'_>) -> Option<At<GroupId>> {
     let text = optional(found, from, "group")?;
     let pos = from.get("group")?.pos;
     GroupId::parse(&text)
-        .map_err(|error| found.add(pos, error.to_string()))
+        .map_err(|error| found.add(pos, format!("cannot {error}")))
         .ok()
         .map(|value| At { pos, value })
 }

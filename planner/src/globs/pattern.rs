@@ -16,22 +16,28 @@ const BRACE_DEPTH_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GlobError {
     /// Nothing is written, or an alternative is empty as a whole.
-    #[error("the glob `{0}` is empty or has an empty alternative")]
+    #[error("read the glob `{0}`: it is empty or has an empty alternative")]
     Empty(String),
     /// It begins with `/`.
-    #[error("the glob `{0}` begins with `/`; globs are relative to the root of the repository")]
+    #[error(
+        "read the glob `{0}`: it begins with `/`; globs are relative to the root of the repository"
+    )]
     Absolute(String),
     /// It ends with `/`.
-    #[error("the glob `{0}` ends with `/`; write `{0}**` for all that is below")]
+    #[error("read the glob `{0}`: it ends with `/`; write `{0}**` for all that is below")]
     TrailingSlash(String),
     /// It has a segment that no repository path has: empty, `.` or `..`.
-    #[error("the glob `{0}` has an empty, `.` or `..` segment, which no path in a repository has")]
+    #[error(
+        "read the glob `{0}`: it has an empty, `.` or `..` segment, which no path in a repository has"
+    )]
     Segment(String),
     /// It begins with `!`.
-    #[error("the glob `{0}` begins with `!`; there is no negation (write `\\!` for the character)")]
+    #[error(
+        "read the glob `{0}`: it begins with `!`; there is no negation (write `\\!` for the character)"
+    )]
     Negation(String),
     /// A `[` or `{` that is not closed, or a `}` that was not opened.
-    #[error("the glob `{pattern}` has an unbalanced `{bracket}`")]
+    #[error("read the glob `{pattern}`: it has an unbalanced `{bracket}`")]
     Unbalanced {
         /// The pattern.
         pattern: String,
@@ -39,16 +45,16 @@ pub enum GlobError {
         bracket: char,
     },
     /// A character class that is empty or runs backwards.
-    #[error("the glob `{0}` has a character class that is empty or runs backwards")]
+    #[error("read the glob `{0}`: it has a character class that is empty or runs backwards")]
     Class(String),
     /// It ends with a backslash.
-    #[error("the glob `{0}` ends with a backslash")]
+    #[error("read the glob `{0}`: it ends with a backslash")]
     TrailingEscape(String),
     /// It has a control character.
-    #[error("the glob `{0}` has a control character")]
+    #[error("read the glob `{0}`: it has a control character")]
     Control(String),
     /// It is too long, too deep, or its braces multiply to too much.
-    #[error("the glob `{start}…` is too large: {what}")]
+    #[error("read the glob `{start}…`: it is too large, {what}")]
     TooLarge {
         /// How it begins.
         start: String,

@@ -236,8 +236,8 @@ steps:
     p:18:30: `via: claude` needs wattle 0.2 or newer, this is 0.1.0
     p:18:47: `context: fork` needs wattle 0.2 or newer, this is 0.1.0
     p:20:13: these steps need each other: a → c → b → a
-    p:21:15: the glob `src/[z-a]` has a character class that is empty or runs backwards
-    p:21:28: the glob `/abs` begins with `/`; globs are relative to the root of the repository
+    p:21:15: cannot read the glob `src/[z-a]`: it has a character class that is empty or runs backwards
+    p:21:28: cannot read the glob `/abs`: it begins with `/`; globs are relative to the root of the repository
     p:23:14: `timeout: 10 years` must be a duration such as `30s`, `10m` or `1h`
     p:25:16: no other step matches `zz*`
     p:27:5: `repair` without `check`: nothing would tell that it is needed
@@ -247,7 +247,7 @@ steps:
     p:31:14: a rewrite needs `lang`
     p:31:14: a rewrite with `pattern` needs `fix` (`""` deletes)
     p:32:5: a step needs one of `run`, `rewrite` and `agent`
-    p:32:11: the id `Bad_Id` must consist of a-z, 0-9 and `-` and begin with a letter or digit
+    p:32:11: cannot read the id `Bad_Id`: it must consist of a-z, 0-9 and `-` and begin with a letter or digit
     "#);
 }
 
@@ -391,7 +391,7 @@ fn each_mistake_has_its_message_and_place() {
     step("{ id: a, run: \"\" }", "p:4:19: `run` is empty");
     step(
         "{ id: a, run: a, touches: [src/] }",
-        "p:4:32: the glob `src/` ends with `/`; write `src/**` for all that is below",
+        "p:4:32: cannot read the glob `src/`: it ends with `/`; write `src/**` for all that is below",
     );
     step(
         "{ id: a, agent: { prompt: x, model: gpt } }",
@@ -416,7 +416,7 @@ fn each_mistake_has_its_message_and_place() {
     let long = "x".repeat(65);
     step(
         &format!("{{ id: {long}, run: a }}"),
-        "p:4:11: the id `xxxxxxxxxxxxxxxx…` is 65 bytes long, 64 are allowed",
+        "p:4:11: cannot read the id `xxxxxxxxxxxxxxxx…`: it is 65 bytes long, 64 are allowed",
     );
     let wrong = wrong.into_inner();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
