@@ -1,7 +1,7 @@
 //! Does one assignment, whatever goes wrong on the way: everything is an outcome.
 //!
-//! A step goes through one pipeline, the same for all executors ([`pipeline`]); a check or a setup is one process
-//! ([`verify`]). Before every effect its intent is sent and its `Ack` awaited.
+//! A step goes through one pipeline, the same for all executors (`pipeline`); a check or a setup is one process
+//! (`verify`). Before every effect its intent is sent and its `Ack` awaited.
 
 mod deadline;
 mod pipeline;

@@ -4,7 +4,7 @@
 //! that their order is the order of writing. Four things end it: its own exit, its wall-time bound, its
 //! bound on silence, and cancellation. Whatever ended it, nothing of it is left: the group is killed,
 //! then every process that carries the job's token in its environment, then whoever still holds the
-//! pipe ([`leftover`]). A process that changed its session, cleared its environment and closed
+//! pipe (`leftover`). A process that changed its session, cleared its environment and closed
 //! its outputs is not found; only the walls of a later issue stop that one.
 
 mod capture;
