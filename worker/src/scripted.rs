@@ -3,7 +3,29 @@
 //! It is what `--model script:FILE` starts, and the peer that the model wire is tested against. So it shares
 //! no code with the client: it reads requests with its own eyes and refuses what the real service refuses
 //! ([`request`]), counts tokens and cache hits by the service's rules ([`account`]), and answers
-//! with the service's error objects. What it says comes from the script alone ([`script`]).
+//! with the service's error objects. What it says comes from the script alone ([`script`]):
+//!
+//! ```yaml
+//! version: 1
+//! replies:
+//!   - match:                    # all that are given have to hold; none = every request
+//!       text: rename the parser # occurs in a text of the user (the shared brief is not searched)
+//!       not_text: "# Feedback"  # occurs in none
+//!       turn: 0                 # assistant messages so far
+//!       tool_result: exit code  # occurs in a tool result of the newest message
+//!       role: worker            # lead | worker, from the line `Role: …` of the first message
+//!       model: claude-sonnet-5  # the model that is asked for
+//!     times: 1                  # how often it may be used; absent = always
+//!     delay_ms: 50              # before the first byte
+//!     blocks:
+//!       - text: I will edit.
+//!       - { tool: Edit, input: { file_path: src/a.rs, old_string: a, new_string: b } }
+//!     stop: tool_use            # default: tool_use where a tool is called, else end_turn
+//!     fault:                    # what goes wrong, instead of or in the reply
+//!       status: 529             # with retry_after: SECONDS
+//!       cut_after_bytes: 100
+//!       error_event: overloaded_error
+//! ```
 
 mod account;
 mod request;

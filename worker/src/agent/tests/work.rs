@@ -321,11 +321,21 @@ async fn turns_and_money_are_bounded() {
         "nothing is sent without a reservation"
     );
 
+    let reserved = broke
+        .messages
+        .lock()
+        .unwrap()
+        .iter()
+        .find_map(|message| match message {
+            Message::Reserve { nano_usd, .. } => *nano_usd,
+            _ => None,
+        });
     let mut step = bench.step("three", Mode::Read, "x");
     let mut work = agent_work("x");
-    // Room for the reservation of one request (output included), not for a second one.
-    work.max_nano_usd = Some(171_500_000);
+    // Room for the reservation of one request; what that one costs leaves too little for a second.
+    work.max_nano_usd = reserved.map(|nano_usd| nano_usd + 100_000);
     step.work = Work::Agent(work);
     let capped = bench.perform(&step, &Recorder::new()).await;
     assert_eq!(failed(&capped.end).0, Cause::Budget, "{capped:?}");
+    assert_eq!(bench.requests().len(), before + 1);
 }

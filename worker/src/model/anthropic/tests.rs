@@ -84,7 +84,7 @@ async fn a_streamed_reply_is_put_together() {
 
 #[tokio::test]
 async fn a_cut_anywhere_in_the_stream_is_tried_again_from_the_start() {
-    for cut in [0, 1, 40, 300, 700, 900, 1300] {
+    for cut in (0..1600).step_by(23) {
         let script = format!(
             "version: 1\nreplies:\n  - times: 1\n    fault: {{ cut_after_bytes: {cut} }}{TWO_BLOCKS}  - {}",
             TWO_BLOCKS.trim_start()
