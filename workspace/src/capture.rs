@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::git::{At, GitError, Run};
 use crate::ids::{CommitId, TreeId};
-use crate::objects::{Change, MODE_GITLINK};
+use crate::lookup::{Change, MODE_GITLINK};
 use crate::repo::Repo;
 
 /// What to take from a worktree.

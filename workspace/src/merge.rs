@@ -8,6 +8,17 @@ use crate::repo::Repo;
 /// given, which keeps work rather than dropping it.
 const LANDED_COMMITS_MAX: &str = "--max-count=2000";
 
+/// How a patch is written for its id. The whole of it: `log` pairs renames and converts text where `diff-tree` does not, and
+/// without full object ids two changes of a binary file would look alike.
+const PATCH: &[&str] = &[
+    "-p",
+    "--full-index",
+    "--binary",
+    "--no-renames",
+    "--no-ext-diff",
+    "--no-textconv",
+];
+
 /// What to merge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergeSpec {
@@ -92,14 +103,11 @@ impl Repo {
 
     /// What identifies the patch between two commits wherever it is applied; none for an empty one.
     pub fn patch_id(&self, from: &CommitId, to: &CommitId) -> Result<Option<String>, GitError> {
-        let patch = self.store().args([
-            "diff-tree",
-            "-p",
-            "--full-index",
-            "--no-ext-diff",
-            from.as_str(),
-            to.as_str(),
-        ]);
+        let patch = self
+            .store()
+            .args(["diff-tree"])
+            .args(PATCH)
+            .args([from.as_str(), to.as_str()]);
         let patch = patch.run()?.stdout;
         Ok(self.patch_ids(patch)?.into_iter().next())
     }
@@ -137,20 +145,15 @@ impl Repo {
             return Ok(true);
         }
         let Some(id) = self.patch_id(base, commit)? else {
-            return Ok(true);
+            return Ok(self.tree_of(base)? == self.tree_of(commit)?);
         };
         let range = format!("{base}..{target}");
-        let log = self.store().args([
-            "log",
-            "-p",
-            "--full-index",
-            "--no-merges",
-            "--no-ext-diff",
-            LANDED_COMMITS_MAX,
-        ]);
-        Ok(self
-            .patch_ids(log.args([range.as_str()]).run()?.stdout)?
-            .contains(&id))
+        let log = self
+            .store()
+            .args(["log", "--no-merges", LANDED_COMMITS_MAX])
+            .args(PATCH)
+            .args([range.as_str()]);
+        Ok(self.patch_ids(log.run()?.stdout)?.contains(&id))
     }
 }
 

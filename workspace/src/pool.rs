@@ -68,7 +68,10 @@ impl Pool {
                 }
                 Err(e) => {
                     record.holders.clear();
-                    record.store(&self.root)?;
+                    // Where the disk is full this fails for the same reason; then `recover` frees the slot.
+                    if let Err(again) = record.store(&self.root) {
+                        tracing::warn!(slot = %record.slot, error = %again, "the slot stays held");
+                    }
                     return Err(e);
                 }
             }
@@ -108,7 +111,8 @@ impl Pool {
         self.bring(&mut record, to)
     }
 
-    /// Takes everything out of a held check slot that its commit does not have, ignored files too, as if it were new.
+    /// Makes a held check slot as good as new: what its commit does not have goes, ignored files too, and the setup with
+    /// them; `.worktreeinclude` is copied again.
     pub fn scrub(&self, lease: &Lease) -> Result<(), PoolError> {
         let mut record = self.held(lease)?;
         if record.class != Class::Check {
@@ -117,9 +121,9 @@ impl Pool {
                 why: "only a check slot is scrubbed".to_owned(),
             });
         }
+        let to = record.base.clone();
         record.setup = None;
-        record.store(&self.root)?;
-        Place::of(&self.repo, &self.root, &record).scrub()
+        self.bring_with(&mut record, &to, |place, to| place.scrub(to))
     }
 
     /// Gives a slot back. What a worker left is salvaged, the files are brought back to the base and proved to be.
@@ -319,10 +323,19 @@ impl Pool {
 
     /// Checks a commit out in a slot whose content is in safety.
     fn bring(&self, record: &mut Record, to: &CommitId) -> Result<(), PoolError> {
+        self.bring_with(record, to, |place, to| place.bring(to))
+    }
+
+    fn bring_with(
+        &self,
+        record: &mut Record,
+        to: &CommitId,
+        how: impl FnOnce(&Place<'_>, &CommitId) -> Result<(), PoolError>,
+    ) -> Result<(), PoolError> {
         record.ready = false;
         record.base = to.clone();
         record.store(&self.root)?;
-        Place::of(&self.repo, &self.root, record).bring(to)?;
+        how(&Place::of(&self.repo, &self.root, record), to)?;
         record.ready = true;
         record.store(&self.root)
     }

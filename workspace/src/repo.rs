@@ -130,11 +130,23 @@ impl Repo {
             path: state,
             source,
         })?;
+        let writable = rustix::fs::access(&state, rustix::fs::Access::WRITE_OK);
+        writable.map_err(|e| OpenError::StateDir {
+            path: state.clone(),
+            source: e.into(),
+        })?;
         let effective = effective(&exe, &found.git_dir, o)?;
         let store = state.join("git");
-        if !store.join("user.config").exists() {
+        if !config::stands_for(&store, &found.common) {
             let excludes = default_excludes(o);
-            config::write_store(&store, &found.common, &effective, excludes.as_deref())?;
+            let written =
+                config::write_store(&store, &found.common, &effective, excludes.as_deref());
+            written.map_err(|e| match e {
+                GitError::Io { path, source } if path.starts_with(&state) => {
+                    OpenError::StateDir { path, source }
+                }
+                e => OpenError::Git(e),
+            })?;
         }
         let git = Git::new(
             exe.clone(),

@@ -18,7 +18,7 @@ use crate::assignment::{Command, CommitForm, Mode, StepAssignment, Work};
 use crate::exec::command::Scene;
 use crate::exec::{self, ExecEnd, Executed};
 use crate::host::{Host, Intent, Message, StepResult};
-use crate::outcome::{Cause, CheckResult, Committed, End, Evidence, Outcome, Verdict};
+use crate::outcome::{Cause, CheckResult, End, Evidence, Outcome, Verdict};
 
 /// Does a step.
 pub(super) async fn step(step: StepAssignment, host: Arc<dyn Host>, tools: Arc<Tools>) -> Outcome {
@@ -186,7 +186,7 @@ impl Pipeline {
             .map_or(0, |repair| repair.attempts);
         let mut number = 0;
         loop {
-            let (result, report) = match self.check_once(command, &made.committed).await {
+            let (result, report) = match self.check_once(command, made).await {
                 Ok(checked) => checked,
                 Err(halt) => return halted(halt).end,
             };
@@ -219,11 +219,14 @@ impl Pipeline {
     async fn check_once(
         &self,
         command: &Command,
-        committed: &Committed,
+        made: &Made,
     ) -> Result<(CheckResult, String), Halt> {
+        let committed = &made.committed;
         let commit = committed.commit.clone();
         say(&self.host, Message::Intent(Intent::Check { commit })).await?;
-        verify::put_back(&self.step.place, &committed.tree, &self.tools).await?;
+        if !made.in_place {
+            verify::put_back(&self.step.place, &committed.tree, &self.tools).await?;
+        }
         let changed = restore::paths(&committed.changes);
         let scene = Scene {
             owner: &self.step.owner,

@@ -144,11 +144,28 @@ pub(super) async fn run(
         .run(command, host, tools)
         .await
         .map_err(Halt::environment)?;
-    let changed = put_back(scene.place, tree, tools).await?;
+    let restored = put_back(scene.place, tree, tools).await;
     if ended.how == How::Cancelled {
         return Err(Halt::Parked);
     }
     let mut report = report(command, &ended);
+    // The process ran on the exact tree: its verdict holds even if what it left (a socket, say) cannot be
+    // discarded. Whoever uses the slot next meets that, and it is said here.
+    let changed = match restored {
+        Ok(changed) => changed,
+        Err(Halt::Parked) => return Err(Halt::Parked),
+        Err(Halt::Failed(_, why)) => {
+            tracing::warn!(
+                slot = scene.place.slot,
+                why,
+                "a check left what cannot be discarded"
+            );
+            report.push_str(&format!(
+                "\nWhat the check left could not be discarded: {why}.\n"
+            ));
+            Vec::new()
+        }
+    };
     if !changed.is_empty() {
         report.push_str(&format!(
             "\nThe check changed files; that was discarded: {}.\n",

@@ -32,10 +32,17 @@ fn clean_conflicting_and_unrelated() {
         repo.read_file(&tree, "a").unwrap().unwrap(),
         b"one\n2\n3\n4\nfive\n"
     );
-    let Merged::Conflicts { paths, messages } = repo.merge(&spec(&clash, &edit)).unwrap() else {
+    let Merged::Conflicts {
+        tree,
+        paths,
+        messages,
+    } = repo.merge(&spec(&clash, &edit)).unwrap()
+    else {
         panic!("it does not")
     };
     assert_eq!(paths, ["a", "b"]);
+    let marked = repo.read_file(&tree, "a").unwrap().unwrap();
+    assert!(String::from_utf8(marked).unwrap().contains("<<<<<<<"));
     assert!(
         messages.contains("CONFLICT (content)") && messages.contains("CONFLICT (modify/delete)"),
         "{messages}"
@@ -106,6 +113,33 @@ fn landed_by_history_by_tree_and_by_patch() {
     let unlike = f.side(&base, &[("a", Some("eins\n2\n3\n4\n5\n6\n7\n8\n9\n"))]);
     assert!(!repo.landed(&work, &base, &unlike).unwrap());
     assert_eq!(repo.patch_id(&base, &base).unwrap(), None);
+}
+
+#[test]
+fn patches_of_binary_files_renames_and_modes_are_told_apart() {
+    let f = Fixture::with(&[
+        ("bin", "\0\u{1}one"),
+        ("text", "1\n2\n3\n4\n5\n"),
+        ("b", "b\n"),
+    ]);
+    let base = f.head();
+    let repo = f.open();
+    let id = |to: &CommitId| repo.patch_id(&base, to).unwrap().unwrap();
+    let (two, three) = (
+        f.side(&base, &[("bin", Some("\0\u{2}two"))]),
+        f.side(&base, &[("bin", Some("\0\u{3}thr"))]),
+    );
+    assert_ne!(id(&two), id(&three));
+    assert_eq!(id(&two), id(&two));
+    // Renamed, landed as a copy of the commit on something else, and changed again since.
+    let rename: [(&str, Option<&str>); 2] = [("text", None), ("moved", Some("1\n2\n3\n4\nfive\n"))];
+    let work = f.side(&base, &rename);
+    let picked = f.side(&f.side(&base, &[("b", Some("x\n"))]), &rename);
+    let since = f.side(&picked, &[("moved", Some("1\n2\n3\n4\nfünf\n"))]);
+    assert!(repo.landed(&work, &base, &since).unwrap());
+    f.git(&["update-index", "--chmod=+x", "b"]);
+    f.git(&["commit", "-q", "-m", "mode"]);
+    assert!(!repo.landed(&f.head(), &base, &since).unwrap());
 }
 
 #[test]

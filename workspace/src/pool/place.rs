@@ -205,11 +205,11 @@ impl<'a> Place<'a> {
         self.refresh_own()
     }
 
-    /// Brings the files back to the index and takes out all else, ignored files too.
-    pub(crate) fn scrub(&self) -> Result<(), PoolError> {
-        self.files(["checkout-index", "--all", "--force"]).run()?;
+    /// Makes the slot what a new one at `to` would be: no ignored file is left but those of `.worktreeinclude`.
+    pub(crate) fn scrub(&self, to: &CommitId) -> Result<(), PoolError> {
+        self.bring(to)?;
         self.files(["clean", "-ffdxq"]).run()?;
-        Ok(())
+        self.include()
     }
 
     /// Gives the worktree a fresh copy of our index and takes away what a command under way left.

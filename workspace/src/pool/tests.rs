@@ -662,3 +662,93 @@ fn a_removal_cut_off_is_finished() {
     assert!(!lease.path.with_extension("gone-2").exists());
     assert_eq!(f.git(&["worktree", "list"]).lines().count(), 1);
 }
+
+#[test]
+fn a_scrubbed_check_slot_is_as_good_as_new() {
+    let (f, _repo, pool) = start();
+    f.write(".worktreeinclude", ".env\n");
+    f.write(".env", "SECRET=1");
+    let base = f.head();
+    let key = Want {
+        setup_key: Some("k".into()),
+        ..want(Class::Check, &base, "check")
+    };
+    let lease = pool.lease(&key).unwrap();
+    pool.setup_done(&lease, "k").unwrap();
+    write(&lease.path, "stale.log", "build output");
+    write(&lease.path, "a.txt", "changed\n");
+    fs::remove_file(lease.path.join("dir/b.txt")).unwrap();
+    write(&lease.path, ".env", "SECRET=changed");
+    f.run(&lease.path, &["init", "-q", "clone"]);
+    pool.scrub(&lease).unwrap();
+    assert!(!lease.path.join("stale.log").exists() && !lease.path.join("clone").exists());
+    let files = [
+        read(&lease, "a.txt"),
+        read(&lease, "dir/b.txt"),
+        read(&lease, ".env"),
+    ];
+    assert_eq!(files, ["a\n", "b\n", "SECRET=1"]);
+    assert!(pool.adopt("check").unwrap().unwrap().needs_setup);
+    let work = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    assert!(matches!(
+        pool.scrub(&work).unwrap_err(),
+        PoolError::Busy { .. }
+    ));
+}
+
+#[test]
+fn a_placed_tree_is_there_as_changes_to_the_base() {
+    let (f, repo, pool) = start();
+    let base = f.head();
+    let side = f.side(&base, &[("a.txt", None), ("new/c.txt", Some("c\n"))]);
+    let tree = repo.tree_of(&side).unwrap();
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    repo.place_tree(&lease.path, &base, &tree).unwrap();
+    assert!(!lease.path.join("a.txt").exists());
+    assert_eq!(f.run(&lease.path, &["rev-parse", "HEAD"]), base.as_str());
+    assert_eq!(
+        repo.capture(&lease.path, &base, &CaptureOptions::default())
+            .unwrap()
+            .tree,
+        tree
+    );
+    // Files that somebody has changed meanwhile are not overwritten.
+    write(&lease.path, "dir/b.txt", "mine\n");
+    let other = f.side(&base, &[("dir/b.txt", Some("other\n"))]);
+    assert!(
+        repo.place_tree(&lease.path, &base, &repo.tree_of(&other).unwrap())
+            .is_err()
+    );
+    assert_eq!(read(&lease, "dir/b.txt"), "mine\n");
+}
+
+#[test]
+fn links_out_of_a_slot_are_salvaged_as_links_and_lead_nowhere() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    let outside = f.root().join("outside");
+    write(&outside, "b.txt", "not ours\n");
+    write(&outside, "other.txt", "not ours\n");
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    fs::remove_dir_all(lease.path.join("dir")).unwrap();
+    symlink(&outside, lease.path.join("dir")).unwrap();
+    symlink(&outside, lease.path.join("untracked")).unwrap();
+    let salvaged = pool.release(lease.clone()).unwrap().salvaged.unwrap();
+    let listed = f.tree(&salvaged.name);
+    assert_eq!(
+        listed.lines().filter(|l| l.starts_with("120000")).count(),
+        2,
+        "{listed}"
+    );
+    assert_eq!(read(&lease, "dir/b.txt"), "b\n");
+    assert!(!lease.path.join("dir").is_symlink());
+    let left: BTreeSet<_> = fs::read_dir(&outside)
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(left.len(), 2);
+    assert_eq!(
+        fs::read_to_string(outside.join("b.txt")).unwrap(),
+        "not ours\n"
+    );
+}

@@ -21,6 +21,8 @@ const WROTE_MAX: usize = 2000;
 
 /// What a commit was made of.
 pub(super) struct Made {
+    /// Is its tree certainly what the worktree holds? Not when paths were kept out of it, nor after a resume.
+    pub(super) in_place: bool,
     pub(super) committed: Committed,
     /// Words of the executor.
     pub(super) executed: Executed,
@@ -63,6 +65,7 @@ impl Pipeline {
                 outside,
             };
             Ok(Some(Made {
+                in_place: false,
                 committed,
                 executed: Executed {
                     end: ExecEnd::Done,
@@ -136,6 +139,7 @@ impl Pipeline {
                     outside,
                 };
                 Ok(Made {
+                    in_place: form.discard.is_empty(),
                     committed,
                     executed,
                 })

@@ -91,6 +91,19 @@ async fn a_slot_is_left_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_verdict_holds_whatever_the_check_leaves() {
+    let bench = Bench::new(FILES).await;
+    let outcome = checked(&bench, |check| check.command.run = "mkfifo pipe".to_owned()).await;
+    assert_eq!(outcome.check.unwrap().verdict, Verdict::Green);
+    assert!(
+        outcome.report.contains("could not be discarded"),
+        "{}",
+        outcome.report
+    );
+    assert!(outcome.report.contains("pipe"), "{}", outcome.report);
+}
+
+#[tokio::test]
 async fn what_cannot_be_started_is_no_verdict_on_the_tree() {
     let bench = Bench::new(FILES).await;
     let outcome = checked(&bench, |check| check.place.path.push("missing")).await;
