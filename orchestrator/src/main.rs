@@ -1,2 +1,12 @@
 //! The `wattle` binary.
-fn main() {}
+
+mod cli;
+mod clock;
+mod config;
+mod ui;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}
