@@ -12,6 +12,8 @@ mod conflicts;
 mod doctor;
 mod init;
 mod man;
+mod plan;
+mod schema;
 mod trust;
 
 use std::ffi::OsString;
@@ -71,8 +73,10 @@ pub(crate) struct Global {
 enum Command {
     Init(init::InitArgs),
     Trust(trust::TrustArgs),
+    Plan(plan::PlanArgs),
     Conflicts(conflicts::ConflictsArgs),
     Doctor(doctor::DoctorArgs),
+    Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     #[command(flatten)]
@@ -98,6 +102,8 @@ fn run(cli: Cli) -> Exit {
     let done = match cli.command {
         Command::Init(args) => init::run(&session, &args),
         Command::Trust(args) => trust::run(&session, &args),
+        Command::Plan(args) => plan::run(&session, &args),
+        Command::Schema(args) => schema::run(&session, &args),
         Command::Conflicts(args) => conflicts::run(&session, &args),
         Command::Doctor(args) => doctor::run(&session, &args),
         Command::Completions(args) => completions::run(&session, &args),

@@ -3,6 +3,7 @@
 mod cli;
 mod clock;
 mod config;
+mod report;
 mod ui;
 
 use std::process::ExitCode;

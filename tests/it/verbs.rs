@@ -63,10 +63,10 @@ fn init_then_trust_then_a_change_needs_trust_again() {
     assert_eq!(shown["trusted"], false);
     assert_eq!(shown["runs"]["checks"][0]["run"], "cargo check --workspace --all-targets");
     assert_eq!(repo.wattle(&["trust", "--json"]).ok().json()["trusted"], true);
-    repo.wattle(&["doctor"]).ok();
+    drop(repo.wattle(&["doctor"]).ok());
 
     repo.write(".wattle/config.yaml", "checks: [{ name: other, run: make }]\n");
-    repo.wattle(&["doctor"]).code(5);
+    drop(repo.wattle(&["doctor"]).code(5));
     repo.write(".wattle/config.yaml", "checks: [{ name: other, rnu: make }]\nlimits: { usd: some }\n");
     let mistakes = repo.wattle(&["trust"]).code(3);
     assert!(mistakes.err.contains(".wattle/config.yaml:1:"), "{}", mistakes.err);
@@ -120,4 +120,32 @@ fn a_state_directory_that_cannot_be_written_is_named() {
     let answer = repo.wattle(&["--json", "conflicts", "main", "main"]).code(5).json();
     assert_eq!(answer["error"]["code"], "state_dir");
     assert!(answer["error"]["hint"].as_str().unwrap().contains("--state-dir"));
+}
+
+#[test]
+fn a_rule_is_sharded_over_the_files_that_match_in_the_commit() {
+    let env = TestEnv::new();
+    let rust = "fn main() { old(1); }\n";
+    let repo = env.repo("r", &[("a/x.rs", rust), ("b/y.rs", rust), ("b/z.rs", "fn z() {}\n"), ("c/w.rs", rust)]);
+    repo.write("dirty/v.rs", rust);
+    let made = repo.wattle(&["plan", "-p", "old($A)", "--rewrite", "new($A)", "-l", "rust", "--by", "dir"]).ok();
+    for folder in ["a/", "b/", "c/"] {
+        assert!(made.out.contains(folder), "{}", made.out);
+    }
+    assert!(!made.out.contains("dirty"), "what is not committed is not seen: {}", made.out);
+    assert!(made.err.contains("4 steps: 3 write, 1 read"), "{}", made.err);
+    assert!(made.err.contains("cost: nothing, no step asks a model"), "{}", made.err);
+    let none = repo.wattle(&["plan", "-p", "gone($A)", "--rewrite", "x", "-l", "rust"]).code(3);
+    assert!(none.err.contains("the rule matches no file"), "{}", none.err);
+    let language = repo.wattle(&["--json", "plan", "-p", "x", "--rewrite", "y", "-l", "cobol"]).code(3).json();
+    assert_eq!(language["error"]["code"], "rule");
+}
+
+#[test]
+fn the_schema_of_a_plan_is_json_schema() {
+    let env = TestEnv::new();
+    let schema = env.wattle(env.root(), &["schema", "plan"]).ok().json();
+    assert_eq!(schema["type"], "object");
+    assert!(schema["properties"]["steps"].is_object());
+    assert!(env.wattle(env.root(), &["schema", "nope"]).code(2).err.contains("invalid value"));
 }

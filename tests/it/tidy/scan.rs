@@ -2,6 +2,7 @@
 //! the lines of functions, and the modules that a file names.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use regex::Regex;
 
@@ -73,9 +74,9 @@ impl Source {
     /// Its functions with their lines of code, from `fn` to the closing brace.
     pub(crate) fn functions(&self) -> Vec<(String, usize)> {
         let code = self.code();
-        let name = Regex::new(r"\bfn\s+(\w+)").expect("a literal");
+        static NAME: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bfn\s+(\w+)").expect("a literal"));
         let mut found = Vec::new();
-        for function in name.captures_iter(&code) {
+        for function in NAME.captures_iter(&code) {
             let start = function.get(0).expect("the whole match").start();
             let Some(body) = code[start..].find(['{', ';']).map(|at| start + at) else { continue };
             if code.as_bytes()[body] == b';' {
@@ -92,9 +93,10 @@ impl Source {
     pub(crate) fn uses(&self) -> Vec<String> {
         let code = if self.is_test() { String::new() } else { self.code() };
         let root = self.modules.len();
-        let plain = Regex::new(r"\b(crate::|(?:super::)+)(\w+|\{)").expect("a literal");
+        static PLAIN: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new(r"\b(crate::|(?:super::)+)(\w+|\{)").expect("a literal"));
         let mut found = Vec::new();
-        for hit in plain.captures_iter(&code) {
+        for hit in PLAIN.captures_iter(&code) {
             let depth = hit[1].matches("super::").count();
             if depth != 0 && depth != root {
                 continue;
@@ -162,8 +164,9 @@ fn closing(code: &str, open: usize) -> usize {
 
 fn without_tests(code: &str) -> String {
     let mut left = code.to_owned();
-    let marker = Regex::new(r"#\[cfg\(test\)\]\s*(pub(\(\w+\))?\s+)?(mod|fn|impl|use)\b").expect("a literal");
-    while let Some(found) = marker.find(&left) {
+    static MARKER: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"#\[cfg\(test\)\]\s*(pub(\(\w+\))?\s+)?(mod|fn|impl|use)\b").expect("a literal"));
+    while let Some(found) = MARKER.find(&left) {
         let (start, after) = (found.start(), found.end());
         let end = match left[after..].find(['{', ';']).map(|at| after + at) {
             Some(at) if left.as_bytes()[at] == b'{' => closing(&left, at),
@@ -177,16 +180,18 @@ fn without_tests(code: &str) -> String {
 
 /// The text with comments gone and strings and characters emptied; every line stays a line.
 fn blank(text: &str) -> String {
-    let literal = Regex::new(concat!(
-        r####"(?s)//[^\n]*|/\*.*?\*/|\bb?r(?:"[^"]*"|#".*?"#|##".*?"##|###".*?"###)"####,
-        r####"|b?"(?:\\.|[^"\\])*"|b?'(?:\\(?:u\{[^}]*\}|x..|.)|[^'\\\n])'"####
-    ))
-    .expect("a literal");
+    static LITERAL: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(concat!(
+            r####"(?s)//[^\n]*|/\*.*?\*/|\bb?r(?:"[^"]*"|#".*?"#|##".*?"##|###".*?"###)"####,
+            r####"|b?"(?:\\.|[^"\\])*"|b?'(?:\\(?:u\{[^}]*\}|x..|.)|[^'\\\n])'"####
+        ))
+        .expect("a literal")
+    });
     let keep = |hit: &regex::Captures<'_>| {
         let newlines: String = hit[0].chars().filter(|c| *c == '\n').collect();
         if hit[0].starts_with('/') { newlines } else { format!("\"\"{newlines}") }
     };
-    literal.replace_all(text, keep).into_owned()
+    LITERAL.replace_all(text, keep).into_owned()
 }
 
 #[test]
