@@ -65,8 +65,9 @@ pub(crate) struct Graph {
 pub(crate) enum Disorder {
     /// Each step needs the next, the last needs the first.
     Cycle(Vec<usize>),
-    /// The first and last are of one group and those between are not: each needs the next.
-    GroupCycle(Vec<usize>),
+    /// Groups that would have to land before themselves: pairs of a step and one it needs, each pair continued by one
+    /// whose first step is the second of this, or of the same group; the last is so continued by the first.
+    GroupCycle(Vec<(usize, usize)>),
 }
 
 impl Graph {
@@ -83,11 +84,7 @@ impl Graph {
         }
         let mut disorder: Vec<Disorder> = cycles(&edges).into_iter().map(Disorder::Cycle).collect();
         if disorder.is_empty() {
-            disorder.extend(
-                group_cycles(&edges, nodes)
-                    .into_iter()
-                    .map(Disorder::GroupCycle),
-            );
+            disorder.extend(group_cycles(nodes).into_iter().map(Disorder::GroupCycle));
         }
         if !disorder.is_empty() {
             return Err(disorder);
@@ -221,39 +218,54 @@ fn needs_path(
     None
 }
 
-/// For each group one path from a member through steps outside to a member.
-fn group_cycles(edges: &DiGraph<(), EdgeKind>, nodes: &[Node]) -> Vec<Vec<usize>> {
-    let mut shortest: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (start, node) in nodes.iter().enumerate() {
-        let Some(group) = node.group else { continue };
-        let outside = |i: usize| nodes[i].group != Some(group);
-        // Leaving the group is a step of its own, so that a direct need between members does not count.
-        for need in &node.needs {
-            if !outside(*need) {
-                continue;
-            }
-            if let Some(rest) = needs_path(edges, *need, |i| !outside(i), outside) {
-                let path = [vec![start], rest].concat();
-                let known = shortest.entry(group).or_insert_with(|| path.clone());
-                if path.len() < known.len() {
-                    *known = path;
-                }
-            }
+/// The number of each step's unit: first the groups, then the steps of none.
+fn units(nodes: &[Node]) -> Vec<usize> {
+    let groups = group_count(nodes);
+    let unit = |(i, node): (usize, &Node)| node.group.unwrap_or(groups + i);
+    nodes.iter().enumerate().map(unit).collect()
+}
+
+fn group_count(nodes: &[Node]) -> usize {
+    let last = nodes.iter().filter_map(|node| node.group).max();
+    last.map_or(0, |last| last + 1)
+}
+
+/// Cycles of the units, where the steps have none.
+fn group_cycles(nodes: &[Node]) -> Vec<Vec<(usize, usize)>> {
+    let units = units(nodes);
+    let mut between: BTreeMap<(usize, usize), (usize, usize)> = BTreeMap::new();
+    for (i, node) in nodes.iter().enumerate() {
+        for need in node.needs.iter().filter(|need| units[**need] != units[i]) {
+            between
+                .entry((units[i], units[*need]))
+                .or_insert((i, *need));
         }
     }
-    shortest.into_values().collect()
+    let mut edges: DiGraph<(), EdgeKind> = DiGraph::new();
+    for _ in 0..group_count(nodes) + nodes.len() {
+        edges.add_node(());
+    }
+    for (unit, need) in between.keys() {
+        edges.add_edge(
+            NodeIndex::new(*need),
+            NodeIndex::new(*unit),
+            EdgeKind::Needs,
+        );
+    }
+    let pairs = |cycle: &Vec<usize>| {
+        let next = cycle.iter().cycle().skip(1);
+        let pair = |(unit, need): (&usize, &usize)| between[&(*unit, *need)];
+        cycle.iter().zip(next).map(pair).collect()
+    };
+    cycles(&edges).iter().map(pairs).collect()
 }
 
 /// Orders what must be ordered and is not.
 fn add_implicit(edges: &mut DiGraph<(), EdgeKind>, nodes: &[Node]) {
-    let groups = nodes
-        .iter()
-        .filter_map(|n| n.group)
-        .max()
-        .map_or(0, |g| g + 1);
-    let unit = |i: usize| nodes[i].group.unwrap_or(groups + i);
+    let unit_of = units(nodes);
+    let unit = |i: usize| unit_of[i];
     let mut steps = Reach::new(nodes.len());
-    let mut units = Reach::new(groups + nodes.len());
+    let mut units = Reach::new(group_count(nodes) + nodes.len());
     for i in topological(edges, Reverse) {
         for need in &nodes[i].needs {
             steps.add(*need, i);

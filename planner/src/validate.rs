@@ -193,23 +193,51 @@ fn report(steps: &[DraftStep], disorder: &Disorder, found: &mut Found) {
                 format!("these steps need each other: {}", path.join(" → ")),
             );
         }
-        Disorder::GroupCycle(path) => {
-            let names: Vec<&str> = path.iter().map(name).collect();
-            let group = steps[path[0]]
-                .group
-                .as_ref()
-                .map_or("?", |group| group.value.as_str());
-            let between = names[1..names.len() - 1].join("`, `");
-            found.add_hint(
-                pos(path[0]),
-                format!(
-                    "the group `{group}` would have to land before itself: {}",
-                    names.join(" → ")
-                ),
-                format!("put `{between}` into the group, or take a step out of it"),
-            );
+        Disorder::GroupCycle(pairs) => {
+            let (message, hint) = group_cycle(steps, pairs, name);
+            found.add_hint(pos(pairs[0].0), message, hint);
         }
     }
+}
+
+/// What is wrong with groups that wait for themselves, and what to do.
+fn group_cycle<'d>(
+    steps: &'d [DraftStep],
+    pairs: &[(usize, usize)],
+    name: impl Fn(&usize) -> &'d str,
+) -> (String, String) {
+    let mut chain = String::new();
+    let mut last = None;
+    for (step, need) in pairs {
+        if last != Some(step) {
+            let separator = if last.is_some() { ", " } else { "" };
+            chain.push_str(&format!("{separator}{}", name(step)));
+        }
+        chain.push_str(&format!(" → {}", name(need)));
+        last = Some(need);
+    }
+    let mut groups: Vec<String> = Vec::new();
+    let mut outside: Vec<String> = Vec::new();
+    for (step, _) in pairs {
+        match &steps[*step].group {
+            Some(group) => groups.push(format!("`{}`", group.value)),
+            None => outside.push(format!("`{}`", name(step))),
+        }
+    }
+    let outside = outside.join(" and ");
+    if let [group] = groups.as_slice() {
+        return (
+            format!("the group {group} would have to land before itself: {chain}"),
+            format!("put {outside} into the group, or take a step out of it"),
+        );
+    }
+    (
+        format!(
+            "the groups {} would have to land before each other: {chain}",
+            groups.join(" and ")
+        ),
+        "make them one group, or take a step out of one".to_owned(),
+    )
 }
 
 /// The step, where nothing of it is missing.

@@ -125,6 +125,8 @@ pub(crate) enum At<'a> {
     },
     /// The repository itself: its refs.
     Common,
+    /// Whatever repository git finds from a folder, by its own search.
+    Discover { dir: &'a Path },
     /// A worktree's own git directory: its HEAD and, for the user's checkouts, its index.
     Worktree {
         git_dir: &'a Path,
@@ -213,6 +215,9 @@ impl Git {
                     .env("GIT_INDEX_FILE", index);
                 command.current_dir(work_tree);
             }
+            At::Discover { dir } => {
+                command.current_dir(dir);
+            }
             At::Common => {
                 command.env("GIT_DIR", &self.common);
                 command.current_dir(&self.common);
@@ -252,6 +257,8 @@ fn set_overrides(command: &mut Command) {
         ("gc.auto", "0"),
         ("maintenance.auto", "false"),
         ("submodule.recurse", "false"),
+        // Whose repository it is was judged once, by the user's own git, when it was opened.
+        ("safe.directory", "*"),
     ];
     command.env("GIT_CONFIG_COUNT", OVERRIDES.len().to_string());
     for (n, (key, value)) in OVERRIDES.iter().enumerate() {

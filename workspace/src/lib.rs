@@ -12,12 +12,14 @@ mod facts;
 mod fixture;
 mod git;
 mod ids;
+mod include;
 mod lock;
 mod merge;
 mod objects;
 mod pool;
 mod refs;
 mod repo;
+mod salvage;
 mod slot;
 
 pub use capture::{CaptureError, CaptureOptions, Captured};

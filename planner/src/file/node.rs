@@ -154,6 +154,9 @@ impl Builder {
         if let Some(tag) = event.tag()
             && tag.is_custom()
         {
+            let pos = span
+                .tag_start()
+                .map_or(pos, |mark| place(mark.line(), mark.col()));
             found.add(pos, format!("the tag `{tag}` means nothing in a plan"));
         }
         match event {
@@ -179,7 +182,7 @@ impl Builder {
                     pos,
                     format!("there is no anchor `&{name}` before this alias"),
                 );
-                let text = String::new();
+                let text = format!("*{name}");
                 let value = Value::Scalar { text, plain: false };
                 self.put(Node { pos, value }, 0, 1, found)
             }

@@ -4,6 +4,7 @@ use super::*;
 use crate::graph::EdgeKind;
 use crate::plan::At as When;
 use crate::step::{RuleSource, Work};
+use proptest::prelude::*;
 
 /// The example of the interface contract, but for what it marks as later.
 const CONTRACT: &str = r#"
@@ -215,13 +216,53 @@ steps:
     rewrite: { pattern: x }
   - { id: Bad_Id }
 "#
-    ), @"");
+    ), @r#"
+    p:3:1: unknown key `taget` in a plan
+        did you mean `target`?
+    p:5:38: unknown key `timout` in a check
+        did you mean `timeout`?
+    p:6:5: a check needs `run`
+    p:7:17: `jobs` must be a whole number from 1 to 1024
+    p:7:25: `usd: -1` must be an amount of US dollars such as `5` or `0.50`
+    p:7:35: `disk: 20` must be a size such as `20GB` or `500MB`
+    p:12:5: a read step has no `touches`
+        leave `touches` out, or make it `mode: write`
+    p:14:9: the id `survey` is taken by the step of line 10
+    p:15:12: there is no group `apu`
+        did you mean `api`?
+    p:16:13: there is no step `survy`
+    p:18:5: a step has one of `run`, `rewrite` and `agent`; this one has `run` and `agent`
+        make it two steps, the second with `needs` on the first
+    p:18:30: `via: claude` needs wattle 0.2 or newer, this is 0.1.0
+    p:18:47: `context: fork` needs wattle 0.2 or newer, this is 0.1.0
+    p:20:13: these steps need each other: a → c → b → a
+    p:21:15: the glob `src/[z-a]` has a character class that is empty or runs backwards
+    p:21:28: the glob `/abs` begins with `/`; globs are relative to the root of the repository
+    p:23:14: `timeout: 10 years` must be a duration such as `30s`, `10m` or `1h`
+    p:25:16: no other step matches `zz*`
+    p:27:5: `repair` without `check`: nothing would tell that it is needed
+        give the step a `check`
+    p:29:16: the step `c` needs itself
+    p:30:5: `network` needs wattle 0.2 or newer, this is 0.1.0
+    p:31:14: a rewrite needs `lang`
+    p:31:14: a rewrite with `pattern` needs `fix` (`""` deletes)
+    p:32:5: a step needs one of `run`, `rewrite` and `agent`
+    p:32:11: the id `Bad_Id` must consist of a-z, 0-9 and `-` and begin with a letter or digit
+    "#);
 }
 
 /// Each mistake alone, and the one message it gets.
 #[test]
 fn each_mistake_has_its_message_and_place() {
-    let check = |text: &str, expected: &str| assert_eq!(problems(text), expected, "\n{text}");
+    let wrong = std::cell::RefCell::new(Vec::new());
+    let check = |text: &str, expected: &str| {
+        let got = problems(text);
+        if got != expected {
+            wrong
+                .borrow_mut()
+                .push(format!("{text}\n  got {got}\n want {expected}"));
+        }
+    };
     let step = |body: &str, expected: &str| check(&steps(&format!("  - {body}\n")), expected);
 
     check(
@@ -247,7 +288,7 @@ fn each_mistake_has_its_message_and_place() {
     check("version: 1\ntask: t", "p:1:1: a plan needs `steps`");
     check(
         "version: 1\ntask: t\nsteps: [{ id: a, run: a }]\nchecks:",
-        "p:4:8: `checks` is empty\n    write `checks: []` to land without any, or leave the key out",
+        "p:4:7: `checks` is empty\n    write `checks: []` to land without any, or leave the key out",
     );
     check(
         "version: 1\ntask: t\nsteps: [{ id: a, run: a }]\n---\n",
@@ -370,13 +411,15 @@ fn each_mistake_has_its_message_and_place() {
     );
     step(
         "{ id: a, run: *x }",
-        "p:4:19: there is no anchor `&x` before this alias\np:4:19: `run` is empty",
+        "p:4:19: there is no anchor `&x` before this alias",
     );
     let long = "x".repeat(65);
     step(
         &format!("{{ id: {long}, run: a }}"),
         "p:4:11: the id `xxxxxxxxxxxxxxxx…` is 65 bytes long, 64 are allowed",
     );
+    let wrong = wrong.into_inner();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 #[test]
@@ -392,6 +435,10 @@ fn names_whole_cycles_and_cycles_through_groups() {
     check(
         group,
         "p:7:54: the group `g` would have to land before itself: b → x → a\n    put `x` into the group, or take a step out of it",
+    );
+    check(
+        "version: 1\ntask: t\ngroups: { g: , h: }\nsteps:\n  - { id: a, group: g, touches: [a], run: a }\n  - { id: b, group: g, touches: [b], run: b, needs: [c] }\n  - { id: c, group: h, touches: [c], run: c }\n  - { id: d, group: h, touches: [d], run: d, needs: [a] }\n",
+        "p:6:54: the groups `g` and `h` would have to land before each other: b → c, d → a\n    make them one group, or take a step out of one",
     );
     let mended = group.replace("id: x,", "id: x, group: g,");
     assert_eq!(problems(&mended), "valid");
@@ -444,4 +491,28 @@ fn hostile_files_end_in_problems() {
     let large = " ".repeat(5 * 1024 * 1024);
     assert!(problems(&large).contains("larger than"));
     assert_eq!(problems("a: &a [*a]"), "p:1:8: this alias contains itself");
+}
+
+proptest! {
+    #[test]
+    fn parsing_never_panics(text in "\\PC{0,60}|[a-z:#\\-{}\\[\\]&*!|>'\"\n ]{0,80}") {
+        for text in [steps(&text), steps(&format!("  - {text}")), text] {
+            if let Err(problems) = parse_plan("p", &text) {
+                prop_assert!(!problems.problems.is_empty());
+                prop_assert!(problems.problems.iter().all(|p| p.line > 0 && p.column > 0));
+            }
+        }
+    }
+
+    /// Cuts and swaps of the contract's example: never a panic, and never a problem without a place.
+    #[test]
+    fn broken_plans_never_panic(from in 0..CONTRACT.len(), length in 0..40usize, put in "[a-z:{}\\[\\]\n \\-]{0,6}") {
+        let boundary = |at: usize| (0..=at.min(CONTRACT.len())).rev().find(|at| CONTRACT.is_char_boundary(*at)).unwrap();
+        let (from, to) = (boundary(from), boundary(from + length));
+        let text = format!("{}{put}{}", &CONTRACT[..from], &CONTRACT[to..]);
+        let lines = u32::try_from(text.lines().count()).unwrap();
+        if let Err(problems) = parse_plan("p", &text) {
+            prop_assert!(problems.problems.iter().all(|p| p.line >= 1 && p.line <= lines + 1));
+        }
+    }
 }

@@ -67,7 +67,7 @@ impl Program {
             why,
         };
         let keys: Vec<LanguageKey> =
-            ast_grep_config::from_multiple(yaml).map_err(|error| invalid(error.to_string()))?;
+            ast_grep_config::from_multiple(yaml).map_err(|error| invalid(chain(&error)))?;
         for key in keys {
             // A missing key is left to ast-grep's own message.
             if let Some(language) = key.language {
@@ -250,17 +250,22 @@ fn first_come(edits: impl Iterator<Item = Edit>) -> Vec<Edit> {
     kept
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line. A YAML error says all in its first line, the place first; what
+/// follows is the same once more as a picture.
 fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string().trim_end_matches('.').to_owned();
-    let mut next = error.source();
+    let mut parts = Vec::new();
+    let mut next = Some(error);
     while let Some(cause) = next {
         let words = cause.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(words.trim_end_matches('.'));
-        }
-        next = cause.source();
+        let first = words.lines().next().unwrap_or_default();
+        let located = first.strip_prefix("error: ");
+        parts.push(located.unwrap_or(first).trim_end_matches('.').to_owned());
+        next = if located.is_some() {
+            None
+        } else {
+            cause.source()
+        };
     }
-    text
+    parts.dedup();
+    parts.join(": ")
 }

@@ -1,0 +1,401 @@
+//! Slots against real repositories: what is leased is exact, what is left is kept, nothing races.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::symlink;
+
+use super::*;
+use crate::capture::CaptureOptions;
+use crate::fixture::{Fixture, write};
+use crate::refs::{Expect, RefChange};
+
+fn start() -> (Fixture, Repo, Pool) {
+    let f = Fixture::with(&[
+        (".gitignore", "*.log\n.env\n"),
+        ("a.txt", "a\n"),
+        ("dir/b.txt", "b\n"),
+    ]);
+    let repo = f.open();
+    let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
+    (f, repo, pool)
+}
+
+fn want(class: Class, base: &CommitId, holder: &str) -> Want {
+    Want {
+        class,
+        base: base.clone(),
+        holder: holder.to_owned(),
+        setup_key: None,
+    }
+}
+
+fn read(lease: &Lease, path: &str) -> String {
+    fs::read_to_string(lease.path.join(path)).unwrap()
+}
+
+#[test]
+fn a_slot_is_a_detached_worktree_and_is_recycled_in_its_class() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    let first = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    assert_eq!(read(&first, "dir/b.txt"), "b\n");
+    assert_eq!(
+        f.run(&first.path, &["status", "--porcelain", "--branch"]),
+        "## HEAD (no branch)"
+    );
+    assert_eq!(f.run(&first.path, &["rev-parse", "HEAD"]), base.as_str());
+    let check = pool.lease(&want(Class::Check, &base, "check")).unwrap();
+    assert_ne!(first.slot, check.slot);
+    assert_eq!(pool.release(first.clone()).unwrap(), Released::default());
+    assert_eq!(pool.release(check.clone()).unwrap(), Released::default());
+
+    let newer = f.commit(&[("a.txt", "newer\n"), ("c.txt", "c\n")]);
+    write(&first.path, "kept.log", "build output");
+    let again = pool.lease(&want(Class::Work, &newer, "r/t/1")).unwrap();
+    assert_eq!(
+        (again.slot, again.generation),
+        (first.slot, first.generation + 1)
+    );
+    assert_eq!(
+        (read(&again, "a.txt"), read(&again, "c.txt")),
+        ("newer\n".into(), "c\n".into())
+    );
+    assert_eq!(read(&again, "kept.log"), "build output");
+    assert_eq!(f.run(&again.path, &["status", "--porcelain"]), "");
+    assert_eq!(f.run(&again.path, &["rev-parse", "HEAD"]), newer.as_str());
+    // A lease of an earlier generation can change nothing.
+    let stale = pool.reset(&first, &base).unwrap_err();
+    assert!(matches!(stale, PoolError::NotHeld { .. }), "{stale}");
+    assert_eq!(
+        pool.list().iter().map(|s| s.class).collect::<Vec<_>>(),
+        [Class::Work, Class::Check]
+    );
+}
+
+#[test]
+fn salvage_brings_files_commits_and_stashes_back() {
+    let (f, repo, pool) = start();
+    let base = f.head();
+    let lease = pool.lease(&want(Class::Work, &base, "run/step/1")).unwrap();
+    write(&lease.path, "a.txt", "stashed\n");
+    f.run(&lease.path, &["stash", "-q"]);
+    write(&lease.path, "committed.txt", "committed\n");
+    f.run(&lease.path, &["add", "-A"]);
+    f.run(&lease.path, &["commit", "-q", "-m", "a worker's own"]);
+    write(&lease.path, "untracked/new.txt", "untracked\n");
+    write(&lease.path, "dir/b.txt", "changed\n");
+    symlink("a.txt", lease.path.join("link")).unwrap();
+    let slot = lease.slot;
+    let released = pool.release(lease.clone()).unwrap();
+    let salvaged = released.salvaged.unwrap();
+    assert_eq!(
+        (salvaged.slot, salvaged.name.as_str()),
+        (slot, "refs/wattle/salvage/run/step/1/1")
+    );
+    assert!(released.retired.is_none());
+    let show = |what: &str| f.git(&["show", what]);
+    assert_eq!(
+        show(&format!("{}:untracked/new.txt", salvaged.name)),
+        "untracked"
+    );
+    assert_eq!(show(&format!("{}:dir/b.txt", salvaged.name)), "changed");
+    assert_eq!(show(&format!("{}:link", salvaged.name)), "a.txt");
+    assert_eq!(
+        show(&format!("{}^:committed.txt", salvaged.name)),
+        "committed"
+    );
+    assert_eq!(show("refs/wattle/salvage/run/step/1/2:a.txt"), "stashed");
+    assert!(
+        repo.message(&salvaged.commit)
+            .unwrap()
+            .contains("run/step/1")
+    );
+    // The slot is clean again, and its next holder sees nothing of it.
+    let next = pool.lease(&want(Class::Work, &base, "run/step/2")).unwrap();
+    assert_eq!(next.slot, slot);
+    assert_eq!(f.run(&next.path, &["status", "--porcelain"]), "");
+    assert_eq!(pool.release(next).unwrap().salvaged, None);
+    assert_eq!(f.git(&["fsck", "--strict"]), "");
+}
+
+#[test]
+fn what_a_ref_keeps_already_is_not_salvaged_again() {
+    let (f, repo, pool) = start();
+    let base = f.head();
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    write(&lease.path, "a.txt", "work\n");
+    let captured = repo
+        .capture(&lease.path, &base, &CaptureOptions::default())
+        .unwrap();
+    let id = repo.identity();
+    let spec = crate::commit::CommitSpec {
+        tree: captured.tree,
+        parents: vec![base.clone()],
+        message: "work".into(),
+        author: id.clone(),
+        committer: id,
+        time_s: 1,
+    };
+    let commit = repo.commit(&spec).unwrap();
+    let name = "refs/wattle/attempt/r/s/1".to_owned();
+    repo.update_refs(
+        &[RefChange {
+            name,
+            new: Some(commit),
+            old: Expect::Absent,
+        }],
+        "attempt",
+    )
+    .unwrap();
+    assert_eq!(pool.release(lease).unwrap(), Released::default());
+}
+
+#[test]
+fn a_slot_with_a_nested_repository_is_retired_as_it_is() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    f.run(&lease.path, &["init", "-q", "inner"]);
+    write(&lease.path, "inner/work.txt", "precious");
+    let released = pool.release(lease.clone()).unwrap();
+    assert!(
+        released
+            .retired
+            .as_ref()
+            .is_some_and(|why| why.contains("inner")),
+        "{released:?}"
+    );
+    assert_eq!(read(&lease, "inner/work.txt"), "precious");
+    let other = pool.lease(&want(Class::Work, &base, "r/s/2")).unwrap();
+    assert_ne!(other.slot, lease.slot);
+    assert!(matches!(
+        pool.remove(lease.slot).unwrap_err(),
+        PoolError::Unexpressible { .. }
+    ));
+    assert_eq!(read(&lease, "inner/work.txt"), "precious");
+    assert_eq!(pool.list()[0].retired, released.retired);
+    // In a check slot it is thrown away.
+    let check = pool.lease(&want(Class::Check, &base, "check")).unwrap();
+    f.run(&check.path, &["init", "-q", "inner"]);
+    assert_eq!(pool.release(check.clone()).unwrap(), Released::default());
+    assert!(!check.path.join("inner").exists());
+}
+
+#[test]
+fn a_slot_that_is_no_worktree_of_its_own_is_never_leased() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    fs::write(
+        lease.path.join(".git"),
+        format!("gitdir: {}\n", f.main().join(".git").display()),
+    )
+    .unwrap();
+    let released = pool.release(lease.clone()).unwrap();
+    assert!(released.retired.is_some_and(|why| why.contains(".git")));
+    let other = pool.lease(&want(Class::Work, &base, "r/s/2")).unwrap();
+    assert_ne!(other.slot, lease.slot);
+    assert_eq!(f.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn eight_threads_lease_ten_times_each() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    let newer = f.commit(&[("a.txt", "newer\n")]);
+    let leased = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|t| {
+                let (pool, bases) = (&pool, [&base, &newer]);
+                scope.spawn(move || {
+                    for n in 0..10 {
+                        let class = if n % 5 == 4 {
+                            Class::Snapshot
+                        } else {
+                            Class::Work
+                        };
+                        let base = bases[n % 2];
+                        let lease = pool
+                            .lease(&want(class, base, &format!("r/t{t}/{n}")))
+                            .unwrap();
+                        let expected = if n % 2 == 0 { "a\n" } else { "newer\n" };
+                        assert_eq!(read(&lease, "a.txt"), expected);
+                        if class == Class::Work {
+                            assert!(!lease.path.join("mine").exists());
+                            write(&lease.path, "mine", &format!("{t} {n}"));
+                        }
+                        let released = pool.release(lease).unwrap();
+                        assert_eq!(released.retired, None);
+                        assert_eq!(released.salvaged.is_some(), class == Class::Work);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap()).count()
+    });
+    assert_eq!(leased, 8);
+    let salvaged = f.git(&["for-each-ref", "--format=%(refname)", "refs/wattle/salvage"]);
+    assert_eq!(salvaged.lines().count(), 64);
+    let numbers: BTreeSet<SlotId> = pool.list().into_iter().map(|s| s.slot).collect();
+    assert!(numbers.len() <= 10, "{numbers:?}");
+    assert_eq!(f.git(&["fsck", "--strict"]), "");
+    assert_eq!(f.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_snapshot_is_shared_per_base_and_proved_clean() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    let one = pool.lease(&want(Class::Snapshot, &base, "r/a/1")).unwrap();
+    let two = pool.lease(&want(Class::Snapshot, &base, "r/b/1")).unwrap();
+    assert_eq!(one.path, two.path);
+    let newer = f.commit(&[("a.txt", "newer\n")]);
+    let other = pool.lease(&want(Class::Snapshot, &newer, "r/c/1")).unwrap();
+    assert_ne!(one.path, other.path);
+    write(&one.path, "a.txt", "a reader wrote\n");
+    assert_eq!(pool.release(one).unwrap(), Released::default());
+    let salvaged = pool.release(two.clone()).unwrap().salvaged.unwrap();
+    assert_eq!(
+        f.git(&["show", &format!("{}:a.txt", salvaged.name)]),
+        "a reader wrote"
+    );
+    assert_eq!(read(&two, "a.txt"), "a\n");
+}
+
+#[test]
+fn a_new_owner_adopts_what_is_kept_and_salvages_the_rest() {
+    let (f, repo, pool) = start();
+    let base = f.head();
+    let kept = pool.lease(&want(Class::Work, &base, "r/kept/1")).unwrap();
+    let dead = pool.lease(&want(Class::Work, &base, "r/dead/1")).unwrap();
+    let idle = pool.lease(&want(Class::Work, &base, "r/idle/1")).unwrap();
+    write(&kept.path, "a.txt", "half done\n");
+    write(&dead.path, "a.txt", "abandoned\n");
+    drop(pool);
+    let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
+    let salvaged = pool.recover(&["r/kept/1".to_owned()]).unwrap();
+    assert_eq!(
+        salvaged.iter().map(|s| s.slot).collect::<Vec<_>>(),
+        [dead.slot]
+    );
+    assert_eq!(
+        f.git(&["show", &format!("{}:a.txt", salvaged[0].name)]),
+        "abandoned"
+    );
+    assert_eq!(pool.adopt("r/kept/1").unwrap(), Some(kept.clone()));
+    assert_eq!(read(&kept, "a.txt"), "half done\n");
+    assert_eq!(pool.adopt("r/dead/1").unwrap(), None);
+    assert_eq!(pool.recover(&["r/kept/1".to_owned()]).unwrap(), []);
+    let free: Vec<_> = pool
+        .list()
+        .into_iter()
+        .filter(|s| s.holder.is_none())
+        .map(|s| s.slot)
+        .collect();
+    assert_eq!(free, [dead.slot, idle.slot]);
+}
+
+#[test]
+fn reset_salvages_and_setup_is_asked_for_once_per_key() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    let with_key = |key: &str, holder: &str| Want {
+        setup_key: Some(key.to_owned()),
+        ..want(Class::Work, &base, holder)
+    };
+    let lease = pool.lease(&with_key("k1", "r/s/1")).unwrap();
+    assert!(lease.needs_setup);
+    pool.setup_done(&lease, "k1").unwrap();
+    write(&lease.path, "a.txt", "first try\n");
+    write(&lease.path, "empty/dir/.log", "x");
+    fs::create_dir(lease.path.join("hollow")).unwrap();
+    let newer = f.commit(&[("dir/b.txt", "newer\n")]);
+    pool.reset(&lease, &newer).unwrap();
+    assert_eq!(
+        (read(&lease, "a.txt"), read(&lease, "dir/b.txt")),
+        ("a\n".into(), "newer\n".into())
+    );
+    assert_eq!(
+        f.git(&["show", "refs/wattle/salvage/r/s/1/1:a.txt"]),
+        "first try"
+    );
+    assert!(!lease.path.join("hollow").exists() && lease.path.join("empty/dir/.log").exists());
+    pool.release(lease).unwrap();
+    assert!(!pool.lease(&with_key("k1", "r/s/2")).unwrap().needs_setup);
+    assert!(pool.lease(&with_key("k2", "r/s/3")).unwrap().needs_setup);
+}
+
+#[test]
+fn worktreeinclude_copies_ignored_files_only_and_follows_no_link() {
+    let (f, _repo, pool) = start();
+    let main = f.main();
+    f.write(".worktreeinclude", ".env\nnotes.txt\nlinked.log\ndeep/\n");
+    f.write(".env", "SECRET=1");
+    f.write("notes.txt", "untracked, not ignored");
+    f.write("deep/x/settings.log", "deep");
+    f.write("deep/x/plain.txt", "not ignored");
+    symlink("/etc/hostname", main.join("linked.log")).unwrap();
+    let base = f.head();
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    assert_eq!(
+        (read(&lease, ".env"), read(&lease, "deep/x/settings.log")),
+        ("SECRET=1".into(), "deep".into())
+    );
+    for absent in ["notes.txt", "linked.log", "deep/x/plain.txt"] {
+        assert!(
+            fs::symlink_metadata(lease.path.join(absent)).is_err(),
+            "{absent}"
+        );
+    }
+}
+
+#[test]
+fn remove_salvages_and_leaves_the_users_worktrees_alone() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    let gone = f.root().join("gone");
+    f.git(&["worktree", "add", "-q", "--detach", gone.to_str().unwrap()]);
+    fs::rename(&gone, f.root().join("unplugged")).unwrap();
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    let held = pool.remove(lease.slot).unwrap_err();
+    assert!(
+        matches!(&held, PoolError::Busy { why, .. } if why.contains("r/s/1")),
+        "{held}"
+    );
+    pool.release(lease.clone()).unwrap();
+    write(&lease.path, "late.txt", "written after release");
+    let salvaged = pool.remove(lease.slot).unwrap().unwrap();
+    assert_eq!(
+        f.git(&["show", &format!("{}:late.txt", salvaged.name)]),
+        "written after release"
+    );
+    assert!(!lease.path.exists() && pool.list().is_empty());
+    let list = f.git(&["worktree", "list"]);
+    assert!(list.contains("gone") && !list.contains("slots"), "{list}");
+}
+
+#[test]
+fn the_disk_bound_stops_new_slots_but_not_recycling() {
+    let (f, repo, _) = start();
+    let base = f.head();
+    let pool = Pool::open(
+        &repo,
+        PoolOptions {
+            disk_bytes_max: Some(20_000),
+        },
+    )
+    .unwrap();
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    let error = pool.lease(&want(Class::Work, &base, "r/s/2")).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            PoolError::Quota {
+                bytes_max: 20_000,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    pool.release(lease).unwrap();
+    pool.lease(&want(Class::Work, &base, "r/s/3")).unwrap();
+}

@@ -1,0 +1,203 @@
+//! Brings to safety what a worker wrote, before its slot is touched: its commits, its stashes and all its files, under
+//! `refs/wattle/salvage/<holder>/<n>`. What is kept by another ref already is not kept twice, so it may be repeated.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::capture::{CaptureError, CaptureOptions};
+use crate::commit::CommitSpec;
+use crate::git::{GitError, Run};
+use crate::ids::{CommitId, TreeId};
+use crate::refs::{Expect, RefChange, RefError};
+use crate::repo::Repo;
+
+/// Where salvaged work is kept.
+const ROOT: &str = "refs/wattle/salvage";
+/// Stash entries looked through for new ones; a person's stash rarely holds a dozen.
+const STASH_ENTRIES_MAX: usize = 1000;
+
+/// A slot's work could not be brought to safety.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SalvageError {
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    Ref(#[from] RefError),
+}
+
+/// What to bring to safety.
+pub(crate) struct Work<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) base: &'a CommitId,
+    /// What HEAD of the worktree names.
+    pub(crate) head: Option<CommitId>,
+    pub(crate) holder: &'a str,
+    /// `refs/stash` before the worker came.
+    pub(crate) stash: Option<&'a CommitId>,
+    /// When, in seconds since 1970.
+    pub(crate) time_s: i64,
+}
+
+/// Keeps everything of `w` that no ref keeps yet; gives the refs made, the files' first.
+pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Vec<(String, CommitId)>, SalvageError> {
+    let mut made = Vec::new();
+    // Commits and stashes first: files that no commit can hold must not keep those from safety.
+    let stashes = new_stashes(repo, w)?;
+    let stray = w.head.as_ref().filter(|head| *head != w.base);
+    let stray = match stray {
+        Some(head) if !reachable(repo, head)? => Some(head.clone()),
+        _ => None,
+    };
+    let kept = |result| -> Result<_, SalvageError> {
+        let (made, files): (Vec<_>, Result<(), SalvageError>) = result;
+        files.map(|()| made)
+    };
+    let files = files_commit(repo, w);
+    match &files {
+        // The commit of the files has the stray HEAD as its parent, so one ref keeps both.
+        Ok(Some(commit)) => made.push(keep(repo, w, commit)?),
+        Ok(None) | Err(_) => {
+            if let Some(head) = &stray {
+                made.push(keep(repo, w, head)?);
+            }
+        }
+    }
+    for stash in &stashes {
+        made.push(keep(repo, w, stash)?);
+    }
+    kept((made, files.map(|_| ())))
+}
+
+/// A commit of the worktree's files, if no branch or ref of ours has just these files.
+fn files_commit(repo: &Repo, w: &Work<'_>) -> Result<Option<CommitId>, SalvageError> {
+    let captured = repo.capture(w.path, w.base, &CaptureOptions::default())?;
+    if captured.changes.is_empty() || known_trees(repo)?.contains(&captured.tree) {
+        return Ok(None);
+    }
+    let parent = w.head.as_ref().unwrap_or(w.base);
+    if repo.tree_of(parent)? == captured.tree && parent != w.base && reachable(repo, parent)? {
+        return Ok(None);
+    }
+    let message = format!(
+        "Work left by {}\n\n{} paths differ from {}.\nSalvaged from {}.\n",
+        w.holder,
+        captured.changes.len(),
+        w.base,
+        w.path.display(),
+    );
+    let identity = repo.identity();
+    let spec = CommitSpec {
+        tree: captured.tree,
+        parents: vec![parent.clone()],
+        message,
+        author: identity.clone(),
+        committer: identity,
+        time_s: w.time_s,
+    };
+    Ok(Some(repo.commit(&spec)?))
+}
+
+/// The trees of all branches and of all refs of ours.
+fn known_trees(repo: &Repo) -> Result<BTreeSet<TreeId>, GitError> {
+    let args = [
+        "for-each-ref",
+        "--format=%(tree)",
+        "refs/heads",
+        "refs/wattle",
+    ];
+    Ok(repo
+        .common()
+        .args(args)
+        .text()?
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect())
+}
+
+fn reachable(repo: &Repo, commit: &CommitId) -> Result<bool, GitError> {
+    let contains: Run =
+        repo.common()
+            .args(["for-each-ref", "--count=1", "--contains", commit.as_str()]);
+    Ok(!contains.text()?.is_empty())
+}
+
+/// Stash entries that were not there when the worker came, and that nothing keeps yet.
+fn new_stashes(repo: &Repo, w: &Work<'_>) -> Result<Vec<CommitId>, GitError> {
+    let now = repo.read_ref("refs/stash")?;
+    if now.is_none() || now.as_ref() == w.stash {
+        return Ok(Vec::new());
+    }
+    let limit = format!("--max-count={STASH_ENTRIES_MAX}");
+    let log = [
+        "log",
+        "--walk-reflogs",
+        "--format=%H",
+        &limit,
+        "refs/stash",
+        "--",
+    ];
+    let text = repo.common().args(log).text()?;
+    let entries = text
+        .lines()
+        .filter_map(|line| line.parse::<CommitId>().ok());
+    let mut new: Vec<CommitId> = entries.take_while(|entry| Some(entry) != w.stash).collect();
+    if new.is_empty() {
+        new.extend(now);
+    }
+    let kept: BTreeSet<CommitId> = repo
+        .list_refs(ROOT)?
+        .into_iter()
+        .map(|(_, commit)| commit)
+        .collect();
+    new.retain(|stash| !kept.contains(stash));
+    Ok(new)
+}
+
+/// A holder as the folders of a ref name: `run/step/attempt` stays, what git forbids is replaced.
+fn folder(holder: &str) -> String {
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
+            c
+        } else {
+            '-'
+        }
+    };
+    let parts = holder.split('/').filter(|part| !part.is_empty());
+    let parts: Vec<String> = parts.map(|part| part.chars().map(safe).collect()).collect();
+    if parts.is_empty() {
+        "unnamed".to_owned()
+    } else {
+        parts.join("/")
+    }
+}
+
+/// Points the next free ref of the holder at the commit.
+fn keep(repo: &Repo, w: &Work<'_>, commit: &CommitId) -> Result<(String, CommitId), SalvageError> {
+    let mut folder = folder(w.holder);
+    loop {
+        let prefix = format!("{ROOT}/{folder}");
+        let taken = repo.list_refs(&prefix)?;
+        let numbers = taken
+            .iter()
+            .filter_map(|(name, _)| name.strip_prefix(&prefix)?.strip_prefix('/')?.parse().ok());
+        let name = format!("{prefix}/{}", numbers.max().unwrap_or(0_u32) + 1);
+        let change = RefChange {
+            name: name.clone(),
+            new: Some(commit.clone()),
+            old: Expect::Absent,
+        };
+        match repo.update_refs(&[change], "wattle: salvage") {
+            Ok(()) => return Ok((name, commit.clone())),
+            // Somebody took the number: the next one.
+            Err(RefError::Moved { .. }) => {}
+            // A holder whose name is a folder of another's: one level only, which no folder of ours is.
+            Err(RefError::Occupied { .. }) if folder.contains('/') => {
+                folder = folder.replace('/', "-")
+            }
+            Err(RefError::Occupied { .. }) => folder.push_str("-files"),
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
