@@ -70,8 +70,7 @@ impl Rates {
         let tier = self
             .tiers
             .iter()
-            .filter(|tier| prompt_tokens > tier.above_prompt_tokens)
-            .next_back();
+            .rfind(|tier| prompt_tokens > tier.above_prompt_tokens);
         tier.map_or(
             TierRates {
                 input: self.input,

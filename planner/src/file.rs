@@ -18,6 +18,7 @@ use crate::step::{Mode, Repair, StepCheck, Work};
 use fields::{Fields, duration, fields, integer, list, number};
 use node::{Node, Value};
 
+#[cfg(test)]
 pub(crate) use step::STEP_KEYS;
 
 /// Most steps of a plan. A person reviews them, every pair is compared, and bit tables of this side are 3 MB.

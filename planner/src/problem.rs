@@ -75,10 +75,14 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// Most problems that are kept. Nobody mends more in one go, and suggestions for each cost a look at every id.
+const PROBLEMS_MAX: usize = 1000;
+
 /// Collects problems while a file is read.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     problems: Vec<Problem>,
+    dropped: usize,
 }
 
 impl Found {
@@ -99,6 +103,10 @@ impl Found {
 
     /// Notes a problem at `pos`, with a hint where there is one.
     pub(crate) fn push(&mut self, pos: Pos, message: String, hint: Option<String>) {
+        if self.is_full() {
+            self.dropped += 1;
+            return;
+        }
         self.problems.push(Problem {
             message,
             hint,
@@ -107,12 +115,30 @@ impl Found {
         });
     }
 
+    /// Whether no more problems are kept, so that a hint is not worth its cost.
+    pub(crate) fn is_full(&self) -> bool {
+        self.problems.len() >= PROBLEMS_MAX
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.problems.is_empty()
     }
 
     pub(crate) fn into_problems(self, file: &str) -> Problems {
-        Problems::new(file, self.problems)
+        let mut problems = Problems::new(file, self.problems);
+        let last = problems
+            .problems
+            .last()
+            .map(|last| (last.line, last.column));
+        if let (1.., Some((line, column))) = (self.dropped, last) {
+            problems.problems.push(Problem {
+                message: format!("and {} more problems", self.dropped),
+                hint: None,
+                line,
+                column,
+            });
+        }
+        problems
     }
 }
 
@@ -185,6 +211,17 @@ mod tests {
         check("rn", Some("run"));
         check("command", None);
         check("", None);
+    }
+
+    #[test]
+    fn says_how_many_it_did_not_keep() {
+        let mut found = Found::default();
+        for line in 1..=1002 {
+            found.add(Pos { line, column: 1 }, "again");
+        }
+        let problems = found.into_problems("p").problems;
+        assert_eq!(problems.len(), PROBLEMS_MAX + 1);
+        assert_eq!(problems[PROBLEMS_MAX].message, "and 2 more problems");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::file::{PLAN_KEYS, STEP_KEYS, STEPS_MAX};
+use crate::file::STEPS_MAX;
 use crate::id::ID_BYTES_MAX;
 
 /// JSON Schema of the plan file.
@@ -57,7 +57,7 @@ fn steps() -> Value {
 }
 
 fn plan_properties() -> Value {
-    let properties = json!({
+    json!({
         "version": { "const": 1 },
         "task": { "type": "string", "minLength": 1, "description": "What is to be done, for people and for agents." },
         "target": { "type": ["string", "null"], "description": "The branch to land on; default: the one checked out." },
@@ -104,9 +104,7 @@ fn plan_properties() -> Value {
             "on": { "type": "array", "items": { "enum": ["needs_input", "review", "failed", "finished"] } },
         })),
         "steps": steps(),
-    });
-    debug_assert!(PLAN_KEYS.iter().all(|key| properties.get(key).is_some()));
-    properties
+    })
 }
 
 fn definitions(step: Value) -> Value {
@@ -178,7 +176,6 @@ fn step() -> Value {
         "timeout": { "$ref": "#/$defs/duration" },
         "idle": { "anyOf": [{ "$ref": "#/$defs/duration" }, { "type": "null" }] },
     });
-    debug_assert!(STEP_KEYS.iter().all(|key| properties.get(key).is_some()));
     let mut step = object(&["id"], properties);
     step["oneOf"] = json!(work);
     step
@@ -200,4 +197,60 @@ fn globs(description: &str) -> Value {
     texts(&format!(
         "Globs relative to the root; `*` stops at `/`, `**` crosses it. {description}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::file::{PLAN_KEYS, STEP_KEYS};
+
+    fn keys(schema: &Value) -> BTreeSet<&str> {
+        let properties = schema["properties"].as_object().unwrap();
+        properties.keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn knows_the_keys_that_are_read() {
+        let schema = plan_schema();
+        assert_eq!(keys(&schema), BTreeSet::from(PLAN_KEYS));
+        assert_eq!(keys(&schema["$defs"]["step"]), BTreeSet::from(STEP_KEYS));
+    }
+
+    #[test]
+    fn an_agent_is_not_offered_what_it_may_not_decide() {
+        let schema = submit_plan_schema();
+        assert_eq!(keys(&schema), BTreeSet::from(["steps", "proposed_checks"]));
+        assert_eq!(
+            keys(&schema["$defs"]["agent"]),
+            BTreeSet::from(["prompt", "max_turns"])
+        );
+        assert!(!keys(&schema["$defs"]["check"]).contains("env"));
+    }
+
+    /// Every `$ref` of `value`.
+    fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
+        match value {
+            Value::Object(entries) => {
+                found.extend(entries.get("$ref").and_then(Value::as_str));
+                entries.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        for schema in [plan_schema(), submit_plan_schema()] {
+            let mut found = Vec::new();
+            references(&schema, &mut found);
+            assert!(found.len() > 5);
+            for reference in found {
+                let pointer = reference.strip_prefix('#').unwrap();
+                assert!(schema.pointer(pointer).is_some(), "{reference}");
+            }
+        }
+    }
 }

@@ -8,7 +8,6 @@ mod cover;
 mod owners;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::str::FromStr;
 
 use crate::file::STEPS_MAX;
@@ -181,7 +180,7 @@ fn by_dir<'a>(matched: &BTreeSet<&'a str>, depth: Option<u32>) -> Vec<Shard<'a>>
         let mut folder = parent(file);
         if let Some(depth) = depth {
             let depth = usize::try_from(depth).unwrap_or(usize::MAX);
-            if let Some((end, _)) = folder.match_indices('/').nth(depth - 1) {
+            if let Some((end, _)) = folder.match_indices('/').nth(depth.saturating_sub(1)) {
                 folder = &folder[..end];
             }
         }
@@ -275,70 +274,60 @@ fn render(
     shards: &[Shard<'_>],
     touches: &[BTreeSet<String>],
 ) -> String {
-    let mut out = String::new();
-    let ids = ids(shards);
     let count = shards.len();
-    let mut line = |text: std::fmt::Arguments<'_>| {
-        writeln!(out, "{text}").expect("writing to a string does not fail");
-    };
-    line(format_args!(
-        "# {files} files where the rule matches, in {count} steps that share no path."
-    ));
-    line(format_args!(
-        "# Edit what you like, then: wattle run -f FILE"
-    ));
-    line(format_args!("version: 1"));
-    line(format_args!("task: {}", yaml::block(input.task, 2)));
+    let mut out = format!(
+        "# {files} files where the rule matches, in {count} steps that share no path.\n\
+         # Edit what you like, then: wattle run -f FILE\n\
+         version: 1\n\
+         task: {}\n",
+        yaml::block(input.task, 2)
+    );
     if input.checks.is_empty() {
-        line(format_args!(
-            "# checks:          # commands that must pass on what lands"
-        ));
-        line(format_args!("#   - {{ name: build, run: make }}"));
+        out.push_str("# checks:          # commands that must pass on what lands\n");
+        out.push_str("#   - { name: build, run: make }\n");
     } else {
-        line(format_args!("checks:"));
-        for (name, run) in &input.checks {
-            line(format_args!(
-                "  - {{ name: {}, run: {} }}",
-                yaml::scalar(name),
-                yaml::scalar(run)
-            ));
-        }
+        out.push_str("checks:\n");
     }
-    line(format_args!("steps:"));
-    for (i, shard) in shards.iter().enumerate() {
-        let files = match shard.files.len() {
-            1 => "1 file".to_owned(),
-            n => format!("{n} files"),
-        };
-        line(format_args!("  - id: {}", yaml::scalar(&ids[i])));
-        line(format_args!(
-            "    title: {}",
-            yaml::scalar(&format!("{} ({files})", shard.title))
-        ));
-        line(format_args!("    touches:"));
-        for glob in &touches[i] {
-            line(format_args!("      - {}", yaml::scalar(glob)));
-        }
-        match i {
-            0 => line(format_args!("    rewrite: &rule{}", rule(&input.rule))),
-            _ => line(format_args!("    rewrite: *rule")),
-        }
+    for (name, run) in &input.checks {
+        let (name, run) = (yaml::scalar(name), yaml::scalar(run));
+        out.push_str(&format!("  - {{ name: {name}, run: {run} }}\n"));
     }
-    line(format_args!(
-        "  # Changes nothing; fails if the rule still matches somewhere."
+    out.push_str("steps:\n");
+    let parts = ids(shards).into_iter().zip(shards).zip(touches);
+    let mut rewrite = format!("&rule{}", rule(&input.rule));
+    for ((id, shard), touches) in parts {
+        out.push_str(&step(&id, shard, touches, &rewrite));
+        "*rule".clone_into(&mut rewrite);
+    }
+    let title = format!("Nothing is left of: {}", task::headline(input.task));
+    out.push_str(&format!(
+        "  # Changes nothing; fails if the rule still matches somewhere.\n  \
+           - id: {VERIFY}\n    \
+             title: {}\n    \
+             mode: read\n    \
+             needs: [\"*\"]\n    \
+             rewrite: *rule\n    \
+             expect: none\n",
+        yaml::scalar(&title)
     ));
-    line(format_args!("  - id: {VERIFY}"));
-    line(format_args!(
-        "    title: {}",
-        yaml::scalar(&format!(
-            "Nothing is left of: {}",
-            task::headline(input.task)
-        ))
-    ));
-    line(format_args!("    mode: read"));
-    line(format_args!("    needs: [\"*\"]"));
-    line(format_args!("    rewrite: *rule"));
-    line(format_args!("    expect: none"));
+    out
+}
+
+/// The lines of a write step.
+fn step(id: &str, shard: &Shard<'_>, touches: &BTreeSet<String>, rewrite: &str) -> String {
+    let files = match shard.files.len() {
+        1 => "1 file".to_owned(),
+        n => format!("{n} files"),
+    };
+    let title = yaml::scalar(&format!("{} ({files})", shard.title));
+    let mut out = format!(
+        "  - id: {}\n    title: {title}\n    touches:\n",
+        yaml::scalar(id)
+    );
+    for glob in touches {
+        out.push_str(&format!("      - {}\n", yaml::scalar(glob)));
+    }
+    out.push_str(&format!("    rewrite: {rewrite}\n"));
     out
 }
 

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::file::{self, Draft, DraftStep};
-use crate::globs::Glob;
+use crate::globs::{Glob, GlobError};
 use crate::graph::{Disorder, Graph, Node, overlapping};
 use crate::id::{GroupId, StepId};
 use crate::plan::Plan;
 use crate::problem::{At, Found, Pos, Problems, did_you_mean};
 use crate::step::{Mode, Step};
+
+/// Most needs of all steps together, globs resolved. Enough for a thousand steps that each need a thousand others;
+/// five thousand times `needs: ["*"]` would be 25 million edges and a gigabyte.
+const EDGES_MAX: usize = 1_000_000;
 
 /// Reads a plan file. `file_name` is only for messages. All problems come back at once, sorted by position.
 pub fn parse_plan(file_name: &str, text: &str) -> Result<Plan, Problems> {
@@ -47,9 +51,18 @@ fn validate(draft: Draft, found: &mut Found) -> Option<Plan> {
     let ids = ids(&draft.steps, found);
     let groups: BTreeMap<&GroupId, usize> = draft.settings.groups.keys().zip(0..).collect();
     let mut nodes = Vec::with_capacity(draft.steps.len());
+    let mut matches = Matches::new();
+    let mut edges = 0;
     for (i, step) in draft.steps.iter().enumerate() {
+        let needs = needs(&draft.steps, &ids, &mut matches, i, found);
+        edges += needs.len();
+        if edges > EDGES_MAX {
+            let message = format!("the steps up to here have more than {EDGES_MAX} needs together");
+            found.add(step.pos, message);
+            return None;
+        }
         nodes.push(Node {
-            needs: needs(&draft.steps, &ids, i, found),
+            needs,
             group: step
                 .group
                 .as_ref()
@@ -106,10 +119,14 @@ fn ids<'d>(steps: &'d [DraftStep], found: &mut Found) -> BTreeMap<&'d str, usize
     ids
 }
 
+/// The places of the steps that match each glob met so far: plans repeat theirs, and each is held against every id.
+type Matches<'d> = BTreeMap<&'d str, Result<Vec<usize>, GlobError>>;
+
 /// The places of the steps that step `i` needs, in plan order.
-fn needs(
-    steps: &[DraftStep],
+fn needs<'d>(
+    steps: &'d [DraftStep],
     ids: &BTreeMap<&str, usize>,
+    matches: &mut Matches<'d>,
     i: usize,
     found: &mut Found,
 ) -> Vec<usize> {
@@ -125,21 +142,21 @@ fn needs(
             }
             continue;
         }
-        let glob = match Glob::parse(need) {
-            Ok(glob) => glob,
-            Err(error) => {
-                found.add(*pos, error.to_string());
-                continue;
+        let matching = matches.entry(need).or_insert_with(|| {
+            let glob = Glob::parse(need)?;
+            let matching = ids.iter().filter(|(id, _)| glob.matches(id));
+            Ok(matching.map(|(_, place)| *place).collect())
+        });
+        match matching {
+            Err(error) => found.add(*pos, error.to_string()),
+            Ok(places) => {
+                // A glob that also matches its own step means the others.
+                let before = needs.len();
+                needs.extend(places.iter().filter(|place| **place != i));
+                if needs.len() == before {
+                    found.add(*pos, format!("no other step matches `{need}`"));
+                }
             }
-        };
-        // A glob that also matches its own step means the others.
-        let others = ids
-            .iter()
-            .filter(|(id, other)| **other != i && glob.matches(id));
-        let before = needs.len();
-        needs.extend(others.map(|(_, other)| *other));
-        if needs.len() == before {
-            found.add(*pos, format!("no other step matches `{need}`"));
         }
     }
     needs.sort_unstable();
@@ -157,7 +174,11 @@ fn missing(
 ) {
     let own = steps[i].id.as_ref().map(|id| id.value.as_str());
     let others = ids.keys().copied().filter(|id| Some(*id) != own);
-    let hint = did_you_mean(need, others);
+    let hint = if found.is_full() {
+        None
+    } else {
+        did_you_mean(need, others)
+    };
     found.push(
         pos,
         format!("there is no step `{}`", need.escape_debug()),

@@ -37,13 +37,6 @@ pub(crate) enum ExecEnd {
     },
     /// It was told to stop.
     Parked,
-    /// It waits for a human.
-    NeedsInput {
-        /// The question.
-        question: String,
-        /// Answers on offer.
-        options: Vec<String>,
-    },
 }
 
 impl Executed {

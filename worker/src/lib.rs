@@ -2,6 +2,7 @@
 //!
 //! A worker knows its assignment and its worktree. It knows no plan, no other step and no target branch.
 
+mod agent;
 pub mod assignment;
 mod equipment;
 mod exec;
@@ -11,5 +12,6 @@ pub mod outcome;
 pub mod perform;
 pub mod process;
 pub mod scripted;
+pub mod tool;
 
 pub use crate::exec::rewrite;

@@ -42,6 +42,8 @@ const KILLED_WAIT: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_millis(250);
 /// Bytes per read: the size of a Linux pipe.
 const READ_BYTES: usize = 64 * 1024;
+/// The shell, where POSIX systems have it; which `sh` it is must not depend on the job's own `PATH`.
+const SHELL: &str = "/bin/sh";
 /// Names the process to the sweep that follows it.
 const TOKEN: &str = "WATTLE_TOKEN";
 /// Variables that would point a job's git at a repository that is not its worktree; they are set
@@ -186,7 +188,7 @@ fn start(job: &Job) -> Result<Live, String> {
         clippy::disallowed_methods,
         reason = "this module is where processes start"
     )]
-    let mut command = tokio::process::Command::new("sh");
+    let mut command = tokio::process::Command::new(SHELL);
     command
         .arg("-c")
         .arg(&job.run)
@@ -319,7 +321,7 @@ impl Live {
             return;
         }
         if let Some(pipe) = self.group.pipe {
-            leftover::kill_holders(pipe);
+            leftover::kill_writers(pipe);
         }
         self.drain().await;
         self.output = None;

@@ -1,11 +1,19 @@
 //! The user's checkouts: a branch and every checkout of it move together, or not at all.
+//!
+//! First every checkout is asked whether it could move (`read-tree -n -m -u old new`, which spares every change of the
+//! user's or refuses), then the branch moves by compare-and-swap, then the checkouts do. A crash in between leaves a branch
+//! at `new` whose checkout is still at `old`; the same call completes that. A checkout that refuses after the branch has
+//! moved, because a file was saved in that very moment, puts everything back.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::git::{At, GitError};
-use crate::ids::CommitId;
+use crate::capture::copy_with_time;
+use crate::git::{At, GitError, Run};
+use crate::ids::{CommitId, TreeId};
 use crate::refs::{Expect, RefChange, RefError};
 use crate::repo::Repo;
 
@@ -55,26 +63,54 @@ pub enum Advance {
     },
 }
 
+/// What git keeps in a worktree's git directory while a command is under way there.
+const UNDER_WAY: &[(&str, HeldWhy)] = &[
+    ("rebase-merge", HeldWhy::RebaseInProgress),
+    ("rebase-apply", HeldWhy::RebaseInProgress),
+    ("MERGE_HEAD", HeldWhy::MergeInProgress),
+    ("CHERRY_PICK_HEAD", HeldWhy::CherryPickInProgress),
+    ("REVERT_HEAD", HeldWhy::RevertInProgress),
+    ("BISECT_START", HeldWhy::BisectInProgress),
+    ("index.lock", HeldWhy::IndexLocked),
+];
+/// While one of these is under way its worktree is detached, and the file names the branch it will return to.
+const RETURNS: &[(&str, HeldWhy)] = &[
+    ("rebase-merge/head-name", HeldWhy::RebaseInProgress),
+    ("rebase-apply/head-name", HeldWhy::RebaseInProgress),
+    ("BISECT_START", HeldWhy::BisectInProgress),
+];
+
+/// One checkout of a branch.
+#[derive(Debug)]
+struct Checkout<'a> {
+    repo: &'a Repo,
+    path: PathBuf,
+    git_dir: PathBuf,
+}
+
+/// How a checkout stands to a move.
+enum Stand {
+    /// It can move.
+    Ready,
+    /// It has moved already.
+    Done,
+    /// It cannot.
+    Held(Vec<String>, HeldWhy),
+}
+
 impl Repo {
     /// Every worktree in which the branch (short name) is checked out; none when git cannot tell.
     pub fn checkouts_of(&self, branch: &str) -> Vec<PathBuf> {
-        self.checkouts(branch).unwrap_or_default()
-    }
-
-    fn checkouts(&self, branch: &str) -> Result<Vec<PathBuf>, GitError> {
-        let wanted = format!("branch refs/heads/{branch}");
-        let ran = self
-            .common()
-            .args(["worktree", "list", "--porcelain", "-z"])
-            .run()?;
-        let text = String::from_utf8_lossy(&ran.stdout).into_owned();
-        let blocks = text
-            .split("\0\0")
-            .filter(|block| block.split('\0').any(|line| line == wanted));
-        Ok(blocks
-            .filter_map(|b| b.split('\0').find_map(|l| l.strip_prefix("worktree ")))
-            .map(PathBuf::from)
-            .collect())
+        let listed = self.worktrees().unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "worktrees cannot be listed");
+            Vec::new()
+        });
+        let full = format!("refs/heads/{branch}");
+        listed
+            .into_iter()
+            .filter(|(_, at)| *at == Some(full.clone()))
+            .map(|(path, _)| path)
+            .collect()
     }
 
     /// Moves the branch (short name) from `old` to `new`, and every checkout of it, or nothing. When the branch is at `new`
@@ -87,41 +123,375 @@ impl Repo {
         reason: &str,
     ) -> Result<Advance, GitError> {
         let name = format!("refs/heads/{branch}");
-        let checkouts = self.checkouts(branch)?;
-        for worktree in &checkouts {
-            let args = ["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()];
-            if self.git().at(self.own(worktree)).args(args).run().is_err() {
-                return Ok(Advance::Held {
-                    worktree: worktree.clone(),
-                    paths: Vec::new(),
-                    why: HeldWhy::Dirty,
-                });
+        let found = self.read_ref(&name)?;
+        let moved = found.as_ref() == Some(new);
+        if !moved && found.as_ref() != Some(old) {
+            return Ok(Advance::TargetMoved { found });
+        }
+        let (mut checkouts, mut pending) = (Vec::new(), Vec::new());
+        for (worktree, at) in self.worktrees()? {
+            // A worktree on a medium that is not there now has no files that could fall behind unseen: git tells.
+            let Some(git_dir) = self.git_dir_of(&worktree) else {
+                continue;
+            };
+            let checkout = Checkout {
+                repo: self,
+                path: worktree,
+                git_dir,
+            };
+            if at.as_deref() != Some(&name) {
+                if let Some(why) = checkout.returns_to(branch) {
+                    return Ok(Advance::Held {
+                        worktree: checkout.path,
+                        paths: Vec::new(),
+                        why,
+                    });
+                }
+                continue;
+            }
+            checkouts.push(checkout.path.clone());
+            match checkout.stand(old, new, moved)? {
+                Stand::Ready => pending.push(checkout),
+                Stand::Done => {}
+                Stand::Held(paths, why) => {
+                    return Ok(Advance::Held {
+                        worktree: checkout.path,
+                        paths,
+                        why,
+                    });
+                }
             }
         }
-        let change = RefChange {
-            name,
-            new: Some(new.clone()),
-            old: Expect::Is(old.clone()),
-        };
-        match self.update_refs(&[change], reason) {
-            Ok(()) => {}
-            Err(RefError::Moved { found, .. }) => return Ok(Advance::TargetMoved { found }),
-            Err(RefError::Git(e)) => return Err(e),
-            Err(RefError::Occupied { .. }) => return Ok(Advance::TargetMoved { found: None }),
+        if !moved {
+            let change = RefChange {
+                name,
+                new: Some(new.clone()),
+                old: Expect::Is(old.clone()),
+            };
+            match self.update_refs(std::slice::from_ref(&change), reason) {
+                Ok(()) => {}
+                Err(RefError::Moved { found, .. }) => return Ok(Advance::TargetMoved { found }),
+                Err(RefError::Git(e)) => return Err(e),
+                Err(e @ RefError::Occupied { .. }) => return Err(refused(&e)),
+            }
+            return self.follow(pending, checkouts, old, new, Some(branch));
         }
-        for worktree in &checkouts {
-            self.git()
-                .at(self.own(worktree))
-                .args(["read-tree", "-m", "-u", old.as_str(), new.as_str()])
-                .run()?;
+        self.follow(pending, checkouts, old, new, None)
+    }
+
+    /// Moves the files of the checkouts after their branch; `undo` names the branch that this call has moved.
+    fn follow(
+        &self,
+        pending: Vec<Checkout<'_>>,
+        checkouts: Vec<PathBuf>,
+        old: &CommitId,
+        new: &CommitId,
+        undo: Option<&str>,
+    ) -> Result<Advance, GitError> {
+        for (n, checkout) in pending.iter().enumerate() {
+            let done = match undo {
+                Some(_) => checkout.switch(old, new),
+                None => checkout.complete(old, new),
+            };
+            let Err(e) = done else { continue };
+            let GitError::Failed { stderr, .. } = &e else {
+                return Err(e);
+            };
+            let paths = named_paths(stderr);
+            // What completes an earlier landing has nothing to put back.
+            if let Some(branch) = undo {
+                for done in &pending[..n] {
+                    done.switch(new, old)?;
+                }
+                let back = RefChange {
+                    name: format!("refs/heads/{branch}"),
+                    new: Some(old.clone()),
+                    old: Expect::Is(new.clone()),
+                };
+                match self.update_refs(&[back], "wattle: a checkout refused, landing undone") {
+                    Ok(()) => {}
+                    Err(RefError::Git(e)) => return Err(e),
+                    Err(e) => return Err(refused(&e)),
+                }
+            }
+            let worktree = checkout.path.clone();
+            return Ok(Advance::Held {
+                worktree,
+                paths,
+                why: HeldWhy::CheckoutFailed,
+            });
         }
         Ok(Advance::Moved { checkouts })
     }
 
-    fn own<'a>(&'a self, worktree: &'a Path) -> At<'a> {
-        At::Worktree {
-            git_dir: self.git_dir(),
-            work_tree: Some(worktree),
+    /// Every worktree with a checkout, and the full name of the branch in it.
+    fn worktrees(&self) -> Result<Vec<(PathBuf, Option<String>)>, GitError> {
+        let ran = self
+            .common()
+            .args(["worktree", "list", "--porcelain", "-z"])
+            .run()?;
+        let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let mut found = Vec::new();
+        for block in text.split("\0\0").filter(|block| !block.is_empty()) {
+            let line = |key: &str| {
+                block
+                    .split('\0')
+                    .find_map(|l| l.strip_prefix(key))
+                    .map(str::to_owned)
+            };
+            let Some(path) = line("worktree ").map(PathBuf::from) else {
+                continue;
+            };
+            if block.split('\0').any(|l| l == "bare") {
+                continue;
+            }
+            // Of a repository whose git directory lies elsewhere git lists that directory instead of the checkout.
+            let elsewhere = path == self.common_dir() && self.git_dir() == self.common_dir();
+            let path = self
+                .worktree()
+                .filter(|_| elsewhere)
+                .map_or(path, Path::to_owned);
+            found.push((path, line("branch ")));
         }
+        Ok(found)
+    }
+
+    /// The git directory of a worktree, by its `.git`; none if the worktree is not there.
+    fn git_dir_of(&self, worktree: &Path) -> Option<PathBuf> {
+        let dot = worktree.join(".git");
+        if dot.is_dir() {
+            return dot.canonicalize().ok();
+        }
+        let text = fs::read_to_string(&dot).ok()?;
+        worktree
+            .join(text.trim_end().strip_prefix("gitdir: ")?)
+            .canonicalize()
+            .ok()
     }
 }
+
+fn refused(e: &RefError) -> GitError {
+    GitError::Output {
+        command: "git update-ref --stdin".to_owned(),
+        what: e.to_string(),
+    }
+}
+
+impl Checkout<'_> {
+    fn git<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> Run {
+        let at = At::Worktree {
+            git_dir: &self.git_dir,
+            work_tree: Some(&self.path),
+        };
+        self.repo.git().at(at).args(args)
+    }
+
+    /// Why a worktree that has no branch now will come back to this one.
+    fn returns_to(&self, branch: &str) -> Option<HeldWhy> {
+        let full = format!("refs/heads/{branch}");
+        RETURNS.iter().find_map(|(file, why)| {
+            let text = fs::read_to_string(self.git_dir.join(file)).ok()?;
+            [branch, &full].contains(&text.trim_end()).then_some(*why)
+        })
+    }
+
+    /// Whether the checkout can move from `old` to `new`; with `moved` its branch has moved before, and only a checkout
+    /// whose index is still at `old` is behind.
+    fn stand(&self, old: &CommitId, new: &CommitId, moved: bool) -> Result<Stand, GitError> {
+        let changed = self
+            .repo
+            .changed_paths(&self.repo.tree_of(old)?, &self.repo.tree_of(new)?)?;
+        if moved {
+            let staged = |commit: &CommitId| -> Result<bool, GitError> {
+                let differing = self.differing(&["--cached", commit.as_str()])?;
+                Ok(differing.is_disjoint(&changed))
+            };
+            if !staged(old)? || staged(new)? {
+                return Ok(Stand::Done);
+            }
+        }
+        let under_way = UNDER_WAY
+            .iter()
+            .find(|(name, _)| self.git_dir.join(name).exists());
+        if let Some((name, why)) = under_way {
+            let paths = if *why == HeldWhy::IndexLocked {
+                vec![self.shown(name)]
+            } else {
+                Vec::new()
+            };
+            return Ok(Stand::Held(paths, *why));
+        }
+        if moved {
+            let index = self.index_with_what_is_done(new, &changed)?;
+            let run = self.git(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()]);
+            if run
+                .env("GIT_INDEX_FILE", &index.path)
+                .accept(128)
+                .run()?
+                .code
+                == 0
+            {
+                return Ok(Stand::Ready);
+            }
+        }
+        // Files that were only touched are not changed; without this the dry run would take them for it.
+        let refresh = self
+            .git(["update-index", "-q", "--refresh"])
+            .accept(128)
+            .run()?;
+        let dry = self
+            .git(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()])
+            .accept(128)
+            .run()?;
+        if dry.code == 0 {
+            return Ok(Stand::Ready);
+        }
+        if dry.stderr.contains("index.lock") {
+            return Ok(Stand::Held(
+                vec![self.shown("index.lock")],
+                HeldWhy::IndexLocked,
+            ));
+        }
+        let mut paths: BTreeSet<String> = named_paths(&dry.stderr).into_iter().collect();
+        // git stops at the first path in the way; the user wants all.
+        paths.extend(
+            self.differing(&[old.as_str()])?
+                .intersection(&changed)
+                .cloned(),
+        );
+        if paths.is_empty() {
+            tracing::debug!(refresh = %refresh.stderr, "a checkout refuses without naming a path");
+            return Err(dry.failed());
+        }
+        Ok(Stand::Held(paths.into_iter().collect(), HeldWhy::Dirty))
+    }
+
+    fn shown(&self, name: &str) -> String {
+        self.git_dir.join(name).display().to_string()
+    }
+
+    /// The tracked paths in which the files, or with `--cached` the index, differ from a commit.
+    fn differing(&self, args: &[&str]) -> Result<BTreeSet<String>, GitError> {
+        let diff = [
+            "diff-index",
+            "-z",
+            "--name-only",
+            "--no-renames",
+            "--ignore-submodules=dirty",
+        ];
+        let ran = self.git(diff.iter().chain(args).copied()).run()?;
+        Ok(ran
+            .fields()
+            .map(|f| String::from_utf8_lossy(f).into_owned())
+            .collect())
+    }
+
+    fn switch(&self, from: &CommitId, to: &CommitId) -> Result<(), GitError> {
+        self.git(["read-tree", "-m", "-u", from.as_str(), to.as_str()])
+            .run()
+            .map(|_| ())
+    }
+
+    /// Completes a switch that was cut off: its files may be written already, its index not. The index is replaced at the
+    /// end, whole, so that another cut leaves what this one found.
+    fn complete(&self, old: &CommitId, new: &CommitId) -> Result<(), GitError> {
+        let changed = self
+            .repo
+            .changed_paths(&self.repo.tree_of(old)?, &self.repo.tree_of(new)?)?;
+        let index = self.index_with_what_is_done(new, &changed)?;
+        let run = self.git(["read-tree", "-m", "-u", old.as_str(), new.as_str()]);
+        run.env("GIT_INDEX_FILE", &index.path).run()?;
+        let lock = self.git_dir.join("index.lock");
+        let placed = fs::File::create_new(&lock).and_then(|_| {
+            copy_with_time(&index.path, &lock)?;
+            fs::File::open(&lock)?.sync_all()?;
+            fs::rename(&lock, self.git_dir.join("index"))
+        });
+        placed.map_err(|e| GitError::io(&lock, e))
+    }
+
+    /// A copy of the checkout's index in which those of the changed paths are at `new` whose files are.
+    fn index_with_what_is_done(
+        &self,
+        new: &CommitId,
+        changed: &BTreeSet<String>,
+    ) -> Result<IndexCopy, GitError> {
+        let io = |e| GitError::io(&self.git_dir, e);
+        let dir = tempfile::Builder::new()
+            .prefix("index-")
+            .tempdir_in(self.repo.state_dir())
+            .map_err(io)?;
+        let (path, at_new) = (dir.path().join("index"), dir.path().join("new"));
+        copy_with_time(&self.git_dir.join("index"), &path).map_err(io)?;
+        let run = |args: &[&str], index: &Path| {
+            self.git(args.iter().copied()).env("GIT_INDEX_FILE", index)
+        };
+        run(&["update-index", "-q", "--refresh"], &path)
+            .accept(1)
+            .run()?;
+        run(&["read-tree", new.as_str()], &at_new).run()?;
+        // A fresh index knows no file times; until it does, every file counts as changed.
+        run(&["update-index", "-q", "--refresh"], &at_new)
+            .accept(1)
+            .run()?;
+        let undone = run(&["diff-files", "-z", "--name-only"], &at_new).run()?;
+        let undone: BTreeSet<&[u8]> = undone.fields().collect();
+        let mut input = Vec::new();
+        for entry in run(&["ls-files", "-z", "--stage"], &at_new).run()?.fields() {
+            // `mode id stage<TAB>path`, which is what --index-info reads.
+            let name = entry.splitn(2, |b| *b == b'\t').nth(1).unwrap_or_default();
+            if changed.contains(&*String::from_utf8_lossy(name)) && !undone.contains(name) {
+                input.extend_from_slice(entry);
+                input.push(0);
+            }
+        }
+        run(&["update-index", "-z", "--index-info"], &path)
+            .stdin(input)
+            .run()?;
+        run(&["update-index", "-q", "--refresh"], &path)
+            .accept(1)
+            .run()?;
+        Ok(IndexCopy { path, _dir: dir })
+    }
+}
+
+/// A private copy of a checkout's index.
+struct IndexCopy {
+    path: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Repo {
+    /// Every path that differs between two trees, both sides of a rename.
+    fn changed_paths(&self, from: &TreeId, to: &TreeId) -> Result<BTreeSet<String>, GitError> {
+        let args = [
+            "diff-tree",
+            "-r",
+            "-z",
+            "--name-only",
+            "--no-renames",
+            from.as_str(),
+            to.as_str(),
+        ];
+        let ran = self.store().args(args).run()?;
+        Ok(ran
+            .fields()
+            .map(|f| String::from_utf8_lossy(f).into_owned())
+            .collect())
+    }
+}
+
+/// The paths that git's refusals name: each between the outer quotes of a line.
+fn named_paths(stderr: &str) -> Vec<String> {
+    let quoted = |line: &str| {
+        let (from, to) = (line.find('\'')?, line.rfind('\'')?);
+        (from < to).then(|| line[from + 1..to].to_owned())
+    };
+    let refusals = stderr
+        .lines()
+        .filter(|l| l.starts_with("error:") || l.starts_with("fatal:"));
+    refusals.filter_map(quoted).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -140,3 +140,6 @@ fn read(path: &Path) -> Option<LockInfo> {
         .ok()?;
     serde_json::from_str(&text).ok()
 }
+
+#[cfg(test)]
+mod tests;

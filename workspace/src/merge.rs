@@ -186,3 +186,6 @@ fn one<'a>(
     }
     Ok(Merged::Conflicts { paths, messages })
 }
+
+#[cfg(test)]
+mod tests;

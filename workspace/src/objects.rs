@@ -329,3 +329,6 @@ impl Repo {
         Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -343,7 +343,7 @@ impl Pool {
             // Not whole when its holder died: nobody has worked in it.
             Class::Work | Class::Check | Class::Snapshot if !record.ready => None,
             Class::Work => self.save(record, holder)?,
-            Class::Snapshot if place.dirt()?.is_empty() => return Ok(None),
+            Class::Snapshot if self.untouched(record, &place)? => return Ok(None),
             Class::Snapshot => self.save(record, holder)?,
             Class::Check => None,
         };
@@ -351,6 +351,15 @@ impl Pool {
         let base = record.base.clone();
         self.bring(record, &base)?;
         Ok(salvaged)
+    }
+
+    /// Whether a slot holds its base's files and ignored ones, nothing else; special files too are looked for.
+    fn untouched(&self, record: &Record, place: &Place<'_>) -> Result<bool, PoolError> {
+        Ok(place.dirt()?.is_empty()
+            && self
+                .repo
+                .unexpressible(place.path(), &record.base)?
+                .is_empty())
     }
 
     /// Brings what is in a slot to safety.

@@ -243,3 +243,6 @@ fn sync_folders(common: &Path, changes: &[RefChange]) -> Result<(), GitError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

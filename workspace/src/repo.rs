@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, Effective};
@@ -410,6 +411,9 @@ fn repo_id(common: &Path, o: &OpenOptions) -> Result<RepoId, OpenError> {
     }
     let here = common.metadata().map_err(fail)?;
     let same = |r: &IdRecord| r.inode == here.ino() && (r.device == here.dev() || r.path == common);
+    // Two first openings at once must agree: the folder itself is the lock, so that nothing more is written.
+    let folder = fs::File::open(common).map_err(fail)?;
+    flock(&folder, FlockOperation::LockExclusive).map_err(|e| fail(e.into()))?;
     let recorded: Option<IdRecord> = match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).ok(),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
@@ -438,10 +442,7 @@ fn repo_id(common: &Path, o: &OpenOptions) -> Result<RepoId, OpenError> {
         serde_json::to_vec_pretty(&record).expect("a record of strings and numbers serialises");
     fs::create_dir_all(common.join("wattle")).map_err(fail)?;
     config::write_whole(&path, &bytes).map_err(fail)?;
-    // Two openings at once: the last record stands for both.
-    let bytes = fs::read(&path).map_err(fail)?;
-    let stands: IdRecord = serde_json::from_slice(&bytes).map_err(|e| fail(e.into()))?;
-    Ok(stands.id)
+    Ok(record.id)
 }
 
 fn fresh_id() -> io::Result<RepoId> {
@@ -450,3 +451,6 @@ fn fresh_id() -> io::Result<RepoId> {
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     Ok(hex.parse().expect("hex digits make a repository id"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,7 +56,8 @@ impl Reach {
 
     /// Adds an edge, which must not close a cycle.
     pub(super) fn add(&mut self, from: usize, to: usize) {
-        if self.next[from].contains(&to) {
+        // Where there is a path already, the edge says nothing new, now or later.
+        if self.path(from, to) {
             return;
         }
         self.next[from].push(to);

@@ -3,6 +3,9 @@
 use super::*;
 use proptest::prelude::*;
 
+/// Needs, group and pattern, before they are made to fit.
+type Raw = (Vec<usize>, Option<usize>, Option<&'static str>);
+
 /// Nodes with needs on any other (so with cycles), a few groups, and few patterns.
 fn nodes() -> impl Strategy<Value = Vec<Node>> {
     let globs = prop::sample::select(vec!["**", "a/**", "b/*", "a/x", "b/c/**", "*/x"]);
@@ -13,18 +16,17 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
     );
     prop::collection::vec(node, 1..12).prop_map(|raw| {
         let count = raw.len();
-        let node =
-            |(i, (needs, group, writes)): (usize, (Vec<usize>, Option<usize>, Option<&str>))| {
-                // Mostly backwards, so that plans without cycles are common.
-                let needs = needs.into_iter().map(|n| n % count);
-                Node {
-                    needs: needs
-                        .filter(|n| *n < i || (*n > i && (*n + i) % 5 == 0))
-                        .collect(),
-                    group,
-                    writes: writes.map(|w| vec![Glob::parse(w).unwrap()]),
-                }
-            };
+        let node = |(i, (needs, group, writes)): (usize, Raw)| {
+            // Mostly backwards, so that plans without cycles are common.
+            let needs = needs.into_iter().map(|n| n % count);
+            Node {
+                needs: needs
+                    .filter(|n| *n < i || (*n > i && (*n + i) % 5 == 0))
+                    .collect(),
+                group,
+                writes: writes.map(|w| vec![Glob::parse(w).unwrap()]),
+            }
+        };
         raw.into_iter().enumerate().map(node).collect()
     })
 }

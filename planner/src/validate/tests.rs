@@ -488,6 +488,10 @@ fn hostile_files_end_in_problems() {
     assert!(problems(&deep).contains("deep") || problems(&deep).contains("not YAML"));
     let many = steps(&"  - { id: a, run: a }\n".repeat(6000));
     assert!(problems(&many).contains("more than 5000 steps"));
+    let knot: String = (0..2000)
+        .map(|i| format!("  - {{ id: s{i}, run: a, needs: [\"*\"] }}\n"))
+        .collect();
+    assert!(problems(&steps(&knot)).contains("more than 1000000 needs"));
     let large = " ".repeat(5 * 1024 * 1024);
     assert!(problems(&large).contains("larger than"));
     assert_eq!(problems("a: &a [*a]"), "p:1:8: this alias contains itself");

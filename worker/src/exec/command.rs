@@ -114,6 +114,13 @@ impl Scene<'_> {
         let needs = folder.join("needs");
         make(&needs, |path| std::fs::create_dir(path))?;
         for need in self.needs {
+            if need.step.contains('/') {
+                let source = io::ErrorKind::InvalidInput.into();
+                return Err(SceneError {
+                    path: needs.join(&need.step),
+                    source,
+                });
+            }
             make(&needs.join(format!("{}.md", need.step)), |path| {
                 std::fs::write(path, &need.markdown)
             })?;

@@ -144,6 +144,7 @@ impl Anthropic {
 
     async fn ask(&self, request: ModelRequest, cancel: CancellationToken) -> Result<Reply, ModelError> {
         let mut attempts = Vec::new();
+        let mut other_faults = 0;
         loop {
             let mut assembly = Assembly::default();
             let mut status = 0;
@@ -164,12 +165,13 @@ impl Anthropic {
                 Some(Err(fault)) => fault,
             };
             let made = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
-            let pause = match fault.plan(made, &self.provider) {
+            other_faults += u32::from(!fault.busy());
+            let pause = match fault.plan(made, other_faults, &self.provider) {
                 Ok(pause) => pause.unwrap_or_else(|| transport::backoff(&self.pace, made)),
                 Err(kind) => return Err(ModelError { kind, attempts }),
             };
             tracing::debug!(provider = %self.provider, attempt = made, fault = %fault.words, "model attempt failed");
-            if matches!(fault.status, 429 | 529) {
+            if fault.busy() {
                 self.cool_down(Instant::now() + pause);
             }
             tokio::select! {
@@ -285,8 +287,13 @@ impl Fault {
         }
     }
 
+    /// Does the provider say that it has too much to do?
+    fn busy(&self) -> bool {
+        matches!(self.status, 429 | 529)
+    }
+
     /// The pause before the next attempt, or the error that ends the call.
-    fn plan(&self, made: u32, provider: &str) -> Result<Option<std::time::Duration>, ModelErrorKind> {
+    fn plan(&self, made: u32, other_faults: u32, provider: &str) -> Result<Option<std::time::Duration>, ModelErrorKind> {
         let provider = provider.to_owned();
         if !self.retry {
             return Err(ModelErrorKind::Fatal {
@@ -296,8 +303,7 @@ impl Fault {
                 message: self.words.clone(),
             });
         }
-        let bound = if matches!(self.status, 429 | 529) { ATTEMPTS_BUSY } else { ATTEMPTS_OTHER };
-        if made >= bound {
+        if made >= ATTEMPTS_BUSY || other_faults >= ATTEMPTS_OTHER {
             let last = match self.status {
                 0 => self.words.clone(),
                 status => format!("{status} {}: {}", self.code, self.words),

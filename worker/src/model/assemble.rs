@@ -289,10 +289,14 @@ impl Assembly {
         let mut message_json = "{\"role\":\"assistant\",\"content\":[".to_owned();
         let mut blocks = Vec::new();
         for (_, building) in self.blocks {
+            let (fields, block) = building.finish();
+            // The provider refuses blank text in a request, so it must not get into the history.
+            if matches!(&block, Block::Text(text) if text.trim().is_empty()) {
+                continue;
+            }
             if !blocks.is_empty() {
                 message_json.push(',');
             }
-            let (fields, block) = building.finish();
             fields.push_to(&mut message_json);
             blocks.push(block);
         }

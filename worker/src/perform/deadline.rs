@@ -33,6 +33,7 @@ pub(super) struct Deadline {
     host: Arc<dyn Host>,
     inner: CancellationToken,
     stop: CancellationToken,
+    timeout_ms: u64,
     at: Instant,
     timer: JoinHandle<()>,
 }
@@ -60,6 +61,7 @@ impl Deadline {
             host,
             inner: outer,
             stop,
+            timeout_ms,
             at,
             timer,
         }
@@ -78,7 +80,12 @@ impl Deadline {
 
     /// Was the work stopped by the deadline, and not by the host?
     pub(super) fn passed(&self) -> bool {
-        !self.inner.is_cancelled() && (self.stop.is_cancelled() || self.left_ms() == 0)
+        !self.inner.is_cancelled() && self.stop.is_cancelled()
+    }
+
+    /// What to say when it has passed.
+    pub(super) fn message(&self) -> String {
+        format!("the attempt took longer than {} ms", self.timeout_ms)
     }
 
     /// Ends the timer.

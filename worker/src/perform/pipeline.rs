@@ -3,29 +3,23 @@
 //! Work is never thrown away: whatever fails after files changed, what is there becomes a commit under the
 //! attempt's own ref. The commit's id is told before it is made, so that whoever resumes knows what to look for.
 
+mod commit;
+
 use std::sync::Arc;
 
-use regex::RegexSet;
-use wattle_workspace::{
-    CaptureError, CaptureOptions, Change, CommitId, CommitSpec, Expect, RefChange, RefError, Repo,
-    TreeId,
-};
-
+use self::commit::Made;
 use super::deadline::Deadline;
 use super::verify::{self, some, word};
 use super::{Halt, Tools, blocking, failed, outcome, restore, say};
-use crate::assignment::{Command, CommitForm, Mode, Resume, StepAssignment, Work};
+use crate::assignment::{Command, CommitForm, Mode, StepAssignment, Work};
 use crate::exec::command::Scene;
 use crate::exec::{self, ExecEnd, Executed};
 use crate::host::{Host, Intent, Message, StepResult};
 use crate::outcome::{Cause, CheckResult, Committed, End, Evidence, Outcome, Verdict};
 
-/// Written files that the evidence lists one by one; the commit itself has all of them.
-const WROTE_MAX: usize = 2000;
-
 /// Does a step.
 pub(super) async fn step(step: StepAssignment, host: Arc<dyn Host>, tools: Arc<Tools>) -> Outcome {
-    let deadline = Deadline::new(Arc::clone(&host), step.timeout_ms);
+    let deadline = Deadline::new(host, step.timeout_ms);
     let mut pipeline = Pipeline {
         host: deadline.host(),
         step,
@@ -42,10 +36,7 @@ pub(super) async fn step(step: StepAssignment, host: Arc<dyn Host>, tools: Arc<T
         (Mode::Scratch, _) => pipeline.scratch().await,
     };
     if outcome.end == End::Parked && pipeline.deadline.passed() {
-        let message = format!(
-            "the attempt took longer than {} ms",
-            pipeline.step.timeout_ms
-        );
+        let message = pipeline.deadline.message();
         outcome.end = End::Failed {
             cause: Cause::Timeout,
             message,
@@ -62,13 +53,6 @@ struct Pipeline {
     deadline: Deadline,
 }
 
-/// What a commit was made of.
-struct Made {
-    committed: Committed,
-    /// Words of the executor.
-    executed: Executed,
-}
-
 impl Pipeline {
     async fn scratch(&mut self) -> Outcome {
         match self.execute_first().await {
@@ -83,7 +67,7 @@ impl Pipeline {
             Ok(executed) => executed,
             Err(halt) => return halted(halt),
         };
-        if matches!(executed.end, ExecEnd::Parked | ExecEnd::NeedsInput { .. }) {
+        if executed.end == ExecEnd::Parked {
             return plain(executed);
         }
         let (tools, place) = (Arc::clone(&self.tools), self.step.place.clone());
@@ -131,53 +115,6 @@ impl Pipeline {
         }
     }
 
-    /// The commit that an interrupted try had made, if it is still there.
-    async fn resumed(&self, form: &CommitForm) -> Result<Option<Made>, Halt> {
-        let Some(commit) = self.step.resume.committed.clone() else {
-            return Ok(None);
-        };
-        let (tools, base, form) = (
-            Arc::clone(&self.tools),
-            self.step.place.base.clone(),
-            form.clone(),
-        );
-        blocking(move || {
-            if !tools.repo.has_commit(&commit).map_err(Halt::environment)? {
-                return Ok(None);
-            }
-            let tree = tools.repo.tree_of(&commit).map_err(Halt::environment)?;
-            let from = tools.repo.tree_of(&base).map_err(Halt::environment)?;
-            let changes = tools
-                .repo
-                .changes(&from, &tree)
-                .map_err(Halt::environment)?;
-            let evidence = Evidence {
-                tree: Some(tree.clone()),
-                ..Evidence::default()
-            };
-            let report = format!(
-                "Continued with the commit {} that was made before.\n",
-                commit.short()
-            );
-            let outside = outside(&changes, &form.touches)?;
-            let committed = Committed {
-                commit,
-                tree,
-                changes,
-                outside,
-            };
-            Ok(Some(Made {
-                committed,
-                executed: Executed {
-                    end: ExecEnd::Done,
-                    report,
-                    evidence,
-                },
-            }))
-        })
-        .await
-    }
-
     async fn execute_first(&mut self) -> Result<Executed, Halt> {
         say(&self.host, Message::Intent(Intent::Execute)).await?;
         let work = self.step.work.clone();
@@ -186,10 +123,14 @@ impl Pipeline {
 
     async fn execute(&mut self, work: &Work) -> Result<Executed, Halt> {
         self.step.timeout_ms = self.step.timeout_ms.min(self.deadline.left_ms());
-        let executed = exec::execute(&self.step, work, &self.host, &self.tools).await;
+        let mut executed = exec::execute(&self.step, work, &self.host, &self.tools).await;
+        if executed.end == ExecEnd::Parked && self.deadline.passed() {
+            let (cause, message) = (Cause::Timeout, self.deadline.message());
+            executed.end = ExecEnd::Failed { cause, message };
+        }
         match &executed.end {
             // What was stopped has no result: it is done again.
-            ExecEnd::Parked | ExecEnd::NeedsInput { .. } => {}
+            ExecEnd::Parked => {}
             ExecEnd::Done | ExecEnd::Failed { .. } => {
                 let evidence = executed.evidence.clone();
                 say(
@@ -200,89 +141,6 @@ impl Pipeline {
             }
         }
         Ok(executed)
-    }
-
-    /// Makes a commit of the files of the worktree; no commit is an outcome of its own.
-    async fn commit(
-        &self,
-        form: &CommitForm,
-        mut executed: Executed,
-    ) -> Result<Made, Box<Outcome>> {
-        if matches!(executed.end, ExecEnd::Parked | ExecEnd::NeedsInput { .. }) {
-            return Err(Box::new(plain(executed)));
-        }
-        let (tools, step, owned) = (
-            Arc::clone(&self.tools),
-            self.step.place.clone(),
-            form.clone(),
-        );
-        let captured = blocking(move || {
-            let base_tree = tools.repo.tree_of(&step.base).map_err(Halt::environment)?;
-            let discard = CaptureOptions {
-                discard: owned.discard.clone(),
-            };
-            let captured = tools
-                .repo
-                .capture(&step.path, &step.base, &discard)
-                .map_err(uncommittable)?;
-            let wrote = wrote(&tools.repo, &base_tree, &captured.tree, &captured.changes)?;
-            let outside = outside(&captured.changes, &owned.touches)?;
-            Ok((captured, outside, wrote))
-        })
-        .await;
-        let (captured, outside, wrote) = match captured {
-            Ok(captured) => captured,
-            Err(halt) => return Err(Box::new(instead(executed, halt))),
-        };
-        executed.evidence.tree = Some(captured.tree.clone());
-        if executed.evidence.wrote.is_empty() {
-            executed.evidence.wrote = wrote;
-        }
-        if captured.changes.is_empty() {
-            let outcome = plain(executed);
-            let end = if outcome.end == End::Done {
-                End::Unchanged
-            } else {
-                outcome.end.clone()
-            };
-            return Err(Box::new(Outcome { end, ..outcome }));
-        }
-        let spec = CommitSpec {
-            tree: captured.tree.clone(),
-            parents: vec![self.step.place.base.clone()],
-            message: form.message.clone(),
-            author: form.author.clone(),
-            committer: form.committer.clone(),
-            time_s: form.time_s,
-        };
-        match self.make(spec).await {
-            Ok(commit) => {
-                let committed = Committed {
-                    commit,
-                    tree: captured.tree,
-                    changes: captured.changes,
-                    outside,
-                };
-                Ok(Made {
-                    committed,
-                    executed,
-                })
-            }
-            Err(halt) => Err(Box::new(instead(executed, halt))),
-        }
-    }
-
-    async fn make(&self, spec: CommitSpec) -> Result<CommitId, Halt> {
-        let (tools, owned) = (Arc::clone(&self.tools), spec.clone());
-        let commit =
-            blocking(move || tools.repo.commit_id(&owned).map_err(Halt::environment)).await?;
-        let intent = Intent::Commit {
-            commit,
-            tree: spec.tree.clone(),
-        };
-        say(&self.host, Message::Intent(intent)).await?;
-        let tools = Arc::clone(&self.tools);
-        blocking(move || tools.repo.commit(&spec).map_err(Halt::environment)).await
     }
 
     /// Checks the commit, repairs it if that helps, and writes the attempt's ref.
@@ -401,7 +259,7 @@ impl Pipeline {
         // A repair is work of its own: it starts with the red check, not with an earlier conversation.
         let feedback = vec![format!("The step's check is red.\n\n{red}")];
         let before = std::mem::replace(&mut self.step.feedback, feedback);
-        let resume = std::mem::replace(&mut self.step.resume, Resume::default());
+        let resume = std::mem::take(&mut self.step.resume);
         let executed = self.execute(&work).await;
         self.step.feedback = before;
         self.step.resume = resume;
@@ -411,7 +269,7 @@ impl Pipeline {
         };
         let failure = match &executed.end {
             ExecEnd::Failed { message, .. } => Some(message.clone()),
-            ExecEnd::Done | ExecEnd::Parked | ExecEnd::NeedsInput { .. } => None,
+            ExecEnd::Done | ExecEnd::Parked => None,
         };
         let report = format!(
             "{}\nRepair {number}:\n\n{}",
@@ -434,30 +292,6 @@ impl Pipeline {
         };
         made.executed.report = report;
         end
-    }
-
-    /// Points the attempt's ref at the commit, once and for ever.
-    async fn keep(&self, form: &CommitForm, commit: &CommitId) -> Result<(), Halt> {
-        let (tools, commit, name) = (
-            Arc::clone(&self.tools),
-            commit.clone(),
-            form.attempt_ref.clone(),
-        );
-        blocking(move || {
-            let change = RefChange {
-                name,
-                new: Some(commit.clone()),
-                old: Expect::Absent,
-            };
-            match tools.repo.update_refs(&[change], "wattle: attempt") {
-                Ok(()) => Ok(()),
-                Err(RefError::Moved {
-                    found: Some(found), ..
-                }) if found == commit => Ok(()),
-                Err(error) => Err(Halt::environment(error)),
-            }
-        })
-        .await
     }
 }
 
@@ -498,7 +332,6 @@ fn plain(executed: Executed) -> Outcome {
         ExecEnd::Done => End::Done,
         ExecEnd::Failed { cause, message } => End::Failed { cause, message },
         ExecEnd::Parked => End::Parked,
-        ExecEnd::NeedsInput { question, options } => End::NeedsInput { question, options },
     };
     outcome(end, executed.report, executed.evidence)
 }
@@ -508,69 +341,4 @@ fn halted(halt: Halt) -> Outcome {
         Halt::Parked => outcome(End::Parked, String::new(), Evidence::default()),
         Halt::Failed(cause, message) => failed(cause, message),
     }
-}
-
-/// The outcome when no commit could be made; an executor's own failure is the first cause and stays.
-fn instead(executed: Executed, halt: Halt) -> Outcome {
-    let own = plain(executed);
-    match (&own.end, halt) {
-        (_, Halt::Parked) => Outcome {
-            end: End::Parked,
-            ..own
-        },
-        (End::Failed { .. }, Halt::Failed(_, message)) => {
-            let report = format!(
-                "{}\nIts files could not be kept as a commit: {message}.\n",
-                own.report
-            );
-            Outcome { report, ..own }
-        }
-        (_, Halt::Failed(cause, message)) => {
-            let report = format!("{}\nFailed: {message}.\n", own.report);
-            Outcome {
-                end: End::Failed { cause, message },
-                report,
-                ..own
-            }
-        }
-    }
-}
-
-fn uncommittable(error: CaptureError) -> Halt {
-    let cause = match &error {
-        CaptureError::Unexpressible { .. } => Cause::Uncommittable,
-        CaptureError::Pattern { .. } | CaptureError::Git(_) => Cause::Environment,
-    };
-    Halt::Failed(cause, error.to_string())
-}
-
-/// Changed paths that the step may not change; both sides of a rename count.
-fn outside(changes: &[Change], touches: &[String]) -> Result<Vec<String>, Halt> {
-    let anchored = touches.iter().map(|pattern| format!(r"\A(?:{pattern})\z"));
-    let covered = RegexSet::new(anchored).map_err(Halt::environment)?;
-    Ok(restore::paths(changes)
-        .into_iter()
-        .filter(|path| !covered.is_match(path))
-        .collect())
-}
-
-type Wrote = (
-    String,
-    Option<wattle_workspace::BlobId>,
-    Option<wattle_workspace::BlobId>,
-);
-
-fn wrote(
-    repo: &Repo,
-    before: &TreeId,
-    after: &TreeId,
-    changes: &[Change],
-) -> Result<Vec<Wrote>, Halt> {
-    let paths = restore::paths(changes);
-    let row = |path: String| {
-        let old = repo.blob_of(before, &path).map_err(Halt::environment)?;
-        let new = repo.blob_of(after, &path).map_err(Halt::environment)?;
-        Ok((path, old, new))
-    };
-    paths.into_iter().take(WROTE_MAX).map(row).collect()
 }

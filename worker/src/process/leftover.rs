@@ -45,18 +45,30 @@ pub(super) fn kill_token(name: &str, value: &str) -> usize {
     kill_all(|process| carries(process, wanted.as_bytes()))
 }
 
-/// Kills every process that holds an end of this pipe.
-pub(super) fn kill_holders(pipe: u64) -> usize {
+/// Kills every process that holds the writing end of this pipe.
+///
+/// The reading end does not count: a sibling that is just being started has all our files for a moment.
+pub(super) fn kill_writers(pipe: u64) -> usize {
     let wanted = format!("pipe:[{pipe}]");
     kill_all(|process| {
         let Ok(files) = std::fs::read_dir(process.join("fd")) else {
             return false;
         };
-        files.flatten().any(|file| {
+        let mut ours = files.flatten().filter(|file| {
             std::fs::read_link(file.path())
                 .is_ok_and(|target| target.as_os_str() == OsStr::new(&wanted))
-        })
+        });
+        ours.any(|file| writes(&process.join("fdinfo").join(file.file_name())))
     })
+}
+
+/// Is this an open file that is written to? Its flags are octal, and the two lowest bits are the access mode.
+fn writes(info: &Path) -> bool {
+    let info = std::fs::read_to_string(info).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags
+        .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
+        .is_some_and(|flags| flags & 3 != 0)
 }
 
 /// Ends the processes that a run left behind when the process that ran it died (`kill -9`): all that

@@ -21,16 +21,21 @@ pub(super) struct Program {
 }
 
 enum Kind {
-    Rules {
-        rules: RuleCollection<SupportLang>,
-        any_fix: bool,
-    },
-    Pattern {
-        language: SupportLang,
-        rule: Rule,
-        text: String,
-        fixer: Fixer,
-    },
+    Rules(RuleSet),
+    Pattern(Box<PatternFix>),
+}
+
+struct RuleSet {
+    rules: RuleCollection<SupportLang>,
+    any_fix: bool,
+}
+
+struct PatternFix {
+    language: SupportLang,
+    rule: Rule,
+    /// Every match holds this text: a file without it need not be parsed.
+    text: String,
+    fixer: Fixer,
 }
 
 /// One replacement in the text of a file.
@@ -94,10 +99,10 @@ impl Program {
             .collect();
         Ok(Self {
             languages,
-            kind: Kind::Rules {
+            kind: Kind::Rules(RuleSet {
                 rules: collection,
                 any_fix,
-            },
+            }),
         })
     }
 
@@ -111,89 +116,92 @@ impl Program {
         let parsed = Pattern::try_new(pattern, language).map_err(|error| invalid(chain(&error)))?;
         let fixer = Fixer::from_str(fix, &language).map_err(|error| invalid(chain(&error)))?;
         let text = parsed.fixed_string().into_owned();
-        let kind = Kind::Pattern {
+        let rule = Rule::Pattern(parsed);
+        let fix = PatternFix {
             language,
-            rule: Rule::Pattern(parsed),
+            rule,
             text,
             fixer,
         };
         Ok(Self {
             languages: vec![language],
-            kind,
+            kind: Kind::Pattern(Box::new(fix)),
         })
     }
 
     /// The edits that rewrite the text of a file, in order and without overlap.
     pub(super) fn edits(&self, path: &str, language: SupportLang, text: &str) -> Vec<Edit> {
         match &self.kind {
-            Kind::Rules { rules, .. } => {
-                let rules = rules.get_rule_from_lang(Path::new(path), language);
-                if !rules.iter().any(|rule| !rule.fixer.is_empty()) {
-                    return Vec::new();
-                }
-                let root = language.ast_grep(text);
-                let scan = CombinedScan::new(rules);
-                let diffs = scan.scan(&root, true).diffs;
-                let edits = diffs.into_iter().filter_map(|(rule, found)| {
-                    let fixer = rule.fixer.first()?;
-                    Some(edit(&found, &rule.matcher, fixer, &rule.id))
-                });
-                first_come(edits)
-            }
-            Kind::Pattern { rule, fixer, .. } => {
-                let Some(root) = self.parsed(language, text) else {
-                    return Vec::new();
-                };
-                first_come(
-                    root.root()
-                        .find_all(rule)
-                        .map(|found| edit(&found, rule, fixer, "pattern")),
-                )
-            }
+            Kind::Rules(rules) => rules.edits(path, language, text),
+            Kind::Pattern(pattern) => pattern.edits(language, text),
         }
     }
 
-    /// The places that match.
+    /// The places that match, in the order of their lines.
     pub(super) fn hits(&self, path: &str, language: SupportLang, text: &str) -> Vec<Hit> {
         match &self.kind {
-            Kind::Rules { rules, any_fix } => {
-                let rules = rules.get_rule_from_lang(Path::new(path), language);
-                if rules.is_empty() {
-                    return Vec::new();
-                }
-                let root = language.ast_grep(text);
-                let scan = CombinedScan::new(rules);
-                let found = scan.scan(&root, false).matches;
-                let counted = found
-                    .into_iter()
-                    .filter(|(rule, _)| !any_fix || !rule.fixer.is_empty());
-                let mut hits: Vec<Hit> = counted
-                    .flat_map(|(rule, found)| found.into_iter().map(|node| hit(&node, &rule.id)))
-                    .collect();
-                hits.sort_by(|a, b| (a.line, &a.rule).cmp(&(b.line, &b.rule)));
-                hits
-            }
-            Kind::Pattern { rule, .. } => match self.parsed(language, text) {
-                Some(root) => root
-                    .root()
-                    .find_all(rule)
-                    .map(|found| hit(&found, "pattern"))
-                    .collect(),
-                None => Vec::new(),
-            },
+            Kind::Rules(rules) => rules.hits(path, language, text),
+            Kind::Pattern(pattern) => pattern.hits(language, text),
         }
     }
+}
 
-    /// The tree of a file in which the pattern can match at all.
-    fn parsed(&self, found: SupportLang, text: &str) -> Option<AstGrep<StrDoc<SupportLang>>> {
-        match &self.kind {
-            Kind::Pattern {
-                language,
-                text: fixed,
-                ..
-            } if *language == found && text.contains(fixed.as_str()) => Some(found.ast_grep(text)),
-            Kind::Pattern { .. } | Kind::Rules { .. } => None,
+impl RuleSet {
+    fn edits(&self, path: &str, language: SupportLang, text: &str) -> Vec<Edit> {
+        let rules = self.rules.get_rule_from_lang(Path::new(path), language);
+        if rules.iter().all(|rule| rule.fixer.is_empty()) {
+            return Vec::new();
         }
+        let root = language.ast_grep(text);
+        let scan = CombinedScan::new(rules);
+        let diffs = scan.scan(&root, true).diffs;
+        let edits = diffs.into_iter().filter_map(|(rule, found)| {
+            let fixer = rule.fixer.first()?;
+            Some(edit(&found, &rule.matcher, fixer, &rule.id))
+        });
+        first_come(edits)
+    }
+
+    fn hits(&self, path: &str, language: SupportLang, text: &str) -> Vec<Hit> {
+        let rules = self.rules.get_rule_from_lang(Path::new(path), language);
+        if rules.is_empty() {
+            return Vec::new();
+        }
+        let root = language.ast_grep(text);
+        let scan = CombinedScan::new(rules);
+        let found = scan.scan(&root, false).matches.into_iter();
+        let counted = found.filter(|(rule, _)| !self.any_fix || !rule.fixer.is_empty());
+        let hits =
+            counted.flat_map(|(rule, nodes)| nodes.into_iter().map(|node| hit(&node, &rule.id)));
+        let mut hits: Vec<Hit> = hits.collect();
+        hits.sort_by(|a, b| (a.line, &a.rule).cmp(&(b.line, &b.rule)));
+        hits
+    }
+}
+
+impl PatternFix {
+    fn edits(&self, language: SupportLang, text: &str) -> Vec<Edit> {
+        let Some(root) = self.parsed(language, text) else {
+            return Vec::new();
+        };
+        let node = root.root();
+        let found = node.find_all(&self.rule);
+        first_come(found.map(|found| edit(&found, &self.rule, &self.fixer, "pattern")))
+    }
+
+    fn hits(&self, language: SupportLang, text: &str) -> Vec<Hit> {
+        let Some(root) = self.parsed(language, text) else {
+            return Vec::new();
+        };
+        root.root()
+            .find_all(&self.rule)
+            .map(|found| hit(&found, "pattern"))
+            .collect()
+    }
+
+    fn parsed(&self, language: SupportLang, text: &str) -> Option<AstGrep<StrDoc<SupportLang>>> {
+        let possible = self.language == language && text.contains(&self.text);
+        possible.then(|| language.ast_grep(text))
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use tokio_util::sync::CancellationToken;
+use std::time::Instant;
 
 use super::{Applied, Match, RuleError};
 use crate::assignment::{Mode, Rewrite, StepAssignment};
@@ -29,8 +27,7 @@ pub(crate) async fn run(
     _tools: &Arc<Tools>,
 ) -> Executed {
     let started = Instant::now();
-    let cancel = host.cancelled().child_token();
-    let timer = Timer::start(cancel.clone(), Duration::from_millis(step.timeout_ms));
+    let cancel = host.cancelled();
     let root = step.place.path.clone();
     let within = step
         .commit
@@ -45,14 +42,10 @@ pub(crate) async fn run(
         }
     });
     let answer = work.await;
-    timer.stop().await;
     let mut executed = match answer {
         Err(error) => Executed::failed(Cause::Environment, format!("run a rewrite: {error}")),
-        Ok(Err(RuleError::Cancelled)) if host.cancelled().is_cancelled() => Executed::parked(),
-        Ok(Err(RuleError::Cancelled)) => Executed::failed(
-            Cause::Timeout,
-            format!("the rewrite ran longer than {} ms", step.timeout_ms),
-        ),
+        // A deadline stops it the same way, and the pipeline knows which it was.
+        Ok(Err(RuleError::Cancelled)) => Executed::parked(),
         Ok(Err(error)) if error.is_rule() => Executed::failed(Cause::BadRule, error.to_string()),
         Ok(Err(error)) => Executed::failed(Cause::Environment, error.to_string()),
         Ok(Ok(Answer::Applied(applied))) => rewrote(&name(rewrite), &applied),
@@ -126,30 +119,4 @@ fn listed(lines: impl Iterator<Item = String>, count: usize) -> String {
         let _ = writeln!(text, "- and {} more", count - LISTED_MAX);
     }
     text
-}
-
-/// Cancels the rewrite at its time limit.
-struct Timer {
-    done: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Timer {
-    fn start(cancel: CancellationToken, limit: Duration) -> Self {
-        let done = CancellationToken::new();
-        let stopped = done.clone();
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                () = stopped.cancelled() => {}
-                () = tokio::time::sleep(limit) => cancel.cancel(),
-            }
-        });
-        Self { done, task }
-    }
-
-    async fn stop(self) {
-        self.done.cancel();
-        // It only waits; it cannot panic.
-        let _ = self.task.await;
-    }
 }

@@ -49,10 +49,10 @@ async fn a_write_step_leaves_one_commit_with_exactly_its_form() {
     assert_eq!(committed.outside, Vec::<String>::new());
     assert_eq!(bench.kept(), Some(committed.commit.clone()));
     assert_eq!(host.told(), ["execute", "executed", "commit"]);
-    assert_eq!(host.commits(), [committed.commit.clone()]);
+    assert_eq!(host.commits(), vec![committed.commit.clone()]);
     assert_eq!(
         bench.tools.repo.parents(&committed.commit).unwrap(),
-        [bench.base.clone()]
+        vec![bench.base.clone()]
     );
     assert_eq!(
         bench
@@ -196,7 +196,7 @@ async fn red_repaired_green() {
     assert_eq!(commits[1], committed.commit);
     assert_eq!(
         bench.tools.repo.parents(&committed.commit).unwrap(),
-        [bench.base.clone()]
+        vec![bench.base.clone()]
     );
     assert_eq!(
         bench.file(&committed.tree, "notes/one.txt"),

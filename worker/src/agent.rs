@@ -1,0 +1,312 @@
+//! The loop of an agent: ask the model, run the tools it calls, until it is done.
+//!
+//! What is journaled is what happened. A reply is acted on only after its turn is in the journal, a tool runs
+//! only after its intent is, and the results of one turn go back together in one message. So the journal always
+//! holds whole turns, and a conversation that was cut off goes on after the last of them ([`transcript`]).
+//!
+//! The loop decides what a call may do ([`dispatch`]) and keeps what the conversation has read; tools keep
+//! nothing. It never waits on anything but the host, the model and a tool.
+
+pub(crate) mod brief;
+mod dispatch;
+mod transcript;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use wattle_cache::ledger;
+use wattle_cache::prefix::{PrefixError, PrefixTtl, RequestOptions};
+
+use self::dispatch::{Dispatch, Submitted};
+use self::transcript::{Standing, Transcript};
+use crate::host::{Host, Message, Reply as HostReply, StepResult, Usage};
+use crate::model::{Attempt, Block, Model, ModelErrorKind, ModelRequest, Reply, Stop};
+use crate::outcome::{Cause, Evidence};
+use crate::tool::host::InProcess;
+
+/// Bound on the output of one reply: a long edit fits; more in one turn is better split.
+const OUTPUT_TOKENS: u32 = 16_384;
+/// Bound of the second try after a reply was cut at the first one.
+const OUTPUT_TOKENS_SECOND: u32 = 65_536;
+/// Bound on a report, in bytes: dependents get it in their prompts, each of their turns pays for it.
+const REPORT_BYTES_MAX: usize = 16 * 1024;
+
+/// What a conversation is about.
+pub(crate) struct Task<'a> {
+    /// Name of the model on the wire.
+    pub(crate) model_name: &'a str,
+    /// What all workers of the run share.
+    pub(crate) brief: &'a str,
+    /// The worker's own part of the first message.
+    pub(crate) worker_message: String,
+    /// Tools that may be called.
+    pub(crate) allowed: BTreeSet<String>,
+    /// Bound on the number of replies.
+    pub(crate) max_turns: u32,
+    /// Bound on money of its own.
+    pub(crate) max_nano_usd: Option<u64>,
+    /// How many proposals may be sent back; `None` = nothing is to be proposed.
+    pub(crate) proposals_max: Option<u32>,
+    /// Completed turns of an earlier try.
+    pub(crate) messages: &'a [String],
+    /// Words for this worker, oldest first.
+    pub(crate) feedback: &'a [String],
+}
+
+/// A conversation that has ended.
+pub(crate) struct Conversation {
+    /// How.
+    pub(crate) end: Finish,
+    /// What it reports; the JSON of the plan where one was accepted.
+    pub(crate) report: String,
+    /// Has a plan been accepted?
+    pub(crate) planned: bool,
+    /// Files it read, and its last process.
+    pub(crate) evidence: Evidence,
+}
+
+/// How a conversation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// The model says that it is done, or its plan was accepted.
+    Done,
+    /// It did not get there.
+    Failed(Cause, String),
+    /// It was told to stop.
+    Parked,
+}
+
+/// Why a conversation does not go on.
+enum Halt {
+    Parked,
+    Failed(Cause, String),
+}
+
+impl From<PrefixError> for Halt {
+    fn from(error: PrefixError) -> Halt {
+        Halt::Failed(Cause::Environment, error.to_string())
+    }
+}
+
+/// Holds a conversation to its end.
+pub(crate) async fn converse(
+    task: Task<'_>,
+    model: Arc<dyn Model>,
+    host: Arc<dyn Host>,
+    tool_host: InProcess,
+) -> Conversation {
+    let transcript = match Transcript::open(task.brief, &task.worker_message, task.messages) {
+        Ok(transcript) => transcript,
+        Err(error) => {
+            let end = Finish::Failed(Cause::Environment, error.to_string());
+            return Conversation { end, report: String::new(), planned: false, evidence: Evidence::default() };
+        }
+    };
+    let dispatch = Dispatch::new(&task, Arc::clone(&host), tool_host, &transcript);
+    let mut talk = Talk { task, model, host, transcript, dispatch, spent: 0 };
+    let end = match talk.run().await {
+        Ok(()) => Finish::Done,
+        Err(Halt::Parked) => Finish::Parked,
+        Err(Halt::Failed(cause, message)) => Finish::Failed(cause, message),
+    };
+    let report = match &talk.dispatch.accepted {
+        Some(plan) => plan.clone(),
+        None => bounded(talk.transcript.report()),
+    };
+    let planned = talk.dispatch.accepted.is_some();
+    Conversation { end, report, planned, evidence: talk.dispatch.evidence }
+}
+
+fn bounded(mut report: String) -> String {
+    if report.len() > REPORT_BYTES_MAX {
+        let cut = (0..=REPORT_BYTES_MAX).rev().find(|at| report.is_char_boundary(*at)).unwrap_or(0);
+        report.truncate(cut);
+        report.push_str("\n\n(The report was cut here.)\n");
+    }
+    report
+}
+
+/// Sends a message and waits; a stop ends the wait, because an answer may be hours away.
+async fn send(host: &Arc<dyn Host>, message: Message) -> HostReply {
+    let cancelled = host.cancelled();
+    tokio::select! {
+        biased;
+        reply = host.send(message) => reply,
+        () = cancelled.cancelled() => HostReply::Cancel,
+    }
+}
+
+/// Sends what has to be in the journal before the conversation goes on.
+async fn record(host: &Arc<dyn Host>, message: Message) -> Result<(), Halt> {
+    match send(host, message).await {
+        HostReply::Ack { .. } | HostReply::Granted | HostReply::Answer { .. } => Ok(()),
+        HostReply::Refused { reason } => Err(Halt::Failed(Cause::Environment, format!("go on: {reason}"))),
+        HostReply::Cancel => Err(Halt::Parked),
+    }
+}
+
+struct Talk<'a> {
+    task: Task<'a>,
+    model: Arc<dyn Model>,
+    host: Arc<dyn Host>,
+    transcript: Transcript,
+    dispatch: Dispatch,
+    /// Nano-dollars spent since this try began.
+    spent: u64,
+}
+
+impl Talk<'_> {
+    async fn run(&mut self) -> Result<(), Halt> {
+        if self.task.messages.is_empty() {
+            self.journal(0, self.transcript.first().to_owned()).await?;
+        }
+        let mut again = true;
+        loop {
+            match self.transcript.standing() {
+                Standing::Calls(calls) => {
+                    let answered = self.dispatch.run(&calls, again).await?;
+                    if let Submitted::Accepted = answered.submitted {
+                        return Ok(());
+                    }
+                    self.append(answered.message).await?;
+                }
+                Standing::Finished => match self.transcript.feedback(self.task.feedback) {
+                    Some(message) => self.append(message).await?,
+                    None => return Ok(()),
+                },
+                Standing::ToSend => {
+                    let feedback = if again { self.transcript.feedback(self.task.feedback) } else { None };
+                    if let Some(message) = feedback {
+                        self.append(message).await?;
+                    }
+                    match self.ask().await? {
+                        Some(message) => self.append(message).await?,
+                        None => return Ok(()),
+                    }
+                    again = false;
+                }
+            }
+        }
+    }
+
+    async fn append(&mut self, json: String) -> Result<(), Halt> {
+        // Checked before it is journaled: what is in the journal can always be sent again.
+        let index = self.transcript.push(&json)?;
+        self.journal(index, json).await
+    }
+
+    async fn journal(&self, index: u32, json: String) -> Result<(), Halt> {
+        record(&self.host, Message::Result(StepResult::Turn { index, json })).await
+    }
+
+    /// One reply; `None` = the model is done and said nothing more.
+    async fn ask(&mut self) -> Result<Option<String>, Halt> {
+        if self.transcript.replies_since_feedback() >= self.task.max_turns {
+            let message = format!("the model was not done after {} turns", self.task.max_turns);
+            self.bound("max_turns", &message).await?;
+            return Err(Halt::Failed(Cause::Turns, message));
+        }
+        let mut reply = self.request(OUTPUT_TOKENS).await?;
+        if reply.stop == Stop::MaxTokens {
+            // A reply that was cut may hold half a call: it is thrown away, the turn is asked for again.
+            self.bound("output_tokens", "a reply was cut; asked again with more room").await?;
+            reply = self.request(OUTPUT_TOKENS_SECOND).await?;
+        }
+        let calls = reply.blocks.iter().any(|block| matches!(block, Block::ToolUse { .. }));
+        let failed = |message: String| Err(Halt::Failed(Cause::Model, message));
+        match reply.stop {
+            Stop::MaxTokens => {
+                let message = format!("a reply did not end within {OUTPUT_TOKENS_SECOND} tokens");
+                Err(Halt::Failed(Cause::Turns, message))
+            }
+            Stop::Refusal => failed("the model declined to go on".to_owned()),
+            Stop::ContextFull => failed("the conversation no longer fits the model's context".to_owned()),
+            Stop::Pause if !calls => failed("the model paused its turn, which nothing here asks for".to_owned()),
+            Stop::End | Stop::ToolUse | Stop::StopSequence | Stop::Pause | Stop::Other(_) => {
+                Ok(if reply.blocks.is_empty() { None } else { Some(reply.message_json) })
+            }
+        }
+    }
+
+    async fn bound(&self, bound: &str, message: &str) -> Result<(), Halt> {
+        let (bound, message) = (bound.to_owned(), message.to_owned());
+        record(&self.host, Message::Result(StepResult::BoundHit { bound, message })).await
+    }
+
+    async fn request(&mut self, max_tokens: u32) -> Result<Reply, Halt> {
+        let options = RequestOptions {
+            model: self.task.model_name.to_owned(),
+            max_tokens,
+            effort: None,
+            stream: true,
+            prefix_ttl: PrefixTtl::FiveMinutes,
+        };
+        let rendered = self.transcript.render(&options);
+        self.reserve(rendered.bytes.len(), max_tokens).await?;
+        let prefix_sha = rendered.prefix_sha.clone();
+        let request = ModelRequest { bytes: rendered.bytes.into(), prefix_sha: rendered.prefix_sha };
+        let answered = self.model.stream(request, self.host.cancelled()).await;
+        let attempts = match &answered {
+            Ok(reply) => reply.attempts.clone(),
+            Err(error) => error.attempts.clone(),
+        };
+        for attempt in attempts {
+            self.usage(&prefix_sha, attempt).await?;
+        }
+        answered.map_err(|error| match error.kind {
+            ModelErrorKind::Cancelled => Halt::Parked,
+            ModelErrorKind::Fatal { .. } | ModelErrorKind::Exhausted { .. } => {
+                Halt::Failed(Cause::Model, error.to_string())
+            }
+        })
+    }
+
+    async fn reserve(&self, bytes: usize, max_tokens: u32) -> Result<(), Halt> {
+        let prompt = ledger::estimate_tokens(bytes);
+        let out = u64::from(max_tokens);
+        let rates = self.model.rates(self.task.model_name);
+        let nano_usd = rates.and_then(|rates| ledger::reserve_nano_usd(prompt, out, &rates));
+        if let Some(max) = self.task.max_nano_usd {
+            let message = match nano_usd {
+                None => Some(format!("max_usd is set, but the price of {} is not known", self.task.model_name)),
+                Some(next) if self.spent.saturating_add(next) > max => Some(format!(
+                    "the next request could cost {next} nano-dollars; {} of {max} are spent",
+                    self.spent
+                )),
+                Some(_) => None,
+            };
+            if let Some(message) = message {
+                self.bound("max_usd", &message).await?;
+                return Err(Halt::Failed(Cause::Budget, message));
+            }
+        }
+        match send(&self.host, Message::Reserve { tokens: prompt.saturating_add(out), nano_usd }).await {
+            HostReply::Granted | HostReply::Ack { .. } | HostReply::Answer { .. } => Ok(()),
+            HostReply::Refused { reason } => Err(Halt::Failed(Cause::Budget, reason)),
+            HostReply::Cancel => Err(Halt::Parked),
+        }
+    }
+
+    /// One row of the ledger. It is sent even when the work is being stopped: the money is spent.
+    async fn usage(&mut self, prefix_sha: &str, attempt: Attempt) -> Result<(), Halt> {
+        let rates = self.model.rates(self.task.model_name);
+        let nano_usd = rates.and_then(|rates| attempt.usage.nano_usd(&rates));
+        self.spent = self.spent.saturating_add(nano_usd.unwrap_or(0));
+        let usage = Usage {
+            provider: self.model.name().to_owned(),
+            model: self.task.model_name.to_owned(),
+            prefix_sha: prefix_sha.to_owned(),
+            uncached_in: attempt.usage.uncached_in,
+            cache_read: attempt.usage.cache_read,
+            cache_write: attempt.usage.cache_write(),
+            out: attempt.usage.out,
+            nano_usd,
+            exact: attempt.exact,
+            status: attempt.status,
+        };
+        record(&self.host, Message::Usage(usage)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! What happens with the calls of one reply.
+//!
+//! Whether a call may run is decided here and nowhere earlier: the list of definitions is the same for all. Calls
+//! that only read and stand next to each other run at once; all others run one after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt as _};
+use serde::Deserialize;
+use serde_json::json;
+use wattle_workspace::BlobId;
+
+use super::transcript::{Call, Transcript};
+use super::{Halt, Task, record, send};
+use crate::host::{Host, Intent, Message, Proposal, Reply, StepResult};
+use crate::outcome::{Cause, Evidence};
+use crate::tool::host::InProcess;
+use crate::tool::{self, ToolCall, ToolHost as _, ToolResult};
+
+/// Reading calls that run at once: disks and two cores gain nothing from more.
+const AT_ONCE: usize = 10;
+/// Files that the evidence of a conversation names; single results name all of theirs.
+const READ_MAX: usize = 2000;
+
+/// Runs calls and remembers what the conversation has seen.
+pub(super) struct Dispatch {
+    host: Arc<dyn Host>,
+    tools: InProcess,
+    allowed: BTreeSet<String>,
+    seen: BTreeMap<String, BlobId>,
+    proposals_max: Option<u32>,
+    /// Proposals that were sent back.
+    refused: u32,
+    /// JSON of the plan that was accepted.
+    pub(super) accepted: Option<String>,
+    /// Files that were read, and the last process.
+    pub(super) evidence: Evidence,
+}
+
+/// The calls of one reply, answered.
+pub(super) struct Answered {
+    /// The message with all results.
+    pub(super) message: String,
+    pub(super) submitted: Submitted,
+}
+
+/// Has a plan been accepted?
+pub(super) enum Submitted {
+    No,
+    Accepted,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskInput {
+    question: String,
+    #[serde(default)]
+    options: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReportInput {
+    markdown: String,
+}
+
+impl Dispatch {
+    pub(super) fn new(task: &Task<'_>, host: Arc<dyn Host>, tools: InProcess, transcript: &Transcript) -> Dispatch {
+        #[derive(Deserialize)]
+        struct PathForm {
+            file_path: String,
+        }
+        // The worktree is ours alone, so what an earlier try has read is what is there now.
+        let files = transcript.answered_calls().into_iter().filter(|call| {
+            call.name == "Read" || tool::FILE_WRITERS.contains(&call.name.as_str())
+        });
+        let seen = files.filter_map(|call| {
+            let form: PathForm = serde_json::from_str(&call.input).ok()?;
+            tools.blob_now(&form.file_path)
+        });
+        Dispatch {
+            host,
+            seen: seen.collect(),
+            tools,
+            allowed: task.allowed.clone(),
+            proposals_max: task.proposals_max,
+            refused: 0,
+            accepted: None,
+            evidence: Evidence::default(),
+        }
+    }
+
+    /// Answers all calls of a reply. `again`: they may have run before, and their results were lost.
+    pub(super) async fn run(&mut self, calls: &[Call], again: bool) -> Result<Answered, Halt> {
+        let mut results = Vec::new();
+        let mut rest = calls;
+        while let Some(first) = rest.first() {
+            let reading = rest.iter().take_while(|call| self.reads(call)).count();
+            let taken = reading.max(1);
+            if reading > 1 {
+                results.extend(self.read_all(&rest[..reading], again).await?);
+            } else {
+                let result = self.one(first, again).await?;
+                results.push(result);
+            }
+            if self.accepted.is_some() {
+                return Ok(Answered { message: String::new(), submitted: Submitted::Accepted });
+            }
+            rest = &rest[taken..];
+        }
+        let blocks = calls.iter().zip(results).map(|(call, result)| {
+            let mut block = json!({"type": "tool_result", "tool_use_id": call.id, "content": result.content});
+            if result.is_error {
+                block["is_error"] = json!(true);
+            }
+            block
+        });
+        let blocks: Vec<_> = blocks.collect();
+        let message = json!({"role": "user", "content": blocks}).to_string();
+        Ok(Answered { message, submitted: Submitted::No })
+    }
+
+    fn reads(&self, call: &Call) -> bool {
+        tool::READ_ONLY.contains(&call.name.as_str()) && self.allowed.contains(&call.name)
+    }
+
+    async fn read_all(&mut self, calls: &[Call], again: bool) -> Result<Vec<ToolResult>, Halt> {
+        let this = &*self;
+        let running = stream::iter(calls.iter().map(|call| this.tool(call, again)));
+        let done: Vec<Result<ToolResult, Halt>> = running.buffered(AT_ONCE).collect().await;
+        let mut results = Vec::new();
+        for result in done {
+            let result = result?;
+            self.remember(&result);
+            results.push(result);
+        }
+        Ok(results)
+    }
+
+    async fn one(&mut self, call: &Call, again: bool) -> Result<ToolResult, Halt> {
+        if !self.allowed.contains(&call.name) {
+            let may: Vec<&str> = self.allowed.iter().map(String::as_str).collect();
+            let result = ToolResult::failed(format!(
+                "{} is not allowed here; allowed are {}",
+                call.name,
+                may.join(", ")
+            ));
+            self.told(call, &result).await?;
+            return Ok(result);
+        }
+        let result = match call.name.as_str() {
+            tool::ASK => self.ask(call).await?,
+            tool::REPORT => report(call),
+            tool::SUBMIT_PLAN => self.submit(call).await?,
+            tool::BASH if again => ToolResult::failed(
+                "the work was interrupted while this command ran, and its result is unknown; look at the files before you go on",
+            ),
+            _ => {
+                let result = self.tool(call, again).await?;
+                self.remember(&result);
+                return Ok(result);
+            }
+        };
+        self.told(call, &result).await?;
+        Ok(result)
+    }
+
+    /// Runs a tool between its intent and its result.
+    async fn tool(&self, call: &Call, again: bool) -> Result<ToolResult, Halt> {
+        let (id, name, input) = (call.id.clone(), call.name.clone(), call.input.clone());
+        let intent = Intent::Tool { id: id.clone(), name: name.clone(), input: input.clone() };
+        let result = match send(&self.host, Message::Intent(intent)).await {
+            Reply::Ack { .. } | Reply::Granted | Reply::Answer { .. } => {
+                let seen = if tool::FILE_WRITERS.contains(&name.as_str()) { self.seen.clone() } else { BTreeMap::new() };
+                self.tools.call(ToolCall { id, name, input, seen, again }).await
+            }
+            Reply::Refused { reason } => ToolResult::failed(reason),
+            Reply::Cancel => return Err(Halt::Parked),
+        };
+        if self.host.cancelled().is_cancelled() {
+            // The tool may have been stopped half way: its result is not the conversation's.
+            return Err(Halt::Parked);
+        }
+        self.told(call, &result).await?;
+        Ok(result)
+    }
+
+    async fn told(&self, call: &Call, result: &ToolResult) -> Result<(), Halt> {
+        let told = StepResult::Tool {
+            id: call.id.clone(),
+            is_error: result.is_error,
+            evidence: result.evidence.clone(),
+        };
+        record(&self.host, Message::Result(told)).await
+    }
+
+    fn remember(&mut self, result: &ToolResult) {
+        let evidence = &result.evidence;
+        for (path, blob) in &evidence.read {
+            self.seen.insert(path.clone(), blob.clone());
+            let entry = (path.clone(), blob.clone());
+            if self.evidence.read.len() < READ_MAX && !self.evidence.read.contains(&entry) {
+                self.evidence.read.push(entry);
+            }
+        }
+        for (path, _, after) in &evidence.wrote {
+            match after {
+                Some(blob) => self.seen.insert(path.clone(), blob.clone()),
+                None => self.seen.remove(path),
+            };
+        }
+        if !evidence.argv.is_empty() {
+            let read = std::mem::take(&mut self.evidence.read);
+            self.evidence = Evidence { read, ..evidence.clone() };
+        }
+    }
+
+    async fn ask(&self, call: &Call) -> Result<ToolResult, Halt> {
+        let input: AskInput = match tool::parse(tool::ASK, &call.input) {
+            Ok(input) => input,
+            Err(result) => return Ok(result),
+        };
+        let message = Message::Ask { question: input.question, options: input.options };
+        match send(&self.host, message).await {
+            Reply::Answer { text } => Ok(ToolResult::done(text)),
+            Reply::Refused { reason } => Ok(ToolResult::failed(format!("nobody will answer: {reason}"))),
+            Reply::Ack { .. } | Reply::Granted => Ok(ToolResult::failed("nobody has answered")),
+            Reply::Cancel => Err(Halt::Parked),
+        }
+    }
+
+    async fn submit(&mut self, call: &Call) -> Result<ToolResult, Halt> {
+        let Some(max) = self.proposals_max else {
+            return Ok(ToolResult::failed("there is no plan to be made here"));
+        };
+        if let Err(result) = tool::parse::<serde_json::Map<String, serde_json::Value>>(tool::SUBMIT_PLAN, &call.input) {
+            return Ok(result);
+        }
+        let proposal = Proposal::Plan { json: call.input.clone() };
+        match send(&self.host, Message::Propose(proposal)).await {
+            Reply::Ack { .. } | Reply::Granted | Reply::Answer { .. } => {
+                self.accepted = Some(call.input.clone());
+                Ok(ToolResult::done("The plan was accepted."))
+            }
+            Reply::Refused { reason } => {
+                self.refused += 1;
+                if self.refused > max {
+                    let message = format!("the plan was sent back {} times, the last time: {reason}", self.refused);
+                    return Err(Halt::Failed(Cause::Turns, message));
+                }
+                Ok(ToolResult::failed(format!("The plan was not accepted:\n{reason}\nMend it and submit it again.")))
+            }
+            Reply::Cancel => Err(Halt::Parked),
+        }
+    }
+}
+
+fn report(call: &Call) -> ToolResult {
+    match tool::parse::<ReportInput>(tool::REPORT, &call.input) {
+        Ok(input) if input.markdown.trim().is_empty() => ToolResult::failed("the report is empty"),
+        Ok(_) => ToolResult::done("The report is set."),
+        Err(result) => result,
+    }
+}

@@ -1,0 +1,189 @@
+//! The messages of one conversation, verbatim and append-only.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use wattle_cache::prefix::{self, PrefixError, RawMessage, Rendered, RequestOptions, Role, SharedPrefix};
+
+use super::brief;
+use crate::tool;
+
+/// A conversation.
+pub(super) struct Transcript {
+    shared: SharedPrefix,
+    worker_message: String,
+    first: String,
+    /// All messages after the first one.
+    history: Vec<RawMessage>,
+}
+
+/// Whose turn it is.
+pub(super) enum Standing {
+    /// The newest message waits for an answer of the model.
+    ToSend,
+    /// The model has called tools, and nobody has answered.
+    Calls(Vec<Call>),
+    /// The model has said its last word.
+    Finished,
+}
+
+/// One call of a tool, as the model wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) id: String,
+    pub(super) name: String,
+    /// JSON text.
+    pub(super) input: String,
+}
+
+#[derive(Deserialize)]
+struct MessageForm<'a> {
+    #[serde(borrow)]
+    content: Vec<BlockForm<'a>>,
+}
+
+#[derive(Deserialize)]
+struct BlockForm<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tool_use_id: Option<Cow<'a, str>>,
+    is_error: Option<bool>,
+}
+
+impl Transcript {
+    /// Begins a conversation, or goes on with the messages of an earlier try (its first one included). Those
+    /// are sent again as they were, whatever brief and worker message would be today.
+    pub(super) fn open(brief: &str, worker_message: &str, messages: &[String]) -> Result<Transcript, PrefixError> {
+        let (brief, worker_message) = match messages.first() {
+            Some(first) => prefix::split_first(first)?,
+            None => (brief.to_owned(), worker_message.to_owned()),
+        };
+        let shared = SharedPrefix::new(tool::definitions(), brief::SYSTEM, &brief)?;
+        let first = prefix::first_message(&shared, &worker_message);
+        let history = messages.iter().skip(1).map(|json| RawMessage::parse(json)).collect::<Result<_, _>>()?;
+        Ok(Transcript { shared, worker_message, first, history })
+    }
+
+    /// JSON of the first message.
+    pub(super) fn first(&self) -> &str {
+        &self.first
+    }
+
+    /// Adds a message and gives its index.
+    pub(super) fn push(&mut self, json: &str) -> Result<u32, PrefixError> {
+        self.history.push(RawMessage::parse(json)?);
+        Ok(u32::try_from(self.history.len()).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn render(&self, options: &RequestOptions) -> Rendered {
+        prefix::render(&self.shared, &self.worker_message, &self.history, options)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        match self.history.last() {
+            None => Standing::ToSend,
+            Some(message) if message.role() == Role::User => Standing::ToSend,
+            Some(message) => {
+                let calls = calls(message);
+                if calls.is_empty() { Standing::Finished } else { Standing::Calls(calls) }
+            }
+        }
+    }
+
+    /// The feedback that the conversation has not been given yet, as one message.
+    pub(super) fn feedback(&self, feedback: &[String]) -> Option<String> {
+        let mut given = vec![self.worker_message.clone()];
+        for message in self.history.iter().filter(|message| message.role() == Role::User) {
+            given.extend(texts(message));
+        }
+        let missing: Vec<String> = brief::feedback_parts(feedback)
+            .into_iter()
+            .filter(|part| !given.iter().any(|text| text.contains(part.as_str())))
+            .collect();
+        if missing.is_empty() {
+            return None;
+        }
+        let text = missing.join("\n\n");
+        Some(serde_json::json!({"role": "user", "content": [{"type": "text", "text": text}]}).to_string())
+    }
+
+    /// Replies since the task or the newest feedback, whichever came last.
+    pub(super) fn replies_since_feedback(&self) -> u32 {
+        let newest = self.history.iter().rev().take_while(|message| {
+            message.role() == Role::Assistant || texts(message).is_empty()
+        });
+        let replies = newest.filter(|message| message.role() == Role::Assistant).count();
+        u32::try_from(replies).unwrap_or(u32::MAX)
+    }
+
+    /// Calls that were answered with a success, oldest first.
+    pub(super) fn answered_calls(&self) -> Vec<Call> {
+        let mut answered = Vec::new();
+        let mut open: Vec<Call> = Vec::new();
+        for message in &self.history {
+            match message.role() {
+                Role::Assistant => open = calls(message),
+                Role::User => {
+                    let good = successes(message);
+                    answered.extend(open.drain(..).filter(|call| good.contains(&call.id)));
+                }
+            }
+        }
+        answered
+    }
+
+    /// What the conversation reports: the newest of the tool's report and the model's last words.
+    pub(super) fn report(&self) -> String {
+        #[derive(Deserialize)]
+        struct ReportForm {
+            markdown: String,
+        }
+        let reported = self.answered_calls().into_iter().rfind(|call| call.name == tool::REPORT);
+        let form = reported.and_then(|call| serde_json::from_str::<ReportForm>(&call.input).ok());
+        if let Some(form) = form {
+            return form.markdown;
+        }
+        let replies = self.history.iter().rev().filter(|message| message.role() == Role::Assistant);
+        let said = replies.map(|message| texts(message).join("\n\n")).find(|text| !text.is_empty());
+        said.unwrap_or_default()
+    }
+}
+
+fn form(message: &RawMessage) -> Vec<BlockForm<'_>> {
+    let form: MessageForm<'_> = serde_json::from_str(message.as_str())
+        .expect("a raw message is an object with blocks, or it would not have been taken");
+    form.content
+}
+
+fn texts(message: &RawMessage) -> Vec<String> {
+    let texts = form(message).into_iter().filter(|block| block.kind == "text");
+    texts.filter_map(|block| block.text.map(Cow::into_owned)).collect()
+}
+
+fn calls(message: &RawMessage) -> Vec<Call> {
+    let calls = form(message).into_iter().filter(|block| block.kind == "tool_use").map(|block| Call {
+        id: block.id.unwrap_or_default().into_owned(),
+        name: block.name.unwrap_or_default().into_owned(),
+        input: block.input.map_or_else(|| "{}".to_owned(), |input| input.get().to_owned()),
+    });
+    calls.collect()
+}
+
+/// Ids of the calls that a message answers with a success.
+fn successes(message: &RawMessage) -> Vec<String> {
+    let good = form(message)
+        .into_iter()
+        .filter(|block| block.kind == "tool_result" && block.is_error != Some(true))
+        .filter_map(|block| block.tool_use_id.map(Cow::into_owned));
+    good.collect()
+}

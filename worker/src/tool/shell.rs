@@ -1,0 +1,73 @@
+//! The tool Bash: one command in the worktree, through the place where all processes start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{ToolResult, parse};
+use crate::assignment::{Bounds, Command};
+use crate::equipment::Tools;
+use crate::exec::command::Scene;
+use crate::host::Host;
+use crate::process::{Ended, How};
+
+/// Wall time of a command that asks for none.
+const TIMEOUT_MS: u64 = 120_000;
+/// Wall time that a command may ask for: a long build. What needs more is a step or a check of its own.
+const TIMEOUT_MS_MAX: u64 = 600_000;
+/// Output that the model is shown, head and tail.
+const OUTPUT_BYTES_MAX: u64 = 30_000;
+/// Programs whose exit code 1 is an answer and no failure.
+const ANSWER_WITH_ONE: [&str; 6] = ["grep", "rg", "diff", "cmp", "test", "["];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    command: String,
+    timeout: Option<u64>,
+    #[serde(default, rename = "description")]
+    _description: Option<String>,
+    #[serde(default)]
+    run_in_background: bool,
+}
+
+/// Runs a command.
+pub(super) async fn call(scene: &Scene<'_>, host: &Arc<dyn Host>, tools: &Arc<Tools>, input: &str) -> ToolResult {
+    let input: Input = match parse("Bash", input) {
+        Ok(input) => input,
+        Err(result) => return result,
+    };
+    if input.run_in_background {
+        return ToolResult::failed("nothing may run on after its call; run it without run_in_background");
+    }
+    let bounds = Bounds {
+        timeout_ms: input.timeout.unwrap_or(TIMEOUT_MS).clamp(1, TIMEOUT_MS_MAX),
+        idle_ms: None,
+        output_bytes_max: OUTPUT_BYTES_MAX,
+    };
+    let command = Command { run: input.command, ok_exit: vec![0], env: BTreeMap::new(), bounds };
+    match scene.run(&command, host, tools).await {
+        Ok(ended) => result(&command, ended),
+        Err(error) => ToolResult::failed(error.to_string()),
+    }
+}
+
+fn result(command: &Command, ended: Ended) -> ToolResult {
+    let first = command.run.split_whitespace().next().unwrap_or_default();
+    let (last, is_error) = match &ended.how {
+        How::Exited(0) => ("exit code 0".to_owned(), false),
+        How::Exited(code) => {
+            let answer = *code == 1 && ANSWER_WITH_ONE.contains(&first);
+            (format!("exit code {code}"), !answer)
+        }
+        How::Signalled(signal) => (format!("ended by signal {signal}"), true),
+        How::TimedOut => (format!("ended after {} ms, its time was over", ended.evidence.elapsed_ms), true),
+        How::Idle => ("ended, it wrote nothing for too long".to_owned(), true),
+        How::Cancelled => ("ended, the work was stopped".to_owned(), true),
+        How::NotStarted(why) => (why.clone(), true),
+    };
+    let output = if ended.evidence.output.is_empty() { "(no output)\n" } else { &ended.evidence.output };
+    let gap = if output.ends_with('\n') { "" } else { "\n" };
+    ToolResult { content: format!("{output}{gap}{last}"), is_error, evidence: ended.evidence }
+}
