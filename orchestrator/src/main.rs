@@ -3,7 +3,13 @@
 mod cli;
 mod clock;
 mod config;
+mod ids;
+mod journal;
+mod options;
+mod queue;
 mod report;
+mod run;
+mod state;
 mod ui;
 
 use std::process::ExitCode;

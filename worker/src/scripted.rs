@@ -70,7 +70,11 @@ impl Server {
 
     /// The bodies of all requests for a message so far, as they came, in the order of their arrival.
     pub fn requests(&self) -> Vec<Bytes> {
-        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Ends the server and waits until nothing of it is left.
@@ -111,7 +115,9 @@ pub async fn serve_text(script: &str, port: u16) -> Result<Server, ServeError> {
 /// Fails where the port is taken.
 pub async fn serve_script(script: Script, port: u16) -> Result<Server, ServeError> {
     let fault = |source| ServeError::Listen { port, source };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(fault)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(fault)?;
     let addr = listener.local_addr().map_err(fault)?;
     let state = Arc::new(State {
         script: Mutex::new(script),
@@ -120,7 +126,12 @@ pub async fn serve_script(script: Script, port: u16) -> Result<Server, ServeErro
     });
     let stop = CancellationToken::new();
     let task = tokio::spawn(accept(listener, Arc::clone(&state), stop.clone()));
-    Ok(Server { addr, state, stop, task: Some(task) })
+    Ok(Server {
+        addr,
+        state,
+        stop,
+        task: Some(task),
+    })
 }
 
 /// What connections share.
@@ -175,10 +186,16 @@ async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
     };
     let body = match Limited::new(body, REQUEST_BYTES_MAX).collect().await {
         Ok(collected) => collected.to_bytes(),
-        Err(error) => return wire::error(&Refusal::new(413, "request_too_large", error.to_string())),
+        Err(error) => {
+            return wire::error(&Refusal::new(413, "request_too_large", error.to_string()));
+        }
     };
     if !counting {
-        state.requests.lock().unwrap_or_else(PoisonError::into_inner).push(body.clone());
+        state
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(body.clone());
     }
     let parsed = match request::check(&head.headers, &body, counting) {
         Ok(parsed) => parsed,
@@ -191,11 +208,18 @@ async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
 }
 
 async fn reply(parsed: &Parsed, body: &Bytes, state: &State) -> Response<Body> {
-    let chosen = state.script.lock().unwrap_or_else(PoisonError::into_inner).choose(parsed);
+    let chosen = state
+        .script
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .choose(parsed);
     let chosen = match chosen {
         Some(chosen) => chosen,
         None => {
-            let message = format!("no reply of the script matches: {}", script::describe(parsed));
+            let message = format!(
+                "no reply of the script matches: {}",
+                script::describe(parsed)
+            );
             return wire::error(&Refusal::new(400, "invalid_request_error", message));
         }
     };
@@ -209,7 +233,11 @@ async fn reply(parsed: &Parsed, body: &Bytes, state: &State) -> Response<Body> {
         refusal.retry_after = chosen.fault.retry_after;
         return wire::error(&refusal);
     }
-    let bill = state.accounts.lock().unwrap_or_else(PoisonError::into_inner).bill(parsed);
+    let bill = state
+        .accounts
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .bill(parsed);
     wire::message(parsed, body, &chosen, bill)
 }
 

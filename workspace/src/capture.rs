@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::git::{At, GitError, Run};
 use crate::ids::{CommitId, TreeId};
-use crate::objects::{Change, MODE_GITLINK};
+use crate::lookup::{Change, MODE_GITLINK};
 use crate::repo::Repo;
 
 /// What to take from a worktree.
@@ -77,6 +77,21 @@ impl Repo {
         }
         let changes = self.changes(&base_tree, &tree)?;
         Ok(Captured { tree, changes })
+    }
+
+    /// Makes the files of a clean worktree at `base` those of `tree`, without touching its HEAD or its index: afterwards
+    /// they are changes, as if somebody had made them there.
+    pub fn place_tree(
+        &self,
+        worktree: &Path,
+        base: &CommitId,
+        tree: &TreeId,
+    ) -> Result<(), GitError> {
+        let index = ScratchIndex::new(self, worktree, base)?;
+        index
+            .git(["read-tree", "-m", "-u", base.as_str(), tree.as_str()])
+            .run()?;
+        Ok(())
     }
 
     /// The index that the pool keeps for a slot, beside the slot.

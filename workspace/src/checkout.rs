@@ -130,7 +130,7 @@ impl Repo {
         }
         let (mut checkouts, mut pending) = (Vec::new(), Vec::new());
         for (worktree, at) in self.worktrees()? {
-            // A worktree on a medium that is not there now has no files that could fall behind unseen: git tells.
+            // Not there now (deleted, or on a medium that is not mounted): nothing that we could move or ask.
             let Some(git_dir) = self.git_dir_of(&worktree) else {
                 continue;
             };

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::git::GitError;
 use crate::ids::Signature;
 
+/// Names the repository's objects to git2, which knows no environment.
+const ALTERNATES: &str = "objects/info/alternates";
 /// The identity used where the user has none.
 const DEFAULT_NAME: &str = "Wattle";
 const DEFAULT_EMAIL: &str = "wattle@localhost";
@@ -76,14 +78,17 @@ impl Effective {
         }
     }
 
+    /// Whether objects may have to be fetched when they are read.
     pub(crate) fn partial(&self) -> bool {
-        self.get("extensions.partialclone").is_some()
+        let promisor = |key: &str| key.starts_with("remote.") && key.ends_with(".promisor");
+        let extension = self.get("extensions.partialclone").is_some();
+        extension || self.entries.iter().any(|(key, _)| promisor(key))
     }
 }
 
-fn admitted(key: &str, partial: bool) -> bool {
+fn admitted(key: &str, remotes: bool) -> bool {
     let section = key.split('.').next().unwrap_or(key);
-    SECTIONS.contains(&section) || KEYS.contains(&key) || (partial && section == "remote")
+    SECTIONS.contains(&section) || KEYS.contains(&key) || (remotes && section == "remote")
 }
 
 /// `section.sub.name` → the three, the subsection being all between the outer dots.
@@ -114,7 +119,7 @@ fn push_entry(out: &mut String, key: &str, value: Option<&str>) {
 }
 
 /// The text of the admitted configuration. `excludes` is where git looks for personal ignore rules when nothing says so.
-fn admitted_text(effective: &Effective, excludes: Option<&Path>) -> String {
+fn admitted_text(effective: &Effective, common: &Path, excludes: Option<&Path>) -> String {
     let mut out = String::from(
         "# Written by wattle at the start of a run from the effective git configuration.\n",
     );
@@ -122,8 +127,17 @@ fn admitted_text(effective: &Effective, excludes: Option<&Path>) -> String {
     if let Some(path) = defaults.and_then(Path::to_str) {
         push_entry(&mut out, "core.excludesfile", Some(path));
     }
+    let lfs = effective
+        .get("filter.lfs.smudge")
+        .or(effective.get("filter.lfs.process"))
+        .is_some();
+    if lfs && let Some(path) = common.join("lfs").to_str() {
+        // Else it would keep its objects in the folder that stands for the repository.
+        push_entry(&mut out, "lfs.storage", Some(path));
+    }
+    let remotes = lfs || effective.partial();
     for (key, value) in &effective.entries {
-        if admitted(key, effective.partial()) {
+        if admitted(key, remotes) {
             push_entry(&mut out, key, value.as_deref());
         }
     }
@@ -163,6 +177,12 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::File::open(dir)?.sync_all()
 }
 
+/// Whether `store` was made for the repository whose common directory is `common` now: it may have been moved since.
+pub(crate) fn stands_for(store: &Path, common: &Path) -> bool {
+    let alternates = fs::read_to_string(store.join(ALTERNATES)).unwrap_or_default();
+    store.join("user.config").exists() && Path::new(alternates.trim_end()) == common.join("objects")
+}
+
 /// Makes `store` stand for the repository whose common directory is `common`, with the configuration admitted now.
 pub(crate) fn write_store(
     store: &Path,
@@ -175,13 +195,10 @@ pub(crate) fn write_store(
     files.insert(store.join("config"), store_text(effective));
     files.insert(
         store.join("user.config"),
-        admitted_text(effective, excludes),
+        admitted_text(effective, common, excludes),
     );
     if let Some(objects) = common.join("objects").to_str() {
-        files.insert(
-            store.join("objects/info/alternates"),
-            format!("{objects}\n"),
-        );
+        files.insert(store.join(ALTERNATES), format!("{objects}\n"));
     }
     for name in ["info/exclude", "info/attributes", "shallow"] {
         let from = common.join(name);
@@ -205,5 +222,40 @@ fn remove_stale(path: &Path) -> Result<(), GitError> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(GitError::io(path, e)),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_admitted_is_written_and_git_reads_it_back_unchanged() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let f = crate::fixture::Fixture::empty(&[]);
+        let values = [
+            "plain",
+            " spaced ; # \"quoted\" \\ back",
+            "two\nlines\tand a tab",
+            "",
+        ];
+        for (n, value) in values.iter().enumerate() {
+            f.git(&["config", &format!("filter.a.b \"{n}.clean"), value]);
+        }
+        f.git(&["config", "alias.evil", "!touch x"]);
+        f.git(&["config", "core.sshCommand", "touch x"]);
+        let list = f.git(&["config", "--list", "--local", "-z"]);
+        let effective = Effective::parse(list.as_bytes());
+        let path = dir.path().join("config");
+        fs::write(&path, admitted_text(&effective, dir.path(), None)).unwrap();
+        let again = f.git(&["config", "--file", path.to_str().unwrap(), "--list", "-z"]);
+        let again = Effective::parse(again.as_bytes());
+        for (n, value) in values.iter().enumerate() {
+            assert_eq!(again.get(&format!("filter.a.b \"{n}.clean")), Some(*value));
+        }
+        assert_eq!(
+            (again.get("alias.evil"), again.get("core.sshcommand")),
+            (None, None)
+        );
     }
 }

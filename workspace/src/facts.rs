@@ -148,3 +148,6 @@ fn read(ran: &Ran) -> Result<Facts, GitError> {
 fn parse_counts((ahead, behind): (&str, &str)) -> (u32, u32) {
     (ahead.parse().unwrap_or(0), behind.parse().unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,8 +30,7 @@ impl Fixture {
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("home")).unwrap();
         let exe = git::find(&search_path()).expect("tests need git");
-        let config =
-            "[user]\n\tname = Ada\n\temail = ada@example.org\n[init]\n\tdefaultBranch = main\n";
+        let config = "[user]\n\tname = Ada\n\temail = ada@example.org\n[init]\n\tdefaultBranch = main\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n";
         fs::write(dir.path().join("home/.gitconfig"), config).unwrap();
         let f = Fixture { dir, exe };
         f.run(f.dir.path(), &[&["init", "-q"], init, &["main"]].concat());

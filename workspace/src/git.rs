@@ -254,6 +254,8 @@ fn set_overrides(command: &mut Command) {
         ("core.packedRefsTimeout", REF_LOCK_TIMEOUT_MS),
         ("core.safecrlf", "false"),
         ("core.quotePath", "false"),
+        // As many writers as processors; git uses them from 100 files on.
+        ("checkout.workers", "0"),
         ("gc.auto", "0"),
         ("maintenance.auto", "false"),
         ("submodule.recurse", "false"),

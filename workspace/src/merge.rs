@@ -29,6 +29,8 @@ pub enum Merged {
     },
     /// It does not.
     Conflicts {
+        /// The files as far as they merge, with conflict markers in the rest.
+        tree: TreeId,
         /// The paths in conflict.
         paths: Vec<String>,
         /// What git says of them.
@@ -184,7 +186,11 @@ fn one<'a>(
             .ok_or_else(|| ran.unreadable("a message cut off"))?;
         messages.push_str(&said);
     }
-    Ok(Merged::Conflicts { paths, messages })
+    Ok(Merged::Conflicts {
+        tree,
+        paths,
+        messages,
+    })
 }
 
 #[cfg(test)]

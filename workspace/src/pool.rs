@@ -11,7 +11,7 @@ mod record;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ids::CommitId;
 use crate::repo::Repo;
@@ -31,7 +31,7 @@ pub struct Pool {
     repo: Repo,
     root: PathBuf,
     options: PoolOptions,
-    /// Taken while a snapshot is made, so that a second taker of the same one waits and shares it.
+    /// Taken while a snapshot changes hands, so that a second taker of one being made waits and shares it.
     snapshots: Mutex<()>,
 }
 
@@ -51,12 +51,7 @@ impl Pool {
     /// Gives a slot that holds exactly the wanted commit's files (and ignored ones from before): a free one of the class,
     /// the nearest to what is wanted, else a new one. A snapshot of a base is shared.
     pub fn lease(&self, w: &Want) -> Result<Lease, PoolError> {
-        let shared = w.class == Class::Snapshot;
-        let _one = shared.then(|| {
-            self.snapshots
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        });
+        let _one = self.one_at_a_time(w.class);
         loop {
             let mut record = self.choose(w)?;
             if record.holders.len() > 1 {
@@ -91,7 +86,7 @@ impl Pool {
 
     /// Records that the setup of this key is done in the slot.
     pub fn setup_done(&self, lease: &Lease, key: &str) -> Result<(), PoolError> {
-        let _guard = self.guard()?;
+        let _one = self.one_at_a_time(lease.class);
         let mut record = self.held(lease)?;
         record.setup = Some(key.to_owned());
         record.store(&self.root)
@@ -113,9 +108,24 @@ impl Pool {
         self.bring(&mut record, to)
     }
 
+    /// Makes a held check slot as good as new: what its commit does not have goes, ignored files too, and the setup with
+    /// them; `.worktreeinclude` is copied again.
+    pub fn scrub(&self, lease: &Lease) -> Result<(), PoolError> {
+        let mut record = self.held(lease)?;
+        if record.class != Class::Check {
+            return Err(PoolError::Busy {
+                slot: record.slot,
+                why: "only a check slot is scrubbed".to_owned(),
+            });
+        }
+        let to = record.base.clone();
+        record.setup = None;
+        self.bring_with(&mut record, &to, |place, to| place.scrub(to))
+    }
+
     /// Gives a slot back. What a worker left is salvaged, the files are brought back to the base and proved to be.
     pub fn release(&self, lease: Lease) -> Result<Released, PoolError> {
-        let guard = self.guard()?;
+        let _one = self.one_at_a_time(lease.class);
         let mut record = self.held(&lease)?;
         if record.holders.len() > 1 {
             let at = record.holders.iter().position(|h| *h == lease.holder);
@@ -123,22 +133,13 @@ impl Pool {
             record.store(&self.root)?;
             return Ok(Released::default());
         }
-        drop(guard);
-        let _one = (record.class == Class::Snapshot).then(|| {
-            self.snapshots
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        });
         self.settle(&mut record, &lease.holder)
     }
 
     /// Frees every slot whose holders are not among `keep`, as after the death of an owner, salvaging what is in them; and
     /// finishes removals that were cut off. To be called before anything is leased.
     pub fn recover(&self, keep: &[String]) -> Result<Vec<Salvaged>, PoolError> {
-        let _one = self
-            .snapshots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _one = self.one_at_a_time(Class::Snapshot);
         self.sweep()?;
         let mut salvaged = Vec::new();
         for mut record in Record::load_all(&self.root)? {
@@ -213,6 +214,16 @@ impl Pool {
         place.remove(record.generation)?;
         record.delete(&self.root)?;
         Ok(salvaged)
+    }
+
+    /// The record of a work or check slot is its holder's alone, that of a snapshot everybody's who shares it.
+    fn one_at_a_time(&self, class: Class) -> Option<MutexGuard<'_, ()>> {
+        let lock = || {
+            self.snapshots
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        (class == Class::Snapshot).then(lock)
     }
 
     fn guard(&self) -> Result<Guard, PoolError> {
@@ -309,10 +320,19 @@ impl Pool {
 
     /// Checks a commit out in a slot whose content is in safety.
     fn bring(&self, record: &mut Record, to: &CommitId) -> Result<(), PoolError> {
+        self.bring_with(record, to, |place, to| place.bring(to))
+    }
+
+    fn bring_with(
+        &self,
+        record: &mut Record,
+        to: &CommitId,
+        how: impl FnOnce(&Place<'_>, &CommitId) -> Result<(), PoolError>,
+    ) -> Result<(), PoolError> {
         record.ready = false;
         record.base = to.clone();
         record.store(&self.root)?;
-        Place::of(&self.repo, &self.root, record).bring(to)?;
+        how(&Place::of(&self.repo, &self.root, record), to)?;
         record.ready = true;
         record.store(&self.root)
     }

@@ -132,7 +132,7 @@ impl Repo {
         })?;
         let effective = effective(&exe, &found.git_dir, o)?;
         let store = state.join("git");
-        if !store.join("user.config").exists() {
+        if !config::stands_for(&store, &found.common) {
             let excludes = default_excludes(o);
             config::write_store(&store, &found.common, &effective, excludes.as_deref())?;
         }

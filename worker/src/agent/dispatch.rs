@@ -4,6 +4,8 @@
 //! that only read and stand next to each other run at once; all others run one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _};
@@ -22,6 +24,9 @@ use crate::tool::{self, ToolCall, ToolHost as _, ToolResult};
 const AT_ONCE: usize = 10;
 /// Files that the evidence of a conversation names; single results name all of theirs.
 const READ_MAX: usize = 2000;
+
+/// A call under way.
+type Calling<'a> = Pin<Box<dyn Future<Output = Result<ToolResult, Halt>> + Send + 'a>>;
 
 /// Runs calls and remembers what the conversation has seen.
 pub(super) struct Dispatch {
@@ -66,15 +71,21 @@ struct ReportInput {
 }
 
 impl Dispatch {
-    pub(super) fn new(task: &Task<'_>, host: Arc<dyn Host>, tools: InProcess, transcript: &Transcript) -> Dispatch {
+    pub(super) fn new(
+        task: &Task<'_>,
+        host: Arc<dyn Host>,
+        tools: InProcess,
+        transcript: &Transcript,
+    ) -> Dispatch {
         #[derive(Deserialize)]
         struct PathForm {
             file_path: String,
         }
         // The worktree is ours alone, so what an earlier try has read is what is there now.
-        let files = transcript.answered_calls().into_iter().filter(|call| {
-            call.name == "Read" || tool::FILE_WRITERS.contains(&call.name.as_str())
-        });
+        let files = transcript
+            .answered_calls()
+            .into_iter()
+            .filter(|call| call.name == "Read" || tool::FILE_WRITERS.contains(&call.name.as_str()));
         let seen = files.filter_map(|call| {
             let form: PathForm = serde_json::from_str(&call.input).ok()?;
             tools.blob_now(&form.file_path)
@@ -105,12 +116,16 @@ impl Dispatch {
                 results.push(result);
             }
             if self.accepted.is_some() {
-                return Ok(Answered { message: String::new(), submitted: Submitted::Accepted });
+                return Ok(Answered {
+                    message: String::new(),
+                    submitted: Submitted::Accepted,
+                });
             }
             rest = &rest[taken..];
         }
         let blocks = calls.iter().zip(results).map(|(call, result)| {
-            let mut block = json!({"type": "tool_result", "tool_use_id": call.id, "content": result.content});
+            let mut block =
+                json!({"type": "tool_result", "tool_use_id": call.id, "content": result.content});
             if result.is_error {
                 block["is_error"] = json!(true);
             }
@@ -118,7 +133,10 @@ impl Dispatch {
         });
         let blocks: Vec<_> = blocks.collect();
         let message = json!({"role": "user", "content": blocks}).to_string();
-        Ok(Answered { message, submitted: Submitted::No })
+        Ok(Answered {
+            message,
+            submitted: Submitted::No,
+        })
     }
 
     fn reads(&self, call: &Call) -> bool {
@@ -126,9 +144,13 @@ impl Dispatch {
     }
 
     async fn read_all(&mut self, calls: &[Call], again: bool) -> Result<Vec<ToolResult>, Halt> {
-        let this = &*self;
-        let running = stream::iter(calls.iter().map(|call| this.tool(call, again)));
-        let done: Vec<Result<ToolResult, Halt>> = running.buffered(AT_ONCE).collect().await;
+        // Boxed: without that the compiler cannot see that the whole conversation may move between threads.
+        let mut running: Vec<Calling<'_>> = Vec::new();
+        for call in calls {
+            running.push(Box::pin(self.tool(call, again)));
+        }
+        let done: Vec<Result<ToolResult, Halt>> =
+            stream::iter(running).buffered(AT_ONCE).collect().await;
         let mut results = Vec::new();
         for result in done {
             let result = result?;
@@ -169,11 +191,27 @@ impl Dispatch {
     /// Runs a tool between its intent and its result.
     async fn tool(&self, call: &Call, again: bool) -> Result<ToolResult, Halt> {
         let (id, name, input) = (call.id.clone(), call.name.clone(), call.input.clone());
-        let intent = Intent::Tool { id: id.clone(), name: name.clone(), input: input.clone() };
+        let intent = Intent::Tool {
+            id: id.clone(),
+            name: name.clone(),
+            input: input.clone(),
+        };
         let result = match send(&self.host, Message::Intent(intent)).await {
             Reply::Ack { .. } | Reply::Granted | Reply::Answer { .. } => {
-                let seen = if tool::FILE_WRITERS.contains(&name.as_str()) { self.seen.clone() } else { BTreeMap::new() };
-                self.tools.call(ToolCall { id, name, input, seen, again }).await
+                let seen = if tool::FILE_WRITERS.contains(&name.as_str()) {
+                    self.seen.clone()
+                } else {
+                    BTreeMap::new()
+                };
+                self.tools
+                    .call(ToolCall {
+                        id,
+                        name,
+                        input,
+                        seen,
+                        again,
+                    })
+                    .await
             }
             Reply::Refused { reason } => ToolResult::failed(reason),
             Reply::Cancel => return Err(Halt::Parked),
@@ -212,19 +250,27 @@ impl Dispatch {
         }
         if !evidence.argv.is_empty() {
             let read = std::mem::take(&mut self.evidence.read);
-            self.evidence = Evidence { read, ..evidence.clone() };
+            self.evidence = Evidence {
+                read,
+                ..evidence.clone()
+            };
         }
     }
 
     async fn ask(&self, call: &Call) -> Result<ToolResult, Halt> {
         let input: AskInput = match tool::parse(tool::ASK, &call.input) {
             Ok(input) => input,
-            Err(result) => return Ok(result),
+            Err(message) => return Ok(ToolResult::failed(message)),
         };
-        let message = Message::Ask { question: input.question, options: input.options };
+        let message = Message::Ask {
+            question: input.question,
+            options: input.options,
+        };
         match send(&self.host, message).await {
             Reply::Answer { text } => Ok(ToolResult::done(text)),
-            Reply::Refused { reason } => Ok(ToolResult::failed(format!("nobody will answer: {reason}"))),
+            Reply::Refused { reason } => {
+                Ok(ToolResult::failed(format!("nobody will answer: {reason}")))
+            }
             Reply::Ack { .. } | Reply::Granted => Ok(ToolResult::failed("nobody has answered")),
             Reply::Cancel => Err(Halt::Parked),
         }
@@ -234,10 +280,15 @@ impl Dispatch {
         let Some(max) = self.proposals_max else {
             return Ok(ToolResult::failed("there is no plan to be made here"));
         };
-        if let Err(result) = tool::parse::<serde_json::Map<String, serde_json::Value>>(tool::SUBMIT_PLAN, &call.input) {
-            return Ok(result);
+        if let Err(message) = tool::parse::<serde_json::Map<String, serde_json::Value>>(
+            tool::SUBMIT_PLAN,
+            &call.input,
+        ) {
+            return Ok(ToolResult::failed(message));
         }
-        let proposal = Proposal::Plan { json: call.input.clone() };
+        let proposal = Proposal::Plan {
+            json: call.input.clone(),
+        };
         match send(&self.host, Message::Propose(proposal)).await {
             Reply::Ack { .. } | Reply::Granted | Reply::Answer { .. } => {
                 self.accepted = Some(call.input.clone());
@@ -246,10 +297,15 @@ impl Dispatch {
             Reply::Refused { reason } => {
                 self.refused += 1;
                 if self.refused > max {
-                    let message = format!("the plan was sent back {} times, the last time: {reason}", self.refused);
+                    let message = format!(
+                        "the plan was sent back {} times, the last time: {reason}",
+                        self.refused
+                    );
                     return Err(Halt::Failed(Cause::Turns, message));
                 }
-                Ok(ToolResult::failed(format!("The plan was not accepted:\n{reason}\nMend it and submit it again.")))
+                Ok(ToolResult::failed(format!(
+                    "The plan was not accepted:\n{reason}\nMend it and submit it again."
+                )))
             }
             Reply::Cancel => Err(Halt::Parked),
         }
@@ -260,6 +316,6 @@ fn report(call: &Call) -> ToolResult {
     match tool::parse::<ReportInput>(tool::REPORT, &call.input) {
         Ok(input) if input.markdown.trim().is_empty() => ToolResult::failed("the report is empty"),
         Ok(_) => ToolResult::done("The report is set."),
-        Err(result) => result,
+        Err(message) => ToolResult::failed(message),
     }
 }

@@ -1,1 +1,7 @@
-//! Tests of [`super`].
+//! Whole conversations: the loop, the wire and the scripted model over loopback, on real repositories and slots.
+
+mod bench;
+mod faults;
+mod lead;
+mod resume;
+mod work;

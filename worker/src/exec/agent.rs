@@ -23,7 +23,12 @@ pub(crate) async fn run(
     let Some(model) = tools.model.clone() else {
         return Executed::failed(Cause::Model, NO_MODEL);
     };
-    let opened = InProcess::new(&step.place.path, Some(step.clone()), Arc::clone(&host), Arc::clone(&tools));
+    let opened = InProcess::new(
+        &step.place.path,
+        Some(step.clone()),
+        Arc::clone(&host),
+        Arc::clone(&tools),
+    );
     let tool_host = match opened {
         Ok(tool_host) => tool_host,
         Err(error) => return Executed::failed(Cause::Environment, error.to_string()),
@@ -40,21 +45,39 @@ pub(crate) async fn run(
         messages: &step.resume.messages,
         feedback: &step.feedback,
     };
-    let Conversation { end, report, evidence, planned: _ } = agent::converse(task, model, host, tool_host).await;
+    let Conversation {
+        end,
+        report,
+        evidence,
+        planned: _,
+    } = agent::converse(task, model, host, tool_host).await;
     let end = match end {
         Finish::Done => ExecEnd::Done,
         Finish::Failed(cause, message) => ExecEnd::Failed { cause, message },
         Finish::Parked => ExecEnd::Parked,
     };
-    Executed { end, report, evidence }
+    Executed {
+        end,
+        report,
+        evidence,
+    }
 }
 
 /// Runs the conversation of a lead; the report of a lead that is done is the JSON of its accepted plan.
 pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<Tools>) -> Outcome {
     let Some(model) = tools.model.clone() else {
-        return outcome(failed(Cause::Model, NO_MODEL.to_owned()), String::new(), Evidence::default());
+        return outcome(
+            failed(Cause::Model, NO_MODEL.to_owned()),
+            String::new(),
+            Evidence::default(),
+        );
     };
-    let opened = InProcess::new(&lead.place.path, None, Arc::clone(&host), Arc::clone(&tools));
+    let opened = InProcess::new(
+        &lead.place.path,
+        None,
+        Arc::clone(&host),
+        Arc::clone(&tools),
+    );
     let tool_host = match opened {
         Ok(tool_host) => tool_host,
         Err(error) => {
@@ -88,5 +111,11 @@ fn failed(cause: Cause, message: String) -> End {
 }
 
 fn outcome(end: End, report: String, evidence: Evidence) -> Outcome {
-    Outcome { end, report, commit: None, check: None, evidence }
+    Outcome {
+        end,
+        report,
+        commit: None,
+        check: None,
+        evidence,
+    }
 }

@@ -2,6 +2,9 @@
 //!
 //! Work is never thrown away: whatever fails after files changed, what is there becomes a commit under the
 //! attempt's own ref. The commit's id is told before it is made, so that whoever resumes knows what to look for.
+//!
+//! What a command or a rewrite has left half done is not looked at: whoever starts one again gives it a worktree that holds
+//! its base (a rewrite applied twice is not the rewrite). Only a conversation goes on where it was.
 
 mod commit;
 

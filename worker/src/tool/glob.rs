@@ -20,7 +20,7 @@ struct Input {
 pub(super) fn call(worktree: &Worktree, input: &str) -> ToolResult {
     let input: Input = match parse("Glob", input) {
         Ok(input) => input,
-        Err(result) => return result,
+        Err(message) => return ToolResult::failed(message),
     };
     let start = match worktree.locate(input.path.as_deref().unwrap_or(".")) {
         Ok(start) => start,
@@ -31,7 +31,8 @@ pub(super) fn call(worktree: &Worktree, input: &str) -> ToolResult {
         return ToolResult::failed(format!("{} is no folder", input.path.unwrap_or_default()));
     }
     // A pattern with the whole path in front means the same as one without.
-    let pattern = input.pattern.strip_prefix(&format!("{}/", folder.display())).unwrap_or(&input.pattern);
+    let whole = format!("{}/", folder.display().to_string().trim_end_matches('/'));
+    let pattern = input.pattern.strip_prefix(&whole).unwrap_or(&input.pattern);
     let glob = match GlobBuilder::new(pattern).literal_separator(true).build() {
         Ok(glob) => glob.compile_matcher(),
         Err(error) => return ToolResult::failed(error.to_string()),

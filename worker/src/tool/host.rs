@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::confine::{PathError, Worktree};
-use super::{Calling, ToolCall, ToolHost, ToolResult, edit, evidence, glob, grep, read, shell, write};
+use super::{
+    Calling, ToolCall, ToolHost, ToolResult, edit, evidence, glob, grep, read, shell, write,
+};
 use crate::assignment::StepAssignment;
 use crate::equipment::Tools;
 use crate::exec::command::Scene;
@@ -34,7 +36,12 @@ impl InProcess {
         tools: Arc<Tools>,
     ) -> Result<InProcess, OpenError> {
         let worktree = Worktree::new(root).map_err(OpenError)?;
-        Ok(InProcess { worktree, step, host, tools })
+        Ok(InProcess {
+            worktree,
+            step,
+            host,
+            tools,
+        })
     }
 
     /// The blob that a path holds now, under the name that evidence gives it; for a conversation that goes on

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 
 use super::*;
 use crate::fixture::Fixture;
-use crate::objects::ChangeKind;
+use crate::lookup::ChangeKind;
 
 fn start() -> Fixture {
     let f = Fixture::with(&[

@@ -32,10 +32,17 @@ fn clean_conflicting_and_unrelated() {
         repo.read_file(&tree, "a").unwrap().unwrap(),
         b"one\n2\n3\n4\nfive\n"
     );
-    let Merged::Conflicts { paths, messages } = repo.merge(&spec(&clash, &edit)).unwrap() else {
+    let Merged::Conflicts {
+        tree,
+        paths,
+        messages,
+    } = repo.merge(&spec(&clash, &edit)).unwrap()
+    else {
         panic!("it does not")
     };
     assert_eq!(paths, ["a", "b"]);
+    let marked = repo.read_file(&tree, "a").unwrap().unwrap();
+    assert!(String::from_utf8(marked).unwrap().contains("<<<<<<<"));
     assert!(
         messages.contains("CONFLICT (content)") && messages.contains("CONFLICT (modify/delete)"),
         "{messages}"

@@ -179,6 +179,8 @@ impl<'a> Place<'a> {
     /// Checks `to` out over whatever is there and proves that nothing else is left but ignored files. What a worker wrote
     /// must be in safety before.
     pub(crate) fn bring(&self, to: &CommitId) -> Result<(), PoolError> {
+        // Nobody else works on this index, so a lock on it is that of a killed git.
+        forget(&self.index.with_extension("index.lock"))?;
         self.files(["read-tree", "--reset", "-u", to.as_str()])
             .run()?;
         // A check may clone what it likes and that is thrown away; a worker's nested repository never is.
@@ -203,19 +205,20 @@ impl<'a> Place<'a> {
         self.refresh_own()
     }
 
+    /// Makes the slot what a new one at `to` would be: no ignored file is left but those of `.worktreeinclude`.
+    pub(crate) fn scrub(&self, to: &CommitId) -> Result<(), PoolError> {
+        self.bring(to)?;
+        self.files(["clean", "-ffdxq"]).run()?;
+        self.include()
+    }
+
     /// Gives the worktree a fresh copy of our index and takes away what a command under way left.
     fn refresh_own(&self) -> Result<(), PoolError> {
         let Some(git_dir) = &self.git_dir else {
             return Ok(());
         };
         for name in UNDER_WAY {
-            let path = git_dir.join(name);
-            let removed = match fs::symlink_metadata(&path) {
-                Ok(m) if m.is_dir() => fs::remove_dir_all(&path),
-                Ok(_) => fs::remove_file(&path),
-                Err(_) => Ok(()),
-            };
-            removed.map_err(|e| PoolError::io(&path, e))?;
+            forget(&git_dir.join(name))?;
         }
         let (fresh, own) = (git_dir.join("index.wattle"), git_dir.join("index"));
         let copied = copy_with_time(&self.index, &fresh).and_then(|()| fs::rename(&fresh, &own));
@@ -247,21 +250,20 @@ impl<'a> Place<'a> {
                     .run()?;
             }
         }
-        for gone in [aside, self.index] {
-            let removed = if gone.is_dir() {
-                fs::remove_dir_all(&gone)
-            } else {
-                fs::remove_file(&gone)
-            };
-            match removed {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(PoolError::io(&gone, e));
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
+        forget(&aside)?;
+        forget(&self.index)
     }
+}
+
+/// Deletes a file or folder that may not exist; of a link, the link.
+fn forget(path: &Path) -> Result<(), PoolError> {
+    let gone = match fs::symlink_metadata(path) {
+        Ok(m) if m.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    };
+    gone.map_err(|e| PoolError::io(path, e))
 }
 
 fn admin_dir(repo: &Repo, name: &str) -> PathBuf {

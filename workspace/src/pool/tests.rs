@@ -399,3 +399,325 @@ fn the_disk_bound_stops_new_slots_but_not_recycling() {
     pool.release(lease).unwrap();
     pool.lease(&want(Class::Work, &base, "r/s/3")).unwrap();
 }
+
+/// The whole path of a step: lease, work, capture, commit, ref, release, landing.
+fn a_step_lands(f: &Fixture, repo: &Repo, base: &CommitId) {
+    repo.configure(base).unwrap();
+    let pool = Pool::open(repo, PoolOptions::default()).unwrap();
+    let lease = pool.lease(&want(Class::Work, base, "r/s/1")).unwrap();
+    write(&lease.path, "work.txt", "work\n");
+    let captured = repo
+        .capture(&lease.path, base, &CaptureOptions::default())
+        .unwrap();
+    assert_eq!(captured.changes.len(), 1, "{captured:?}");
+    let id = repo.identity();
+    let spec = crate::commit::CommitSpec {
+        tree: captured.tree.clone(),
+        parents: vec![base.clone()],
+        message: "work".into(),
+        author: id.clone(),
+        committer: id,
+        time_s: 1,
+    };
+    let commit = repo.commit(&spec).unwrap();
+    let name = "refs/heads/wattle/r/s".to_owned();
+    repo.update_refs(
+        &[RefChange {
+            name,
+            new: Some(commit.clone()),
+            old: Expect::Absent,
+        }],
+        "step",
+    )
+    .unwrap();
+    assert_eq!(pool.release(lease).unwrap(), Released::default());
+    let moved = repo.advance("main", base, &commit, "landing").unwrap();
+    assert!(matches!(moved, crate::Advance::Moved { .. }), "{moved:?}");
+    assert_eq!(repo.read_ref("refs/heads/main").unwrap(), Some(commit));
+    for slot in pool.list() {
+        assert_eq!(pool.remove(slot.slot).unwrap(), None);
+    }
+    assert_eq!(
+        f.run(repo.common_dir(), &["worktree", "list"])
+            .lines()
+            .count(),
+        1
+    );
+    assert_eq!(f.run(repo.common_dir(), &["fsck", "--strict"]), "");
+}
+
+#[test]
+fn a_step_lands_in_unusual_repositories() {
+    let reftable = Fixture::empty(&["--ref-format=reftable"]);
+    let base = reftable.commit(&[("a", "1\n")]);
+    a_step_lands(&reftable, &reftable.open(), &base);
+    assert_eq!(reftable.git(&["status", "--porcelain"]), "");
+
+    let sha256 = Fixture::empty(&["--object-format=sha256"]);
+    let base = sha256.commit(&[("a", "1\n")]);
+    a_step_lands(&sha256, &sha256.open(), &base);
+
+    let bare = Fixture::with(&[("a", "1\n")]);
+    bare.run(&bare.root(), &["clone", "-q", "--bare", "main", "bare.git"]);
+    let repo = Repo::open(&bare.root().join("bare.git"), &bare.options()).unwrap();
+    a_step_lands(&bare, &repo, &bare.head());
+
+    let sparse = Fixture::with(&[("in/a", "1\n"), ("out/b", "2\n")]);
+    sparse.git(&["sparse-checkout", "set", "--cone", "--sparse-index", "in"]);
+    assert!(!sparse.main().join("out").exists());
+    a_step_lands(&sparse, &sparse.open(), &sparse.head());
+    assert_eq!(sparse.git(&["status", "--porcelain"]), "");
+    assert!(!sparse.main().join("out").exists() && sparse.main().join("work.txt").exists());
+
+    let shallow = Fixture::with(&[("a", "1\n")]);
+    shallow.commit(&[("a", "2\n")]);
+    let url = format!("file://{}", shallow.main().display());
+    shallow.run(
+        &shallow.root(),
+        &["clone", "-q", "--depth=1", &url, "shallow"],
+    );
+    let repo = Repo::open(&shallow.root().join("shallow"), &shallow.options()).unwrap();
+    a_step_lands(&shallow, &repo, &shallow.head());
+
+    let partial = Fixture::with(&[("a", "1\n"), ("b", "2\n")]);
+    partial.git(&["config", "uploadpack.allowFilter", "true"]);
+    let url = format!("file://{}", partial.main().display());
+    partial.run(
+        &partial.root(),
+        &[
+            "clone",
+            "-q",
+            "--no-checkout",
+            "--filter=blob:none",
+            &url,
+            "partial",
+        ],
+    );
+    let repo = Repo::open(&partial.root().join("partial"), &partial.options()).unwrap();
+    assert_eq!(repo.objects_backend(), "cat-file");
+    let tree = repo.tree_of(&partial.head()).unwrap();
+    assert_eq!(repo.read_file(&tree, "b").unwrap().unwrap(), b"2\n");
+
+    let lent = Fixture::with(&[("a", "1\n")]);
+    lent.run(
+        &lent.root(),
+        &["clone", "-q", "--shared", "main", "borrower"],
+    );
+    let repo = Repo::open(&lent.root().join("borrower"), &lent.options()).unwrap();
+    assert_eq!(repo.objects_backend(), "git2");
+    a_step_lands(&lent, &repo, &lent.head());
+}
+
+#[test]
+fn line_ends_and_filters_of_the_user_apply_in_slots_too() {
+    let f = Fixture::with(&[
+        (".gitattributes", "*.txt text\n*.up filter=up\n"),
+        ("a.txt", "one\ntwo\n"),
+    ]);
+    f.git(&["config", "core.eol", "crlf"]);
+    f.git(&["config", "filter.up.clean", "tr a-z A-Z"]);
+    f.git(&["config", "filter.up.smudge", "tr A-Z a-z"]);
+    let base = f.commit(&[("b.up", "shout\n")]);
+    let repo = f.open();
+    repo.configure(&base).unwrap();
+    let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    assert_eq!(
+        (read(&lease, "a.txt"), read(&lease, "b.up")),
+        ("one\r\ntwo\r\n".into(), "shout\n".into())
+    );
+    write(&lease.path, "b.up", "louder\n");
+    write(&lease.path, "a.txt", "one\r\ntwo\r\nthree\r\n");
+    let captured = repo
+        .capture(&lease.path, &base, &CaptureOptions::default())
+        .unwrap();
+    assert_eq!(
+        repo.read_file(&captured.tree, "b.up").unwrap().unwrap(),
+        b"LOUDER\n"
+    );
+    assert_eq!(
+        repo.read_file(&captured.tree, "a.txt").unwrap().unwrap(),
+        b"one\ntwo\nthree\n"
+    );
+}
+
+/// Whatever a killed owner left of a slot, the next one gets the work out and the slot back.
+#[test]
+fn recovery_from_every_point_at_which_an_owner_can_die() {
+    type Damage = fn(&Fixture, &Lease, &Path);
+    let damages: [(&str, Damage, bool); 6] = [
+        (
+            "while the worktree was made",
+            |f, lease, root| {
+                let mut r = Record::load(root, lease.slot).unwrap().unwrap();
+                (r.admin, r.ready) = (None, false);
+                r.store(root).unwrap();
+                f.git(&[
+                    "worktree",
+                    "remove",
+                    "--force",
+                    lease.path.to_str().unwrap(),
+                ]);
+                write(&lease.path, ".git", "gitdir: /half/made\n");
+            },
+            false,
+        ),
+        (
+            "during the checkout",
+            |_, lease, root| {
+                let mut r = Record::load(root, lease.slot).unwrap().unwrap();
+                r.ready = false;
+                r.store(root).unwrap();
+                fs::remove_file(lease.path.join("a.txt")).unwrap();
+            },
+            false,
+        ),
+        (
+            "with a lock in the worktree",
+            |f, lease, _| {
+                let lock = f
+                    .main()
+                    .join(".git/worktrees")
+                    .join(lease.slot.to_string())
+                    .join("index.lock");
+                fs::write(lock, "").unwrap();
+                write(&lease.path, "a.txt", "work\n");
+            },
+            true,
+        ),
+        (
+            "with a lock on our index",
+            |_, lease, root| {
+                fs::write(root.join(format!("{}.index.lock", lease.slot)), "").unwrap();
+                write(&lease.path, "a.txt", "work\n");
+            },
+            true,
+        ),
+        (
+            "with a merge under way",
+            |f, lease, _| {
+                let base = f.head();
+                let side = f.side(&base, &[("a.txt", Some("side\n"))]);
+                write(&lease.path, "a.txt", "work\n");
+                f.run(&lease.path, &["commit", "-q", "-a", "-m", "work"]);
+                assert!(!f.succeeds(&lease.path, &["merge", "-q", side.as_str()]));
+            },
+            true,
+        ),
+        (
+            "on an unborn branch",
+            |f, lease, _| {
+                f.run(&lease.path, &["checkout", "-q", "--orphan", "new"]);
+                write(&lease.path, "a.txt", "work\n");
+            },
+            true,
+        ),
+    ];
+    for (when, damage, work) in damages {
+        let (f, repo, pool) = start();
+        let base = f.head();
+        let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+        damage(&f, &lease, &pool.root);
+        drop(pool);
+        let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
+        let salvaged = pool.recover(&[]).unwrap_or_else(|e| panic!("{when}: {e}"));
+        assert_eq!(salvaged.len(), usize::from(work), "{when}");
+        if let Some(s) = salvaged.first() {
+            assert!(
+                f.git(&["show", &format!("{}:a.txt", s.name)])
+                    .contains("work"),
+                "{when}"
+            );
+        }
+        let again = pool
+            .lease(&want(Class::Work, &base, "r/s/2"))
+            .unwrap_or_else(|e| panic!("{when}: {e}"));
+        assert_eq!(
+            (again.slot, read(&again, "a.txt")),
+            (lease.slot, "a\n".into()),
+            "{when}"
+        );
+        assert_eq!(
+            f.run(&again.path, &["status", "--porcelain", "--branch"]),
+            "## HEAD (no branch)",
+            "{when}"
+        );
+        assert_eq!(f.git(&["fsck", "--strict", "--no-dangling"]), "", "{when}");
+    }
+}
+
+#[test]
+fn a_removal_cut_off_is_finished() {
+    let (f, repo, pool) = start();
+    let base = f.head();
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    pool.release(lease.clone()).unwrap();
+    let mut record = Record::load(&pool.root, lease.slot).unwrap().unwrap();
+    record.holders = vec![REMOVAL.to_owned()];
+    record.store(&pool.root).unwrap();
+    fs::rename(&lease.path, lease.path.with_extension("gone-2")).unwrap();
+    let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
+    assert_eq!(pool.recover(&[]).unwrap(), []);
+    assert_eq!(pool.list(), []);
+    assert!(!lease.path.with_extension("gone-2").exists());
+    assert_eq!(f.git(&["worktree", "list"]).lines().count(), 1);
+}
+
+#[test]
+fn a_scrubbed_check_slot_is_as_good_as_new() {
+    let (f, _repo, pool) = start();
+    f.write(".worktreeinclude", ".env\n");
+    f.write(".env", "SECRET=1");
+    let base = f.head();
+    let key = Want {
+        setup_key: Some("k".into()),
+        ..want(Class::Check, &base, "check")
+    };
+    let lease = pool.lease(&key).unwrap();
+    pool.setup_done(&lease, "k").unwrap();
+    write(&lease.path, "stale.log", "build output");
+    write(&lease.path, "a.txt", "changed\n");
+    fs::remove_file(lease.path.join("dir/b.txt")).unwrap();
+    write(&lease.path, ".env", "SECRET=changed");
+    f.run(&lease.path, &["init", "-q", "clone"]);
+    pool.scrub(&lease).unwrap();
+    assert!(!lease.path.join("stale.log").exists() && !lease.path.join("clone").exists());
+    let files = [
+        read(&lease, "a.txt"),
+        read(&lease, "dir/b.txt"),
+        read(&lease, ".env"),
+    ];
+    assert_eq!(files, ["a\n", "b\n", "SECRET=1"]);
+    assert!(pool.adopt("check").unwrap().unwrap().needs_setup);
+    let work = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    assert!(matches!(
+        pool.scrub(&work).unwrap_err(),
+        PoolError::Busy { .. }
+    ));
+}
+
+#[test]
+fn a_placed_tree_is_there_as_changes_to_the_base() {
+    let (f, repo, pool) = start();
+    let base = f.head();
+    let side = f.side(&base, &[("a.txt", None), ("new/c.txt", Some("c\n"))]);
+    let tree = repo.tree_of(&side).unwrap();
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    repo.place_tree(&lease.path, &base, &tree).unwrap();
+    assert!(!lease.path.join("a.txt").exists());
+    assert_eq!(f.run(&lease.path, &["rev-parse", "HEAD"]), base.as_str());
+    assert_eq!(
+        repo.capture(&lease.path, &base, &CaptureOptions::default())
+            .unwrap()
+            .tree,
+        tree
+    );
+    // Files that somebody has changed meanwhile are not overwritten.
+    write(&lease.path, "dir/b.txt", "mine\n");
+    let other = f.side(&base, &[("dir/b.txt", Some("other\n"))]);
+    assert!(
+        repo.place_tree(&lease.path, &base, &repo.tree_of(&other).unwrap())
+            .is_err()
+    );
+    assert_eq!(read(&lease, "dir/b.txt"), "mine\n");
+}

@@ -3,7 +3,6 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::facts::{Head, Upstream};
 use crate::fixture::Fixture;
 
 #[test]
@@ -116,6 +115,9 @@ fn a_moved_repository_keeps_its_id_and_a_copied_one_does_not() {
             .clone()
     };
     assert_eq!(open("moved"), id);
+    let moved = Repo::open(&f.root().join("moved"), &f.options()).unwrap();
+    let head = moved.resolve("HEAD").unwrap().unwrap();
+    assert!(moved.has_commit(&head).unwrap());
     copy(&f.root().join("moved"), &f.root().join("copied"));
     assert_ne!(open("copied"), id);
     assert_eq!(open("moved"), id);
@@ -155,50 +157,6 @@ fn first_openings_at_once_agree_on_the_id() {
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });
     assert_eq!(ids.len(), 1);
-}
-
-#[test]
-fn facts_of_every_kind_of_head() {
-    let f = Fixture::empty(&[]);
-    let unborn = f.open().facts().unwrap();
-    assert_eq!(
-        unborn.head,
-        Head::Branch {
-            name: "main".into(),
-            commit: None
-        }
-    );
-    let one = f.commit(&[("a", "1\n"), ("b", "1\n")]);
-    f.git(&["branch", "up"]);
-    f.git(&["branch", "-q", "--set-upstream-to=up"]);
-    let two = f.commit(&[("a", "2\n")]);
-    f.write("b", "dirty\n");
-    f.write("new file", "untracked\n");
-    let facts = f.open().facts().unwrap();
-    assert_eq!(
-        facts.head,
-        Head::Branch {
-            name: "main".into(),
-            commit: Some(two)
-        }
-    );
-    assert_eq!(
-        facts.upstream,
-        Some(Upstream {
-            name: "up".into(),
-            ahead: 1,
-            behind: 0
-        })
-    );
-    assert_eq!(
-        (facts.dirty, facts.bare),
-        (vec!["b".to_owned(), "new file".to_owned()], false)
-    );
-    f.git(&["checkout", "-q", "-f", "--detach", one.as_str()]);
-    assert_eq!(
-        f.open().facts().unwrap().head,
-        Head::Detached { commit: one }
-    );
 }
 
 #[test]

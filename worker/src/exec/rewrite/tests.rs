@@ -358,7 +358,6 @@ fn what_is_wrong_with_a_rule_is_said() {
     let transform = "transform: { U: { replace: { source: $NAME, replace: x, by: y } } }\nfix: $U";
     let wrong = [
         rule("klingon", "rule: { pattern: a }"),
-        rule("swift", "rule: { pattern: a }"),
         rule("zig", "rule: { pattern: a }"),
         rule("rust", "rule: { pattern: a }\nfixx: b"),
         rule("rust", "rule: { kind: nonsense }"),
@@ -379,7 +378,6 @@ fn what_is_wrong_with_a_rule_is_said() {
     let said: Vec<String> = wrong.iter().map(refused).collect();
     insta::assert_snapshot!(said.join("\n"), @r"
     use rules/r.yml: there is no language `klingon`
-    use rules/r.yml: the grammar of Swift is not built in (build wattle with the feature `swift`)
     use rules/r.yml: the grammar of Zig is not built in (no feature of wattle has it)
     use rules/r.yml: Fail to parse yaml as RuleConfig: line 4 column 1: unknown field `fixx`, expected one of id, language, rule, constraints, utils, transform, fix, rewriters, message, note, severity, labels, files, ignores, url, metadata
     use rules/r.yml: Fail to parse yaml as Rule: `rule` is not configured correctly: Rule contains invalid kind matcher: Invalid Kind: Kind `nonsense` is invalid
@@ -407,4 +405,12 @@ fn what_is_wrong_with_a_rule_is_said() {
             .starts_with("use the write set of the step: "),
         "{error}"
     );
+}
+
+#[cfg(not(feature = "swift"))]
+#[test]
+fn a_grammar_that_is_not_built_in_names_its_feature() {
+    let yaml = "id: x\nlanguage: swift\nrule: { pattern: a }\n";
+    let expected = "use rules/r.yml: the grammar of Swift is not built in (build wattle with the feature `swift`)";
+    assert_eq!(refused(&rules(yaml)), expected);
 }

@@ -4,6 +4,8 @@ use super::*;
 use crate::commit::CommitSpec;
 use crate::fixture::Fixture;
 use crate::ids::Signature;
+use crate::objects::Objects;
+use crate::objects::batch::Batch;
 
 #[test]
 fn git2_and_the_coprocess_agree_on_every_object() {
@@ -14,7 +16,7 @@ fn git2_and_the_coprocess_agree_on_every_object() {
     f.commit(&[("loose", "loose\n")]);
     let repo = f.open();
     assert_eq!(repo.objects_backend(), "git2");
-    let batch = batch::Batch::default();
+    let batch = Batch::default();
     let listed = f.git(&[
         "cat-file",
         "--batch-all-objects",

@@ -1,0 +1,51 @@
+//! Ids of what the orchestrator makes: runs, landings and hashes of blobs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Id of a run: short, sortable by time, valid in a ref name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct RunId(String);
+
+impl RunId {
+    /// Makes an id of a time and 16 random bits: `r` and ten base-32 digits of each, lower case.
+    pub(crate) fn new(now_ms: i64, random: u128) -> Self {
+        let ulid = ulid::Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), random);
+        Self(format!("r{}", ulid.to_string().to_lowercase()))
+    }
+
+    /// An id that was read from the journal.
+    pub(crate) fn from_text(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The whole id.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Number of a landing within its run, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct LandingId(pub(crate) u32);
+
+/// Hash of a stored blob (an output, a report, a plan, a turn).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct Blob(pub(crate) String);
+
+impl Blob {
+    /// The name that content has.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self(blake3::hash(bytes).to_hex().to_string())
+    }
+}

@@ -1,0 +1,386 @@
+//! The verbs of a human on a run: what each changes, as events, and when it is refused.
+//!
+//! The same function serves the owner of a live run (which takes verbs from table `command`) and a
+//! verb that found no owner and took the lock itself.
+
+use serde::{Deserialize, Serialize};
+use wattle_planner::{Glob, StepId};
+
+use super::event::Body;
+use super::recorder::{RecordError, Recorder, StepNote};
+use crate::state::Machine;
+use crate::state::attempt::{Attempt, AttemptEvent};
+use crate::state::landing::{Landing, LandingEvent};
+use crate::state::step::{Step, StepEvent};
+
+/// A step, with the commit that its human has seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pinned {
+    /// The step.
+    pub(crate) step: StepId,
+    /// The commit, whole or a prefix.
+    pub(crate) commit: Option<String>,
+}
+
+/// What a human says to a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    /// Yes.
+    Allow,
+    /// No.
+    Deny,
+    /// In words.
+    Text(String),
+}
+
+/// A verb with its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub(crate) enum Verb {
+    /// Let commits into the queue.
+    Approve {
+        /// Which.
+        steps: Vec<Pinned>,
+        /// Paths outside `touches` that are accepted.
+        widen: Vec<String>,
+    },
+    /// Draft a comment.
+    Comment {
+        /// On what.
+        step: StepId,
+        /// The words.
+        text: String,
+        /// Where: `PATH:LINE`.
+        at: Option<String>,
+    },
+    /// Do it again, with all drafts and these words.
+    Redo {
+        /// Which.
+        steps: Vec<StepId>,
+        /// The words.
+        text: Option<String>,
+    },
+    /// Not this.
+    Reject {
+        /// Which.
+        steps: Vec<StepId>,
+        /// Why.
+        text: Option<String>,
+    },
+    /// Answer a question.
+    Answer {
+        /// Whose.
+        step: StepId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Try again.
+    Retry {
+        /// Which.
+        steps: Vec<StepId>,
+        /// With a new conversation?
+        fresh: bool,
+    },
+    /// Park the run (no steps) or some steps.
+    Stop {
+        /// Which.
+        steps: Vec<StepId>,
+    },
+    /// Land what is approved: all of it (no steps) or some.
+    Merge {
+        /// Which.
+        steps: Vec<StepId>,
+    },
+}
+
+/// Why a verb was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Refusal {
+    /// A stable code.
+    pub(crate) code: String,
+    /// What is in the way.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) hint: String,
+}
+
+impl Refusal {
+    fn new(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into(), hint: hint.into() }
+    }
+}
+
+/// What a verb means for workers that are alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Live {
+    /// Stop the worker of a step; it parks.
+    Park(StepId),
+    /// Stop the worker of a step; the step ends cancelled.
+    Cancel(StepId),
+    /// Hand an answer to a worker that waits.
+    Answer(StepId, String),
+    /// Park the whole run.
+    Halt,
+}
+
+/// A verb that came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VerbError {
+    /// It was refused; nothing has changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The journal failed.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Applies a verb: its events join the recorder's batch, and what live workers must hear is returned.
+/// A refusal changes nothing.
+pub(crate) fn apply(rec: &mut Recorder, verb: &Verb, by: &str, live: bool) -> Result<Vec<Live>, VerbError> {
+    check(rec, verb, live)?;
+    let text = serde_json::to_string(verb).expect("a verb is plain data");
+    rec.emit(Body::Command { by: by.to_owned(), verb: text })?;
+    match verb {
+        Verb::Approve { steps, widen } => approve(rec, steps, widen, by)?,
+        Verb::Comment { step, text, at } => {
+            let (step, text, at, by) = (step.clone(), text.clone(), at.clone(), by.to_owned());
+            rec.emit(Body::Comment { step, text, at, by })?;
+        }
+        Verb::Redo { steps, text } => {
+            for step in steps {
+                redo(rec, step, text.as_deref())?;
+            }
+        }
+        Verb::Reject { steps, text } => return reject(rec, steps, text.as_deref()),
+        Verb::Answer { step, answer } => return give_answer(rec, step, answer, by, live),
+        Verb::Retry { steps, fresh } => {
+            for step in steps {
+                let why = if *fresh { "fresh" } else { "retry" };
+                rec.step(step, StepEvent::Retried, StepNote::why(why))?;
+            }
+        }
+        Verb::Stop { steps } if steps.is_empty() => return Ok(vec![Live::Halt]),
+        Verb::Stop { steps } => return stop(rec, steps),
+        Verb::Merge { steps } => merge(rec, steps)?,
+    }
+    Ok(Vec::new())
+}
+
+/// Refuses what cannot be done, before anything changes.
+fn check(rec: &Recorder, verb: &Verb, live: bool) -> Result<(), Refusal> {
+    match verb {
+        Verb::Approve { steps, widen } => {
+            for pinned in steps {
+                check_approve(rec, pinned, widen)?;
+            }
+            Ok(())
+        }
+        Verb::Comment { step, .. } => known(rec, step).map(|_| ()),
+        Verb::Redo { steps, .. } => {
+            check_states(rec, steps, StepEvent::Redo, "redone", "wattle stop STEP, then redo it")
+        }
+        Verb::Reject { steps, .. } => steps.iter().try_for_each(|step| {
+            let state = known(rec, step)?;
+            let fits = [StepEvent::Reject, StepEvent::Skip, StepEvent::Cancel];
+            if fits.iter().any(|event| crate::state::next(state, *event).is_ok()) {
+                return Ok(());
+            }
+            Err(wrong_state(step, state, "rejected", "wattle status"))
+        }),
+        Verb::Answer { step, .. } => match known(rec, step)? {
+            Step::NeedsInput => Ok(()),
+            state => Err(wrong_state(step, state, "answered: it has no open question", "wattle status")),
+        },
+        Verb::Retry { steps, .. } => {
+            check_states(rec, steps, StepEvent::Retried, "retried", "wattle redo STEP for work in review")
+        }
+        Verb::Stop { .. } if !live => {
+            Err(Refusal::new("not_running", "nothing runs", "wattle resume goes on, wattle status shows what is left"))
+        }
+        Verb::Stop { steps } => steps.iter().try_for_each(|step| known(rec, step).map(|_| ())),
+        Verb::Merge { steps } => check_merge(rec, steps),
+    }
+}
+
+fn known(rec: &Recorder, step: &StepId) -> Result<Step, Refusal> {
+    rec.view.steps.get(step).map(|record| record.state).ok_or_else(|| {
+        let ids: Vec<&str> = rec.view.plan.steps().iter().map(|step| step.id.as_str()).collect();
+        Refusal::new("no_step", format!("there is no step {step}"), format!("steps: {}", ids.join(", ")))
+    })
+}
+
+fn wrong_state(step: &StepId, state: Step, what: &str, hint: &str) -> Refusal {
+    Refusal::new("state", format!("{step} is {state} and cannot be {what}"), hint)
+}
+
+fn check_states(rec: &Recorder, steps: &[StepId], event: StepEvent, what: &str, hint: &str) -> Result<(), Refusal> {
+    steps.iter().try_for_each(|step| {
+        let state = known(rec, step)?;
+        crate::state::next(state, event).map(|_| ()).map_err(|_| wrong_state(step, state, what, hint))
+    })
+}
+
+fn check_approve(rec: &Recorder, pinned: &Pinned, widen: &[String]) -> Result<(), Refusal> {
+    let step = &pinned.step;
+    let state = known(rec, step)?;
+    let work = rec.view.step(step).work.as_ref();
+    let (Step::Review, Some(work)) = (state, work) else {
+        return Err(wrong_state(step, state, "approved", "wattle review lists what waits for review"));
+    };
+    if let Some(seen) = &pinned.commit
+        && !work.commit.as_str().starts_with(seen.as_str())
+    {
+        let message = format!("{step} has changed: you saw {seen}, it is now {}", work.commit.short());
+        return Err(Refusal::new("changed", message, format!("wattle review {step}, then approve again")));
+    }
+    let widened: Vec<Glob> = widen.iter().filter_map(|glob| Glob::parse(glob).ok()).collect();
+    let open: Vec<&String> =
+        work.outside.iter().filter(|path| !widened.iter().any(|glob| glob.matches(path))).collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let list = open.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
+    let hint = format!("wattle approve {step} --widen '{}' accepts it", open[0]);
+    Err(Refusal::new("outside_touches", format!("{step} changes paths outside its touches: {list}"), hint))
+}
+
+fn check_merge(rec: &Recorder, steps: &[StepId]) -> Result<(), Refusal> {
+    for step in steps {
+        let state = known(rec, step)?;
+        if !matches!(state, Step::Approved | Step::Queued | Step::Landing) {
+            return Err(wrong_state(step, state, "merged", &format!("wattle approve {step}")));
+        }
+        let on = rec.view.step(step).work.iter().flat_map(|work| &work.on);
+        for below in on {
+            let state = rec.view.step(&below.step).state;
+            if !matches!(state, Step::Landed | Step::Approved | Step::Queued | Step::Landing) {
+                let message = format!("{step} stands on {}, which is {state}", below.step);
+                let hint = format!("wattle approve {}", below.step);
+                return Err(Refusal::new("base_not_approved", message, hint));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn approve(rec: &mut Recorder, steps: &[Pinned], widen: &[String], by: &str) -> Result<(), RecordError> {
+    for Pinned { step, .. } in steps {
+        let Some(work) = rec.view.step(step).work.clone() else { continue };
+        rec.emit(Body::Approved {
+            step: step.clone(),
+            attempt: work.attempt,
+            commit: work.commit,
+            by: by.to_owned(),
+            widen: widen.to_vec(),
+        })?;
+        rec.step(step, StepEvent::Approve, StepNote::default())?;
+    }
+    Ok(())
+}
+
+fn redo(rec: &mut Recorder, step: &StepId, text: Option<&str>) -> Result<(), RecordError> {
+    let drafts = &rec.view.step(step).drafts;
+    let mut words: Vec<String> = drafts
+        .iter()
+        .map(|draft| match &draft.at {
+            Some(at) => format!("{at}: {}", draft.text),
+            None => draft.text.clone(),
+        })
+        .collect();
+    words.extend(text.map(str::to_owned));
+    let feedback = (!words.is_empty()).then(|| words.join("\n"));
+    let note = StepNote { feedback, ..StepNote::why("redo") };
+    rec.step(step, StepEvent::Redo, note)
+}
+
+fn reject(rec: &mut Recorder, steps: &[StepId], text: Option<&str>) -> Result<Vec<Live>, VerbError> {
+    let mut live = Vec::new();
+    for step in steps {
+        let note = StepNote { message: text.map(str::to_owned), ..StepNote::why("human") };
+        match rec.view.step(step).state {
+            Step::Waiting | Step::Ready => rec.step(step, StepEvent::Skip, note)?,
+            Step::Running | Step::Checking => live.push(Live::Cancel(step.clone())),
+            Step::NeedsInput if rec.view.step(step).attempts.last().is_some_and(|a| !a.state.terminal()) => {
+                live.push(Live::Cancel(step.clone()));
+            }
+            Step::Parked | Step::NeedsInput => rec.step(step, StepEvent::Cancel, note)?,
+            Step::Review | Step::Approved | Step::Queued | Step::Stale | Step::Failed => {
+                rec.step(step, StepEvent::Reject, note)?;
+            }
+            Step::Landing | Step::Landed | Step::Done | Step::Unchanged | Step::Blocked => {}
+            Step::Skipped | Step::Cancelled | Step::Rejected => {}
+        }
+    }
+    Ok(live)
+}
+
+fn give_answer(
+    rec: &mut Recorder,
+    step: &StepId,
+    answer: &Answer,
+    by: &str,
+    live: bool,
+) -> Result<Vec<Live>, VerbError> {
+    let text = match answer {
+        Answer::Allow => "allow".to_owned(),
+        Answer::Deny => "deny".to_owned(),
+        Answer::Text(text) => text.clone(),
+    };
+    let gate = rec.view.step(step).gate.as_ref().map_or(String::new(), |gate| gate.id.clone());
+    rec.emit(Body::Answered { step: step.clone(), gate, text: text.clone(), by: by.to_owned() })?;
+    let listens = rec.view.step(step).attempts.last().is_some_and(|a| a.state == Attempt::Asking);
+    if !live || !listens {
+        // Its worker is gone: it is started again, and finds the answer.
+        if live {
+            rec.step(step, StepEvent::Interrupt, StepNote::why("interrupted"))?;
+        }
+        return Ok(Vec::new());
+    }
+    rec.step(step, StepEvent::Answer, StepNote::default())?;
+    rec.attempt(step, AttemptEvent::Answer)?;
+    Ok(vec![Live::Answer(step.clone(), text)])
+}
+
+fn stop(rec: &mut Recorder, steps: &[StepId]) -> Result<Vec<Live>, VerbError> {
+    let mut live = Vec::new();
+    for step in steps {
+        match rec.view.step(step).state {
+            Step::Ready => rec.step(step, StepEvent::Park, StepNote::why("stopped"))?,
+            Step::Running | Step::Checking | Step::NeedsInput => live.push(Live::Park(step.clone())),
+            Step::Waiting | Step::Review | Step::Approved | Step::Queued | Step::Landing => {}
+            Step::Parked | Step::Stale | Step::Landed | Step::Done | Step::Unchanged => {}
+            Step::Failed | Step::Blocked | Step::Skipped | Step::Cancelled | Step::Rejected => {}
+        }
+    }
+    Ok(live)
+}
+
+fn merge(rec: &mut Recorder, steps: &[StepId]) -> Result<(), RecordError> {
+    let all = rec.view.plan.steps().iter().map(|step| step.id.clone());
+    let wanted: Vec<StepId> = all
+        .filter(|id| steps.is_empty() || steps.contains(id))
+        .filter(|id| rec.view.step(id).state == Step::Approved)
+        .collect();
+    rec.emit(Body::MergeAsked { steps: wanted })?;
+    let held: Vec<_> =
+        rec.view.landings.iter().filter(|(_, r)| r.state == Landing::Held).map(|(id, _)| *id).collect();
+    for id in held {
+        requeue(rec, id, "released")?;
+    }
+    Ok(())
+}
+
+/// Sends a landing back to the queue, with the steps that are in it.
+pub(crate) fn requeue(rec: &mut Recorder, id: crate::ids::LandingId, why: &str) -> Result<(), RecordError> {
+    let record = &rec.view.landings[&id];
+    let entries = if record.last { Vec::new() } else { record.entries.clone() };
+    rec.landing(id, LandingEvent::Requeue, None, Some(why))?;
+    for entry in entries {
+        if rec.view.step(&entry.step).state == Step::Landing {
+            rec.step(&entry.step, StepEvent::Requeue, StepNote::why(why))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,500 @@
+//! The events of the journal and their JSON, which is the public one of `run --json` and `log --json`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use wattle_planner::{GroupId, StepId};
+use wattle_worker::host::{Intent, Usage};
+use wattle_worker::outcome::{Cause, Verdict};
+use wattle_workspace::{CommitId, TreeId};
+
+use crate::ids::{Blob, LandingId, RunId};
+use crate::options::RunOptions;
+use crate::state::attempt::{Attempt, AttemptEvent};
+use crate::state::landing::{Landing, LandingEvent};
+use crate::state::run::{Run, RunEvent};
+use crate::state::step::{Step, StepEvent};
+
+/// Version of the event's JSON.
+pub(crate) const VERSION: u32 = 1;
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Event {
+    /// Version of this JSON.
+    pub(crate) v: u32,
+    /// Place in the journal of the repository, from 1.
+    pub(crate) seq: u64,
+    /// When, RFC 3339 in UTC.
+    pub(crate) ts: String,
+    /// The run.
+    pub(crate) run: RunId,
+    /// What happened.
+    #[serde(flatten)]
+    #[schemars(with = "serde_json::Value")]
+    pub(crate) body: Body,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Body {
+    /// A run exists, with its frozen inputs.
+    RunStarted(Box<RunStarted>),
+    /// A plan waits for its user.
+    PlanReady {
+        /// The plan's text.
+        plan: Blob,
+    },
+    /// The run changed its state.
+    RunState {
+        /// What made it change.
+        event: RunEvent,
+        /// The state it is in now.
+        state: Run,
+        /// Code of the reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// The run goes on with changed options.
+    Resumed {
+        /// The options that hold from here on.
+        options: RunOptions,
+        /// Tip of the target branch now.
+        tip: CommitId,
+    },
+    /// Somebody else moved the target branch.
+    TargetMoved {
+        /// Its tip now.
+        tip: CommitId,
+    },
+    /// A step changed its state.
+    StepState(Box<StepChange>),
+    /// An attempt changed its state.
+    AttemptState(Box<AttemptChange>),
+    /// A worker is about to do something.
+    Intent {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// What it will do.
+        intent: Intent,
+    },
+    /// A tool or an executor of a worker has ended.
+    Evidence {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// What it was: `execute`, `check`, or the id of a tool call.
+        of: String,
+        /// The evidence, JSON.
+        evidence: Blob,
+        /// Exit code, where a process ended by itself.
+        exit: Option<i32>,
+    },
+    /// A message joined an agent's conversation.
+    Turn {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// Index of the message, from 0.
+        index: u32,
+        /// Its verbatim JSON.
+        message: Blob,
+    },
+    /// A repair starts.
+    RepairStarted {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// Number of the repair, from 1.
+        number: u32,
+    },
+    /// A check starts.
+    CheckStarted(CheckRef),
+    /// A check has a verdict.
+    CheckFinished {
+        /// Which check, on what.
+        #[serde(flatten)]
+        check: CheckRef,
+        /// The verdict.
+        verdict: Verdict,
+        /// Was the verdict known already?
+        cached: bool,
+        /// Exit code.
+        exit: Option<i32>,
+        /// Wall time, in milliseconds.
+        elapsed_ms: u64,
+        /// Its evidence, JSON.
+        output: Option<Blob>,
+    },
+    /// A landing changed its state.
+    LandingState(Box<LandingChange>),
+    /// A step's commit is on the target branch (or gathered for it).
+    Landed {
+        /// The step.
+        step: StepId,
+        /// Its group.
+        group: Option<GroupId>,
+        /// The commit that the target moved to with it.
+        commit: CommitId,
+        /// That commit's tree.
+        tree: TreeId,
+        /// Did every check of the plan that applies pass on a tree that holds it?
+        verified: bool,
+        /// The tip whose exact tree was tested, where it is a later one of the same landing.
+        verified_by: Option<CommitId>,
+    },
+    /// A checkout of the target stands in the way.
+    LandingHeld {
+        /// The landing.
+        landing: LandingId,
+        /// That checkout.
+        worktree: String,
+        /// Paths that stand in the way.
+        paths: Vec<String>,
+        /// Code of the reason.
+        why: String,
+    },
+    /// A step was sent back by the queue.
+    Ejected {
+        /// The step.
+        step: StepId,
+        /// Code of the reason.
+        reason: String,
+        /// Evidence for people and for the worker.
+        message: String,
+    },
+    /// Work was put aside under a ref before a slot was used again.
+    Salvaged {
+        /// Number of the slot.
+        slot: u32,
+        /// Full name of the ref.
+        #[serde(rename = "ref")]
+        name: String,
+        /// The commit it names.
+        commit: CommitId,
+    },
+    /// Tokens and money of one HTTP attempt.
+    Usage {
+        /// The step; `None` for the lead.
+        step: Option<StepId>,
+        /// The attempt.
+        attempt: u32,
+        /// The counts.
+        #[serde(flatten)]
+        usage: Usage,
+    },
+    /// A bound bit.
+    BoundHit {
+        /// The step, where it belongs to one.
+        step: Option<StepId>,
+        /// Name of the bound.
+        bound: String,
+        /// What it did.
+        message: String,
+    },
+    /// A worker waits for a human.
+    NeedsInput {
+        /// The step.
+        step: StepId,
+        /// Id of the question.
+        gate: String,
+        /// What kind of question.
+        kind: String,
+        /// The question.
+        question: String,
+        /// Answers on offer; empty = free text.
+        options: Vec<String>,
+        /// When it lapses; never, for now.
+        expires: Option<String>,
+    },
+    /// A human answered.
+    Answered {
+        /// The step.
+        step: StepId,
+        /// Id of the question.
+        gate: String,
+        /// The answer.
+        text: String,
+        /// Who.
+        by: String,
+    },
+    /// A human approved a commit.
+    Approved {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// The commit.
+        commit: CommitId,
+        /// Who.
+        by: String,
+        /// Paths outside `touches` that are accepted.
+        widen: Vec<String>,
+    },
+    /// A human drafted a comment.
+    Comment {
+        /// The step.
+        step: StepId,
+        /// What.
+        text: String,
+        /// Where: `PATH:LINE`.
+        at: Option<String>,
+        /// Who.
+        by: String,
+    },
+    /// A human's verb was taken up.
+    Command {
+        /// Who.
+        by: String,
+        /// The verb with its arguments.
+        verb: String,
+    },
+    /// Approved steps may land now.
+    MergeAsked {
+        /// The steps.
+        steps: Vec<StepId>,
+    },
+    /// The process that drove the run is done with it.
+    RunFinished {
+        /// The state it is left in.
+        state: Run,
+        /// Number of steps.
+        total: usize,
+        /// Number of steps by state.
+        counts: BTreeMap<String, usize>,
+        /// Money spent; `None` = unknown.
+        usd: Option<f64>,
+        /// Exit code.
+        exit: u8,
+    },
+}
+
+impl Body {
+    /// The name of its type, as in the JSON.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::RunStarted(_) => "run_started",
+            Self::PlanReady { .. } => "plan_ready",
+            Self::RunState { .. } => "run_state",
+            Self::Resumed { .. } => "resumed",
+            Self::TargetMoved { .. } => "target_moved",
+            Self::StepState(_) => "step_state",
+            Self::AttemptState(_) => "attempt_state",
+            Self::Intent { .. } => "intent",
+            Self::Evidence { .. } => "evidence",
+            Self::Turn { .. } => "turn",
+            Self::RepairStarted { .. } => "repair_started",
+            Self::CheckStarted(_) => "check_started",
+            Self::CheckFinished { .. } => "check_finished",
+            Self::LandingState(_) => "landing_state",
+            Self::Landed { .. } => "landed",
+            Self::LandingHeld { .. } => "landing_held",
+            Self::Ejected { .. } => "ejected",
+            Self::Salvaged { .. } => "salvaged",
+            Self::Usage { .. } => "usage",
+            Self::BoundHit { .. } => "bound_hit",
+            Self::NeedsInput { .. } => "needs_input",
+            Self::Answered { .. } => "answered",
+            Self::Approved { .. } => "approved",
+            Self::Comment { .. } => "comment",
+            Self::Command { .. } => "command",
+            Self::MergeAsked { .. } => "merge_asked",
+            Self::RunFinished { .. } => "run_finished",
+        }
+    }
+}
+
+/// The frozen inputs of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunStarted {
+    /// Name for people.
+    pub(crate) name: String,
+    /// What the user asked.
+    pub(crate) task: String,
+    /// Where the run starts from.
+    pub(crate) base: Base,
+    /// Short name of the target branch.
+    pub(crate) target: String,
+    /// Name of the plan file.
+    pub(crate) plan_name: String,
+    /// The plan's text.
+    pub(crate) plan: Blob,
+    /// Every file that the plan names, by path.
+    pub(crate) files: BTreeMap<String, Blob>,
+    /// The part of the prompt that all workers share.
+    pub(crate) brief: Blob,
+    /// The options that hold.
+    pub(crate) options: RunOptions,
+    /// How well workers are kept apart from the machine.
+    pub(crate) isolation: String,
+    /// Who drives it.
+    pub(crate) pid: u32,
+}
+
+/// What the first line of a run says about its base.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Base {
+    /// The commit.
+    #[schemars(with = "String")]
+    pub(crate) commit: CommitId,
+    /// Its upstream branch.
+    pub(crate) upstream: Option<String>,
+    /// Commits that the upstream has not.
+    pub(crate) ahead: usize,
+    /// Commits of the upstream that the base has not.
+    pub(crate) behind: usize,
+    /// Dirty files of the checkout, which are not included.
+    pub(crate) dirty: Vec<String>,
+}
+
+/// A change of a step's state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StepChange {
+    /// The step.
+    pub(crate) step: StepId,
+    /// What made it change.
+    pub(crate) event: StepEvent,
+    /// The state it is in now.
+    pub(crate) state: Step,
+    /// Number of its newest attempt; 0 = none yet.
+    pub(crate) attempt: u32,
+    /// Is that state an end?
+    pub(crate) terminal: bool,
+    /// Code of the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+    /// The reason in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<String>,
+    /// What it produced, with an event that ends an attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) work: Option<Work>,
+    /// Its report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) report: Option<Blob>,
+    /// Words for its next worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) feedback: Option<String>,
+}
+
+/// A commit that a step made, and what it stands on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Work {
+    /// The attempt that made it.
+    pub(crate) attempt: u32,
+    /// The commit.
+    pub(crate) commit: CommitId,
+    /// Its tree.
+    pub(crate) tree: TreeId,
+    /// Its parent.
+    pub(crate) base: CommitId,
+    /// Steps whose commits were in the base and had not landed.
+    pub(crate) on: Vec<Entry>,
+    /// Paths it changes.
+    pub(crate) paths: Vec<String>,
+    /// Those outside `touches`.
+    pub(crate) outside: Vec<String>,
+}
+
+/// A step with the exact commit that is meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// The step.
+    pub(crate) step: StepId,
+    /// The commit.
+    pub(crate) commit: CommitId,
+}
+
+/// A change of an attempt's state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AttemptChange {
+    /// The step.
+    pub(crate) step: StepId,
+    /// The attempt.
+    pub(crate) attempt: u32,
+    /// What made it change; `None` when it begins.
+    pub(crate) event: Option<AttemptEvent>,
+    /// The state it is in now.
+    pub(crate) state: Attempt,
+    /// Does it only move an existing change to a new base?
+    #[serde(default)]
+    pub(crate) restack: bool,
+    /// Its slot, once leased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) slot: Option<u32>,
+    /// Its base, once made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) base: Option<CommitId>,
+    /// Steps whose unlanded commits are in the base.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) on: Vec<Entry>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<Cause>,
+}
+
+/// Which check, on what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CheckRef {
+    /// Its name.
+    pub(crate) check: String,
+    /// `step`, `land` or `final`.
+    pub(crate) at: String,
+    /// The tree.
+    pub(crate) tree: TreeId,
+    /// The step, for a step's own check.
+    pub(crate) step: Option<StepId>,
+    /// The landing, for a check of the queue.
+    pub(crate) landing: Option<LandingId>,
+    /// Is it the base that is tried, to see who is to blame?
+    #[serde(default)]
+    pub(crate) control: bool,
+}
+
+/// A change of a landing's state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LandingChange {
+    /// The landing.
+    pub(crate) landing: LandingId,
+    /// What made it change; `None` when it is opened.
+    pub(crate) event: Option<LandingEvent>,
+    /// The state it is in now.
+    pub(crate) state: Landing,
+    /// What it lands, in order.
+    pub(crate) entries: Vec<Entry>,
+    /// The group, if it is one.
+    pub(crate) group: Option<GroupId>,
+    /// Is it the one that moves the target after the final checks?
+    #[serde(default)]
+    pub(crate) last: bool,
+    /// The candidate, once made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) candidate: Option<Candidate>,
+    /// Code of the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+}
+
+/// A commit made for a landing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Candidate {
+    /// The tip it was made on.
+    pub(crate) old: CommitId,
+    /// That tip's tree.
+    pub(crate) old_tree: TreeId,
+    /// The new tip.
+    pub(crate) new: CommitId,
+    /// Its tree.
+    pub(crate) tree: TreeId,
+    /// The commit made for each entry, in order.
+    pub(crate) commits: Vec<CommitId>,
+    /// Paths that differ between the two tips.
+    pub(crate) changed: Vec<String>,
+}

@@ -1,0 +1,361 @@
+//! Folding events into [`RunView`]: the only code that changes it.
+//!
+//! A change of state is checked against the tables of [`crate::state`]: a journal that tells an illegal
+//! history is refused, and so is a decision that would write one.
+
+use wattle_planner::StepId;
+use wattle_worker::host::Intent;
+use wattle_worker::outcome::Verdict;
+
+use super::event::{AttemptChange, Body, CheckRef, Event, LandingChange, StepChange};
+use super::record::{
+    Approval, AttemptRecord, Draft, Gate, LandingRecord, RunView, Spent, StepRecord, VerdictRecord,
+};
+use crate::ids::{Blob, LandingId};
+use crate::state::attempt::{Attempt, AttemptEvent};
+use crate::state::landing::{Landing, LandingEvent};
+use crate::state::step::{Step, StepEvent};
+use crate::state::{Illegal, next};
+
+/// An event that does not fit the state.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FoldError {
+    /// The tables know no such transition.
+    #[error("fold event {seq}: {source}")]
+    Illegal {
+        /// Place of the event.
+        seq: u64,
+        /// Which transition.
+        source: Illegal,
+    },
+    /// The event's state is not the one the tables give.
+    #[error("fold event {seq}: it says {said}, the tables say {found}")]
+    Differs {
+        /// Place of the event.
+        seq: u64,
+        /// The event's state.
+        said: String,
+        /// The tables' state.
+        found: String,
+    },
+    /// The event names a step, an attempt or a landing that is not there.
+    #[error("fold event {seq}: there is no {what}")]
+    Unknown {
+        /// Place of the event.
+        seq: u64,
+        /// What it names.
+        what: String,
+    },
+}
+
+impl RunView {
+    /// Applies one event.
+    pub(crate) fn apply(&mut self, event: &Event) -> Result<(), FoldError> {
+        let seq = event.seq;
+        match &event.body {
+            Body::RunStarted(_) | Body::PlanReady { .. } => {}
+            Body::RunState { event, state, why } => {
+                let found = next(self.state, *event).map_err(|source| FoldError::Illegal { seq, source })?;
+                agree(seq, state.as_str(), found.as_str())?;
+                self.state = found;
+                self.why.clone_from(why);
+            }
+            Body::Resumed { options, tip } => {
+                self.started.options = options.clone();
+                self.tip = tip.clone();
+                self.resumed_seq = seq;
+            }
+            Body::TargetMoved { tip } => self.tip = tip.clone(),
+            Body::StepState(change) => self.apply_step(seq, change)?,
+            Body::AttemptState(change) => self.apply_attempt(seq, &event.ts, change)?,
+            Body::Intent { step, attempt, intent } => {
+                if let Intent::Commit { commit, .. } = intent {
+                    self.attempt_mut(seq, step, *attempt)?.committed = Some(commit.clone());
+                }
+            }
+            Body::Evidence { step, attempt, of, evidence, .. } => {
+                self.attempt_mut(seq, step, *attempt)?.evidence.push((of.clone(), evidence.clone()));
+            }
+            Body::Turn { step, attempt, index, message } => {
+                self.attempt_mut(seq, step, *attempt)?.messages.insert(*index, message.clone());
+            }
+            Body::CheckStarted(check) => self.check_started(check),
+            Body::CheckFinished { check, verdict, output, .. } => {
+                self.check_finished(seq, check, *verdict, output.as_ref())?;
+            }
+            Body::LandingState(change) => self.apply_landing(seq, &event.ts, change)?,
+            Body::Landed { step, commit, .. } => self.step_mut(seq, step)?.landed = Some(commit.clone()),
+            Body::LandingHeld { landing, paths, why, .. } => {
+                let record = self.landing_mut(seq, *landing)?;
+                record.held.clone_from(paths);
+                record.why = Some(why.clone());
+            }
+            Body::Usage { step, usage, .. } => {
+                add(&mut self.spent, usage);
+                if let Some(step) = step {
+                    add(&mut self.step_mut(seq, step)?.spent, usage);
+                }
+            }
+            Body::NeedsInput { step, gate, question, options, .. } => {
+                let gate = Gate { id: gate.clone(), question: question.clone(), options: options.clone(), answer: None };
+                self.step_mut(seq, step)?.gate = Some(gate);
+            }
+            Body::Answered { step, text, .. } => {
+                if let Some(gate) = &mut self.step_mut(seq, step)?.gate {
+                    gate.answer = Some(text.clone());
+                }
+            }
+            Body::Approved { step, attempt, commit, by, .. } => {
+                let at = event.ts.clone();
+                let approval = Approval { attempt: *attempt, commit: commit.clone(), by: by.clone(), at };
+                self.step_mut(seq, step)?.approved = Some(approval);
+            }
+            Body::Comment { step, text, at, .. } => {
+                let draft = Draft { text: text.clone(), at: at.clone() };
+                self.step_mut(seq, step)?.drafts.push(draft);
+            }
+            Body::MergeAsked { steps } => {
+                for step in steps {
+                    self.step_mut(seq, step)?.merge_asked = true;
+                }
+            }
+            Body::RepairStarted { .. } | Body::Ejected { .. } | Body::Salvaged { .. } => {}
+            Body::BoundHit { .. } | Body::Command { .. } | Body::RunFinished { .. } => {}
+        }
+        self.seq = seq;
+        Ok(())
+    }
+
+    /// The record of a step of the plan.
+    pub(crate) fn step(&self, step: &StepId) -> &StepRecord {
+        self.steps.get(step).expect("every step of the plan has a record")
+    }
+
+    fn step_mut(&mut self, seq: u64, step: &StepId) -> Result<&mut StepRecord, FoldError> {
+        self.steps.get_mut(step).ok_or_else(|| FoldError::Unknown { seq, what: format!("step {step}") })
+    }
+
+    fn landing_mut(&mut self, seq: u64, id: LandingId) -> Result<&mut LandingRecord, FoldError> {
+        self.landings.get_mut(&id).ok_or_else(|| FoldError::Unknown { seq, what: format!("landing {}", id.0) })
+    }
+
+    fn attempt_mut(&mut self, seq: u64, step: &StepId, number: u32) -> Result<&mut AttemptRecord, FoldError> {
+        let what = || FoldError::Unknown { seq, what: format!("attempt {number} of {step}") };
+        self.step_mut(seq, step)?.attempts.iter_mut().find(|a| a.number == number).ok_or_else(what)
+    }
+
+    fn apply_step(&mut self, seq: u64, change: &StepChange) -> Result<(), FoldError> {
+        let record = self.step_mut(seq, &change.step)?;
+        let found =
+            next(record.state, change.event).map_err(|source| FoldError::Illegal { seq, source })?;
+        agree(seq, change.state.as_str(), found.as_str())?;
+        record.state = found;
+        record.why.clone_from(&change.why);
+        record.message.clone_from(&change.message);
+        if let Some(work) = &change.work {
+            record.branch = Some(work.commit.clone());
+            record.work = Some(work.clone());
+        }
+        if let Some(report) = &change.report {
+            record.report = Some(report.clone());
+        }
+        if change.event == StepEvent::Retry {
+            // The words before these are in the conversation already.
+            record.feedback.clear();
+        }
+        if let Some(feedback) = &change.feedback {
+            record.feedback.push(feedback.clone());
+        }
+        record.consequences(seq, change.event);
+        Ok(())
+    }
+
+    fn apply_attempt(&mut self, seq: u64, at: &str, change: &AttemptChange) -> Result<(), FoldError> {
+        let Some(event) = change.event else {
+            let record = self.step_mut(seq, &change.step)?;
+            record.attempts.push(AttemptRecord {
+                number: change.attempt,
+                state: Attempt::Leased,
+                since: at.to_owned(),
+                restack: change.restack,
+                slot: None,
+                base: None,
+                on: Vec::new(),
+                committed: None,
+                messages: Default::default(),
+                evidence: Vec::new(),
+            });
+            return Ok(());
+        };
+        let record = self.attempt_mut(seq, &change.step, change.attempt)?;
+        // The slot and the base become known while the attempt is still in its first state.
+        if change.slot.is_some() {
+            record.slot = change.slot;
+            record.base.clone_from(&change.base);
+            record.on.clone_from(&change.on);
+        }
+        let found = next(record.state, event).map_err(|source| FoldError::Illegal { seq, source })?;
+        agree(seq, change.state.as_str(), found.as_str())?;
+        record.state = found;
+        let ended_well = event == AttemptEvent::Succeed;
+        if event != AttemptEvent::Resume && ended_well {
+            self.step_mut(seq, &change.step)?.feedback.clear();
+        }
+        Ok(())
+    }
+
+    /// Forgets checks of a landing that goes back, and what was gathered on top of it.
+    fn drop_gathered(&mut self, id: LandingId, gathered: bool) {
+        self.checking.retain(|(landing, _, _)| *landing != id);
+        if gathered {
+            self.gathered = None;
+        }
+    }
+
+    fn check_started(&mut self, check: &CheckRef) {
+        if let Some(landing) = check.landing {
+            self.checking.push((landing, check.check.clone(), check.tree.clone()));
+        }
+    }
+
+    fn check_finished(
+        &mut self,
+        seq: u64,
+        check: &CheckRef,
+        verdict: Verdict,
+        output: Option<&Blob>,
+    ) -> Result<(), FoldError> {
+        if let Some(step) = &check.step {
+            self.step_mut(seq, step)?.check = Some(verdict);
+            return Ok(());
+        }
+        if let Some(landing) = check.landing {
+            let started = (landing, check.check.clone(), check.tree.clone());
+            self.checking.retain(|running| *running != started);
+        }
+        let key = (check.tree.clone(), check.check.clone());
+        let before = self.verdicts.get(&key).map_or(0, |record| record.unsure);
+        let unsure = match verdict {
+            Verdict::Green | Verdict::Red => 0,
+            Verdict::Timeout | Verdict::Error => before + 1,
+        };
+        self.verdicts.insert(key, VerdictRecord { verdict, output: output.cloned(), unsure });
+        Ok(())
+    }
+
+    fn apply_landing(&mut self, seq: u64, at: &str, change: &LandingChange) -> Result<(), FoldError> {
+        let id = change.landing;
+        let Some(event) = change.event else {
+            let record = LandingRecord {
+                state: Landing::Queued,
+                since: at.to_owned(),
+                entries: change.entries.clone(),
+                group: change.group.clone(),
+                last: change.last,
+                candidate: None,
+                why: None,
+                held: Vec::new(),
+            };
+            self.landings.insert(id, record);
+            return Ok(());
+        };
+        let gathers = self.gathers();
+        let record = self.landing_mut(seq, id)?;
+        let found = next(record.state, event).map_err(|source| FoldError::Illegal { seq, source })?;
+        agree(seq, change.state.as_str(), found.as_str())?;
+        let was_green = record.state == Landing::Green;
+        record.state = found;
+        record.why.clone_from(&change.why);
+        if let Some(candidate) = &change.candidate {
+            record.candidate = Some(candidate.clone());
+        }
+        let candidate = record.candidate.clone();
+        let last = record.last;
+        match event {
+            LandingEvent::Pass if gathers && !last => {
+                self.gathered = candidate.map(|c| c.new);
+                self.landed_seq = seq;
+            }
+            LandingEvent::Move => {
+                self.landed_seq = seq;
+                if let Some(candidate) = candidate {
+                    self.tip = candidate.new;
+                }
+                if last {
+                    self.gathered = None;
+                }
+            }
+            LandingEvent::Requeue => {
+                record.held.clear();
+                self.drop_gathered(id, was_green || last);
+            }
+            LandingEvent::Eject => self.drop_gathered(id, was_green || last),
+            LandingEvent::Build | LandingEvent::Check | LandingEvent::Pass => {}
+            LandingEvent::Fail | LandingEvent::Hold => {}
+        }
+        Ok(())
+    }
+}
+
+impl StepRecord {
+    /// What a change of state takes with it.
+    fn consequences(&mut self, seq: u64, event: StepEvent) {
+        match event {
+            StepEvent::Retry => {
+                // A change that only had to move to a new base has used up nothing.
+                self.failures += u32::from(self.why.as_deref() != Some("restack"));
+                self.work = None;
+                self.approved = None;
+            }
+            StepEvent::Redo => {
+                self.drafts.clear();
+                self.work = None;
+                self.approved = None;
+                self.failures = 0;
+            }
+            StepEvent::Retried => {
+                self.fresh = self.why.as_deref() == Some("fresh");
+                self.failures = 0;
+                self.work = None;
+                self.approved = None;
+            }
+            StepEvent::Lapse => self.approved = None,
+            StepEvent::Reject => self.approved = None,
+            StepEvent::Queue => self.queued_seq = seq,
+            StepEvent::NeedsConflict => self.conflict_at = Some(seq),
+            StepEvent::Ready => self.conflict_at = None,
+            StepEvent::Start => {
+                self.conflict_at = None;
+                self.fresh = false;
+            }
+            StepEvent::Answer | StepEvent::Done => self.gate = None,
+            StepEvent::Landed => self.merge_asked = false,
+            StepEvent::Ask | StepEvent::Check | StepEvent::Repair => {}
+            StepEvent::Unchanged | StepEvent::Review | StepEvent::Approve | StepEvent::Fail => {}
+            StepEvent::Land | StepEvent::Requeue | StepEvent::Stale | StepEvent::Park => {}
+            StepEvent::Unpark | StepEvent::Interrupt | StepEvent::Block | StepEvent::Unblock => {}
+            StepEvent::Skip | StepEvent::Cancel => {}
+        }
+        debug_assert!(self.state != Step::Landed || self.work.is_some());
+    }
+}
+
+fn agree(seq: u64, said: &str, found: &str) -> Result<(), FoldError> {
+    if said == found {
+        Ok(())
+    } else {
+        Err(FoldError::Differs { seq, said: said.to_owned(), found: found.to_owned() })
+    }
+}
+
+fn add(spent: &mut Spent, usage: &wattle_worker::host::Usage) {
+    spent.requests += 1;
+    spent.uncached_in += usage.uncached_in;
+    spent.cache_read += usage.cache_read;
+    spent.cache_write += usage.cache_write;
+    spent.out += usage.out;
+    match usage.nano_usd {
+        Some(nano) => spent.nano_usd += nano,
+        None => spent.unpriced += 1,
+    }
+}

@@ -1,0 +1,225 @@
+//! What the journal says about one run: the state that events fold into.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wattle_planner::{GroupId, Plan, StepId};
+use wattle_worker::outcome::Verdict;
+use wattle_workspace::{CommitId, TreeId};
+
+use super::event::{Candidate, Entry, RunStarted, Work};
+use crate::ids::{Blob, LandingId, RunId};
+use crate::state::attempt::Attempt;
+use crate::state::landing::Landing;
+use crate::state::run::Run;
+use crate::state::step::Step;
+
+/// One run, as its events tell it.
+#[derive(Debug, Clone)]
+pub(crate) struct RunView {
+    /// Its id.
+    pub(crate) run: RunId,
+    /// Its frozen inputs; options as the last resume left them.
+    pub(crate) started: RunStarted,
+    /// When it started, RFC 3339.
+    pub(crate) since: String,
+    /// Its plan.
+    pub(crate) plan: Arc<Plan>,
+    /// Its state.
+    pub(crate) state: Run,
+    /// Code of the reason.
+    pub(crate) why: Option<String>,
+    /// Tip of the target branch as far as the run knows.
+    pub(crate) tip: CommitId,
+    /// Tip of what has been gathered for the final checks; `None` = nothing.
+    pub(crate) gathered: Option<CommitId>,
+    /// Its steps.
+    pub(crate) steps: BTreeMap<StepId, StepRecord>,
+    /// Its landings.
+    pub(crate) landings: BTreeMap<LandingId, LandingRecord>,
+    /// Verdicts by tree and check.
+    pub(crate) verdicts: BTreeMap<(TreeId, String), VerdictRecord>,
+    /// Checks of the queue that have started and have no verdict yet.
+    pub(crate) checking: Vec<(LandingId, String, TreeId)>,
+    /// Tokens and money.
+    pub(crate) spent: Spent,
+    /// Place of the last event that put a commit on the tip.
+    pub(crate) landed_seq: u64,
+    /// Place of the event that started or resumed the run.
+    pub(crate) resumed_seq: u64,
+    /// Place of the last event.
+    pub(crate) seq: u64,
+}
+
+/// Tokens and money, summed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub(crate) struct Spent {
+    /// HTTP attempts.
+    pub(crate) requests: u64,
+    /// Input tokens outside any cache.
+    pub(crate) uncached_in: u64,
+    /// Input tokens read from a cache.
+    pub(crate) cache_read: u64,
+    /// Input tokens written to a cache.
+    pub(crate) cache_write: u64,
+    /// Output tokens.
+    pub(crate) out: u64,
+    /// Known money, in nano-dollars.
+    pub(crate) nano_usd: u64,
+    /// Requests whose price is not known.
+    pub(crate) unpriced: u64,
+}
+
+impl Spent {
+    /// All tokens.
+    pub(crate) fn tokens(&self) -> u64 {
+        self.uncached_in + self.cache_read + self.cache_write + self.out
+    }
+
+    /// Dollars; `None` when a price is not known.
+    pub(crate) fn usd(&self) -> Option<f64> {
+        (self.unpriced == 0).then(|| self.nano_usd as f64 / 1e9)
+    }
+}
+
+/// One step.
+#[derive(Debug, Clone)]
+pub(crate) struct StepRecord {
+    /// Its state.
+    pub(crate) state: Step,
+    /// Code of the reason.
+    pub(crate) why: Option<String>,
+    /// The reason in words.
+    pub(crate) message: Option<String>,
+    /// Its attempts, oldest first.
+    pub(crate) attempts: Vec<AttemptRecord>,
+    /// Retries used up since a human last touched it.
+    pub(crate) failures: u32,
+    /// What it has to land.
+    pub(crate) work: Option<Work>,
+    /// Where its branch was left; it outlives the work that a redo takes away.
+    pub(crate) branch: Option<CommitId>,
+    /// The approval that holds.
+    pub(crate) approved: Option<Approval>,
+    /// Did a human ask for it to be landed?
+    pub(crate) merge_asked: bool,
+    /// Its report.
+    pub(crate) report: Option<Blob>,
+    /// Comments that no worker has seen.
+    pub(crate) drafts: Vec<Draft>,
+    /// Words for its next worker.
+    pub(crate) feedback: Vec<String>,
+    /// The open question.
+    pub(crate) gate: Option<Gate>,
+    /// The commit on the target that it landed with.
+    pub(crate) landed: Option<CommitId>,
+    /// Verdict of its own check, newest.
+    pub(crate) check: Option<Verdict>,
+    /// A needed step whose new commit has to come before it is tried again.
+    pub(crate) conflict_at: Option<u64>,
+    /// Does its next worker begin a new conversation?
+    pub(crate) fresh: bool,
+    /// Order in which it joined the queue.
+    pub(crate) queued_seq: u64,
+    /// Tokens and money.
+    pub(crate) spent: Spent,
+}
+
+impl StepRecord {
+    /// Number of its newest attempt; 0 = none.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempts.last().map_or(0, |attempt| attempt.number)
+    }
+}
+
+/// One attempt.
+#[derive(Debug, Clone)]
+pub(crate) struct AttemptRecord {
+    /// Its number, from 1.
+    pub(crate) number: u32,
+    /// Its state.
+    pub(crate) state: Attempt,
+    /// When it began, RFC 3339; its commits carry this date.
+    pub(crate) since: String,
+    /// Does it only move an existing change to a new base?
+    pub(crate) restack: bool,
+    /// Its slot.
+    pub(crate) slot: Option<u32>,
+    /// Its base.
+    pub(crate) base: Option<CommitId>,
+    /// Steps whose unlanded commits are in the base.
+    pub(crate) on: Vec<Entry>,
+    /// The commit of its last intent to commit.
+    pub(crate) committed: Option<CommitId>,
+    /// Messages of its conversation.
+    pub(crate) messages: BTreeMap<u32, Blob>,
+    /// Evidence of its executor, checks and tools, oldest first.
+    pub(crate) evidence: Vec<(String, Blob)>,
+}
+
+/// Who approved what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Approval {
+    /// The attempt.
+    pub(crate) attempt: u32,
+    /// The commit.
+    pub(crate) commit: CommitId,
+    /// Who.
+    pub(crate) by: String,
+    /// When, RFC 3339.
+    pub(crate) at: String,
+}
+
+/// A comment that no worker has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Draft {
+    /// What.
+    pub(crate) text: String,
+    /// Where: `PATH:LINE`.
+    pub(crate) at: Option<String>,
+}
+
+/// An open question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gate {
+    /// Its id.
+    pub(crate) id: String,
+    /// The question.
+    pub(crate) question: String,
+    /// Answers on offer.
+    pub(crate) options: Vec<String>,
+    /// The answer, once given, for a worker that has to be started again.
+    pub(crate) answer: Option<String>,
+}
+
+/// One landing.
+#[derive(Debug, Clone)]
+pub(crate) struct LandingRecord {
+    /// Its state.
+    pub(crate) state: Landing,
+    /// When it was opened, RFC 3339; its commits carry this date.
+    pub(crate) since: String,
+    /// What it lands, in order.
+    pub(crate) entries: Vec<Entry>,
+    /// The group, if it is one.
+    pub(crate) group: Option<GroupId>,
+    /// Is it the one that moves the target after the final checks?
+    pub(crate) last: bool,
+    /// The candidate, once made.
+    pub(crate) candidate: Option<Candidate>,
+    /// Code of the reason.
+    pub(crate) why: Option<String>,
+    /// Paths in the way of a held landing.
+    pub(crate) held: Vec<String>,
+}
+
+/// What a check said of a tree.
+#[derive(Debug, Clone)]
+pub(crate) struct VerdictRecord {
+    /// The verdict.
+    pub(crate) verdict: Verdict,
+    /// Its evidence.
+    pub(crate) output: Option<Blob>,
+    /// How often in a row it was a timeout or an error.
+    pub(crate) unsure: u32,
+}

@@ -1,0 +1,91 @@
+//! Rebuilding a run from its events and its frozen inputs.
+
+use std::sync::Arc;
+
+use wattle_planner::{At, Plan, Problems, parse_plan};
+
+use super::blob::{BlobError, Blobs};
+use super::event::{Body, Event, RunStarted};
+use super::fold::FoldError;
+use super::record::{RunView, StepRecord};
+use crate::state::run::Run;
+use crate::state::step::Step;
+
+/// A failure to rebuild a run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReplayError {
+    /// The run has no first event.
+    #[error("replay a run that has no first event")]
+    Empty,
+    /// The frozen plan is no plan.
+    #[error("read the frozen plan: {0}")]
+    Plan(#[from] Problems),
+    /// A frozen input is not there.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The history is not a legal one.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+}
+
+impl RunView {
+    /// The state that the first event of a run makes.
+    pub(crate) fn begin(first: &Event, started: &RunStarted, plan: Arc<Plan>) -> Self {
+        let record = || StepRecord {
+            state: Step::Waiting,
+            why: None,
+            message: None,
+            attempts: Vec::new(),
+            failures: 0,
+            work: None,
+            branch: None,
+            approved: None,
+            merge_asked: false,
+            report: None,
+            drafts: Vec::new(),
+            feedback: Vec::new(),
+            gate: None,
+            landed: None,
+            check: None,
+            conflict_at: None,
+            fresh: false,
+            queued_seq: 0,
+            spent: Default::default(),
+        };
+        Self {
+            run: first.run.clone(),
+            started: started.clone(),
+            since: first.ts.clone(),
+            state: Run::Planning,
+            why: None,
+            tip: started.base.commit.clone(),
+            gathered: None,
+            steps: plan.steps().iter().map(|step| (step.id.clone(), record())).collect(),
+            plan,
+            landings: Default::default(),
+            verdicts: Default::default(),
+            checking: Vec::new(),
+            spent: Default::default(),
+            landed_seq: 0,
+            resumed_seq: first.seq,
+            seq: first.seq,
+        }
+    }
+
+    /// Do landings gather for checks that run once, at the end?
+    pub(crate) fn gathers(&self) -> bool {
+        self.plan.checks().unwrap_or_default().iter().any(|check| check.at == At::Final)
+    }
+}
+
+/// Folds the events of one run.
+pub(crate) fn replay(events: &[Event], blobs: &Blobs) -> Result<RunView, ReplayError> {
+    let first = events.first().ok_or(ReplayError::Empty)?;
+    let Body::RunStarted(started) = &first.body else { return Err(ReplayError::Empty) };
+    let plan = parse_plan(&started.plan_name, &blobs.text(&started.plan)?)?;
+    let mut view = RunView::begin(first, started, Arc::new(plan));
+    for event in &events[1..] {
+        view.apply(event)?;
+    }
+    Ok(view)
+}

@@ -1,0 +1,8 @@
+//! The merge queue: which change lands next, on what it is checked, and when the target may move.
+//!
+//! [`plan`] decides, as a function of the journal; [`land`] acts with git. One landing is under way at a
+//! time, over one entry or over a group.
+
+pub(crate) mod checks;
+pub(crate) mod land;
+pub(crate) mod plan;

@@ -1,0 +1,27 @@
+//! One execution of a plan: what is decided, by whom, and how it is carried out.
+//!
+//! [`scheduler`] decides purely; [`dispatcher`] alone owns the state and sees everything in one order;
+//! [`executor`] performs effects and sends what came of them back. [`begin`] freezes the inputs,
+//! [`recover`] asks the world what happened before a crash.
+
+pub(crate) mod attempt;
+pub(crate) mod begin;
+pub(crate) mod brief;
+pub(crate) mod check;
+pub(crate) mod context;
+pub(crate) mod dispatcher;
+pub(crate) mod executor;
+pub(crate) mod host;
+pub(crate) mod input;
+pub(crate) mod jobs;
+pub(crate) mod lead;
+pub(crate) mod limits;
+pub(crate) mod models;
+pub(crate) mod outcome;
+pub(crate) mod recover;
+pub(crate) mod scheduler;
+pub(crate) mod verbs;
+pub(crate) mod wake;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,375 @@
+//! One attempt, from its base to its outcome: base, slot, setup, worker, branch, slot given back.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use wattle_worker::assignment::{Assignment, Mode, Place, Resume, SetupAssignment, StepAssignment, Work};
+use wattle_worker::host::Reply;
+use wattle_worker::outcome::{Cause, Committed, End, Evidence, Outcome};
+use wattle_worker::perform::perform;
+use wattle_workspace::{
+    Class, CommitId, CommitSpec, Expect, Lease, MergeSpec, Merged, RefChange, RefError, Repo, Want,
+};
+
+use super::executor::Shared;
+use super::host::LocalHost;
+use super::input::{AttemptEnd, Input};
+use super::jobs::{AttemptJob, mode, owner};
+use crate::journal::event::{Entry, Work as Change};
+use crate::queue::land::{changed_paths, step_ref};
+
+/// A failure of the machine or of git, in words.
+type Failure = String;
+
+/// Runs an attempt; its end is sent by the caller.
+pub(crate) async fn run(shared: Arc<Shared>, job: AttemptJob, cancel: CancellationToken) -> AttemptEnd {
+    match attempt(&shared, job, cancel).await {
+        Ok(end) => end,
+        Err(failure) => AttemptEnd::Error(failure),
+    }
+}
+
+async fn attempt(shared: &Arc<Shared>, job: AttemptJob, cancel: CancellationToken) -> Result<AttemptEnd, Failure> {
+    let holder = format!("{}/{}/{}", job.run, job.step.id, job.attempt);
+    let job = Arc::new(job);
+    let (base, on) = match base_of(shared, &job).await? {
+        Ok(found) => found,
+        Err(message) => return Ok(AttemptEnd::NeedsConflict { message }),
+    };
+    let moved = match &job.restack {
+        None => None,
+        Some(change) => match restack(shared, &job, change, &base).await? {
+            Restacked::Moved(committed) => Some(committed),
+            Restacked::Conflict(message) => return Ok(AttemptEnd::RestackConflict { message }),
+            Restacked::Empty => return Ok(AttemptEnd::RestackEmpty),
+        },
+    };
+    if let (Some(committed), None) = (&moved, &job.check) {
+        leased(shared, &job, None, &base, &on).await;
+        let outcome = moved_outcome(committed.clone());
+        return concluded(shared, &job, outcome, base, on).await;
+    }
+    let lease = lease(shared, &job, &holder, &base, moved.is_some()).await?;
+    if leased(shared, &job, Some(lease.slot.0), &base, &on).await == Reply::Cancel {
+        return Ok(ended(parked(), base, on));
+    }
+    let committed = moved.map(|committed| committed.commit).or_else(|| job.committed.clone());
+    let outcome = work(shared, &job, &lease, committed, cancel).await;
+    let keep = matches!(
+        outcome.end,
+        End::Parked | End::NeedsInput { .. } | End::Failed { cause: Cause::Budget, .. }
+    );
+    let end = concluded(shared, &job, outcome, base, on).await;
+    if !keep {
+        release(shared, lease).await;
+    }
+    end
+}
+
+fn ended(outcome: Outcome, base: CommitId, on: Vec<Entry>) -> AttemptEnd {
+    AttemptEnd::Outcome { outcome: Box::new(outcome), base, on, same_patch: false, branch_moved: false }
+}
+
+/// An outcome of ours, where no worker gave one.
+fn outcome(end: End) -> Outcome {
+    Outcome { end, report: String::new(), commit: None, check: None, evidence: Evidence::default() }
+}
+
+fn parked() -> Outcome {
+    outcome(End::Parked)
+}
+
+fn moved_outcome(committed: Committed) -> Outcome {
+    Outcome { commit: Some(committed), ..outcome(End::Committed) }
+}
+
+/// The commit that the attempt starts from: the tip, with what the step needs and has not landed merged
+/// on it. `Err` = that does not merge.
+async fn base_of(shared: &Arc<Shared>, job: &Arc<AttemptJob>) -> Result<Result<(CommitId, Vec<Entry>), String>, Failure> {
+    if let Some(base) = &job.resumed_base {
+        return Ok(Ok((base.clone(), job.on.clone())));
+    }
+    let (repo, job) = (shared.ctx.repo.clone(), job.clone());
+    let identity = shared.identity.clone();
+    shared
+        .git(move || {
+            let mut base = job.tip.clone();
+            for entry in &job.on {
+                if repo.is_ancestor(&base, &entry.commit)? {
+                    base = entry.commit.clone();
+                    continue;
+                }
+                if repo.is_ancestor(&entry.commit, &base)? {
+                    continue;
+                }
+                let spec = MergeSpec { base: None, ours: base.clone(), theirs: entry.commit.clone() };
+                let tree = match repo.merge(&spec)? {
+                    Merged::Clean { tree } => tree,
+                    Merged::Conflicts { paths, .. } => {
+                        return Ok(Err(format!("{} does not merge: {}", entry.step, paths.join(", "))));
+                    }
+                };
+                base = repo.commit(&CommitSpec {
+                    tree,
+                    parents: vec![base, entry.commit.clone()],
+                    message: format!("Base of {}: with {}\n\nWattle-Run: {}\n", job.step.id, entry.step, job.run),
+                    author: identity.clone(),
+                    committer: identity.clone(),
+                    time_s: job.commit.as_ref().map_or(0, |form| form.time_s),
+                })?;
+            }
+            Ok(Ok((base, job.on.clone())))
+        })
+        .await
+}
+
+enum Restacked {
+    Moved(Committed),
+    Conflict(String),
+    Empty,
+}
+
+/// Moves a change to a new base: a merge whose ancestor is the old base.
+async fn restack(shared: &Arc<Shared>, job: &Arc<AttemptJob>, change: &Change, base: &CommitId) -> Result<Restacked, Failure> {
+    let (repo, job, change, base) = (shared.ctx.repo.clone(), job.clone(), change.clone(), base.clone());
+    shared
+        .git(move || {
+            let spec =
+                MergeSpec { base: Some(change.base.clone()), ours: base.clone(), theirs: change.commit.clone() };
+            let tree = match repo.merge(&spec)? {
+                Merged::Clean { tree } => tree,
+                Merged::Conflicts { messages, .. } => return Ok(Restacked::Conflict(messages)),
+            };
+            let base_tree = repo.tree_of(&base)?;
+            if tree == base_tree {
+                return Ok(Restacked::Empty);
+            }
+            let Some(form) = &job.commit else { return Ok(Restacked::Empty) };
+            let commit = repo.commit(&CommitSpec {
+                tree: tree.clone(),
+                parents: vec![base],
+                message: form.message.clone(),
+                author: form.author.clone(),
+                committer: form.committer.clone(),
+                time_s: form.time_s,
+            })?;
+            let changes = repo.changes(&base_tree, &tree)?;
+            let paths = changed_paths(&repo, &base_tree, &tree)?;
+            let outside = paths
+                .into_iter()
+                .filter(|path| !job.step.touches.iter().any(|glob| glob.matches(path)))
+                .collect();
+            Ok(Restacked::Moved(Committed { commit, tree, changes, outside }))
+        })
+        .await
+}
+
+async fn lease(
+    shared: &Arc<Shared>,
+    job: &Arc<AttemptJob>,
+    holder: &str,
+    base: &CommitId,
+    fresh: bool,
+) -> Result<Lease, Failure> {
+    let class = match mode(&job.step) {
+        Mode::Read => Class::Snapshot,
+        Mode::Write | Mode::Scratch => Class::Work,
+    };
+    let setup_key = shared.setup_key(job.setup.as_ref().map(|(_, key)| key.as_slice()), base).await?;
+    let want = Want { class, base: base.clone(), holder: holder.to_owned(), setup_key: setup_key.clone() };
+    let agent = matches!(job.work, Work::Agent(_));
+    let (pool, earlier, repo) = (shared.pool.clone(), job.earlier.clone(), shared.ctx.repo.clone());
+    let resumed = job.resumed_base.is_some();
+    let lease = shared
+        .blocking(move || {
+            if resumed && let Some(lease) = pool.adopt(&want.holder)? {
+                // An agent goes on in what it left; anything else begins again on the clean base.
+                if !agent && class == Class::Work {
+                    pool.reset(&lease, &want.base)?;
+                }
+                return Ok(lease);
+            }
+            let lease = pool.lease(&want)?;
+            if let (true, false, Some((old_base, commit))) = (agent, fresh, earlier) {
+                carry_over(&repo, &lease, &old_base, &commit);
+            }
+            Ok::<_, wattle_workspace::PoolError>(lease)
+        })
+        .await?;
+    if lease.needs_setup
+        && let Some((command, _)) = &job.setup
+    {
+        setup(shared, job, &lease, command).await?;
+        let (pool, lease, key) = (shared.pool.clone(), lease.clone(), setup_key.unwrap_or_default());
+        shared.blocking(move || pool.setup_done(&lease, &key)).await?;
+    }
+    Ok(lease)
+}
+
+/// Puts an agent's earlier change, merged onto the new base as far as it goes, into its new worktree as
+/// files, so that it goes on from its own work. Where that fails it starts from the base.
+fn carry_over(repo: &Repo, lease: &Lease, old_base: &CommitId, commit: &CommitId) {
+    let spec = MergeSpec { base: Some(old_base.clone()), ours: lease.base.clone(), theirs: commit.clone() };
+    if let Ok(Merged::Clean { tree } | Merged::Conflicts { tree, .. }) = repo.merge(&spec)
+        && let Err(error) = repo.place_tree(&lease.path, &lease.base, &tree)
+    {
+        tracing::warn!(slot = lease.slot.0, %error, "an earlier change was not carried over");
+    }
+}
+
+async fn setup(
+    shared: &Arc<Shared>,
+    job: &Arc<AttemptJob>,
+    lease: &Lease,
+    command: &wattle_worker::assignment::Command,
+) -> Result<(), Failure> {
+    let assignment = Assignment::Setup(SetupAssignment {
+        owner: owner(&job.run, job.step.id.as_str(), job.attempt),
+        place: place(lease),
+        command: command.clone(),
+    });
+    let cancel = shared.stop.child_token();
+    let host = host(shared, job, cancel);
+    let outcome = perform(assignment, host, shared.tools(None)).await;
+    match outcome.end {
+        End::Done | End::Committed | End::Unchanged => Ok(()),
+        End::Failed { message, .. } => Err(format!("setup: {message}\n{}", outcome.evidence.output)),
+        End::Parked | End::NeedsInput { .. } => Err("setup: stopped".to_owned()),
+    }
+}
+
+fn place(lease: &Lease) -> Place {
+    Place { path: lease.path.clone(), slot: lease.slot.0, base: lease.base.clone() }
+}
+
+fn host(shared: &Arc<Shared>, job: &AttemptJob, cancel: CancellationToken) -> Arc<LocalHost> {
+    Arc::new(LocalHost {
+        inputs: shared.inputs.clone(),
+        step: job.step.id.clone(),
+        attempt: job.attempt,
+        cancel,
+    })
+}
+
+/// Tells the dispatcher where the attempt runs; the worker starts after its answer.
+async fn leased(shared: &Arc<Shared>, job: &AttemptJob, slot: Option<u32>, base: &CommitId, on: &[Entry]) -> Reply {
+    let (reply, answer) = oneshot::channel();
+    let input = Input::Leased { step: job.step.id.clone(), slot, base: base.clone(), on: on.to_vec(), reply };
+    if shared.inputs.send(input).is_err() {
+        return Reply::Cancel;
+    }
+    answer.await.unwrap_or(Reply::Cancel)
+}
+
+async fn work(
+    shared: &Arc<Shared>,
+    job: &Arc<AttemptJob>,
+    lease: &Lease,
+    committed: Option<CommitId>,
+    cancel: CancellationToken,
+) -> Outcome {
+    let agent = matches!(job.work, Work::Agent(_))
+        || job.repair.as_ref().is_some_and(|repair| matches!(repair.work, Work::Agent(_)));
+    let mut work = job.work.clone();
+    let mut repair = job.repair.clone();
+    let mut model = None;
+    if agent {
+        match shared.models.find(job.model.as_deref()).await {
+            Ok((found, wire)) => {
+                for work in std::iter::once(&mut work).chain(repair.as_mut().map(|repair| &mut repair.work)) {
+                    if let Work::Agent(agent) = work {
+                        agent.model.clone_from(&wire);
+                    }
+                }
+                model = Some(found);
+            }
+            Err(error) => {
+                return outcome(End::Failed { cause: Cause::Environment, message: error.to_string() });
+            }
+        }
+    }
+    let assignment = StepAssignment {
+        owner: owner(&job.run, job.step.id.as_str(), job.attempt),
+        title: job.step.title.clone(),
+        mode: mode(&job.step),
+        place: place(lease),
+        work,
+        commit: job.commit.clone(),
+        check: job.check.clone(),
+        repair,
+        env: job.step.env.clone(),
+        needs: job.needs.clone(),
+        feedback: job.feedback.clone(),
+        resume: Resume { committed, messages: job.messages.clone() },
+        timeout_ms: job.step.timeout_ms,
+    };
+    let host = host(shared, job, cancel);
+    perform(Assignment::Step(Box::new(assignment)), host, shared.tools(model)).await
+}
+
+/// Moves the step's branch to the commit, and says whether somebody else had moved it.
+async fn concluded(
+    shared: &Arc<Shared>,
+    job: &Arc<AttemptJob>,
+    outcome: Outcome,
+    base: CommitId,
+    on: Vec<Entry>,
+) -> Result<AttemptEnd, Failure> {
+    let Some(committed) = outcome.commit.clone().filter(|_| outcome.end == End::Committed) else {
+        return Ok(ended(outcome, base, on));
+    };
+    let (repo, job) = (shared.ctx.repo.clone(), job.clone());
+    let (branch_moved, same_patch) = {
+        let base = base.clone();
+        shared
+            .blocking(move || {
+                let moved = point(&repo, &job, &committed.commit)?;
+                let same = job.approved && same_patch(&repo, &job, &base, &committed.commit);
+                Ok::<_, RefError>((moved, same))
+            })
+            .await?
+    };
+    Ok(AttemptEnd::Outcome { outcome: Box::new(outcome), base, on, same_patch, branch_moved })
+}
+
+fn same_patch(repo: &Repo, job: &AttemptJob, base: &CommitId, commit: &CommitId) -> bool {
+    let Some(before) = &job.restack else { return false };
+    let old = repo.patch_id(&before.base, &before.commit).ok().flatten();
+    old.is_some() && old == repo.patch_id(base, commit).ok().flatten()
+}
+
+/// Points the attempt ref and the step's branch at a commit. `true` = somebody else has moved the branch,
+/// and it stays where they left it.
+fn point(repo: &Repo, job: &AttemptJob, commit: &CommitId) -> Result<bool, RefError> {
+    if let Some(form) = &job.commit {
+        let keep = RefChange { name: form.attempt_ref.clone(), new: Some(commit.clone()), old: Expect::Any };
+        repo.update_refs(&[keep], "wattle: attempt")?;
+    }
+    let name = step_ref(&job.run, &job.step.id);
+    let old = job.branch_at.clone().map_or(Expect::Absent, Expect::Is);
+    let change = RefChange { name, new: Some(commit.clone()), old };
+    match repo.update_refs(&[change], "wattle: step") {
+        Ok(()) => Ok(false),
+        // A process that died after this very move has left the branch where it has to be.
+        Err(RefError::Moved { found, .. }) => Ok(found.as_ref() != Some(commit)),
+        Err(error @ (RefError::Occupied { .. } | RefError::Git(_))) => Err(error),
+    }
+}
+
+async fn release(shared: &Arc<Shared>, lease: Lease) {
+    let pool = shared.pool.clone();
+    let slot = lease.slot.0;
+    match shared.blocking(move || pool.release(lease)).await {
+        Ok(released) => {
+            if let Some(salvaged) = released.salvaged {
+                let _ = shared.inputs.send(Input::Salvaged(salvaged));
+            }
+            if let Some(why) = released.retired {
+                tracing::warn!(slot, why, "a slot was retired");
+            }
+        }
+        Err(error) => tracing::warn!(slot, error, "a slot was not given back"),
+    }
+}
+

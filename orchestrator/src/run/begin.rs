@@ -1,0 +1,400 @@
+//! Beginning a run and going on with one: the lock, the frozen inputs, the dispatcher, the end.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wattle_planner::{Plan, Problems, parse_plan};
+use wattle_worker::host::Usage;
+use wattle_workspace::{
+    CommitId, Expect, GitError, Head, LockError, LockInfo, OwnerLock, Pool, PoolError, PoolOptions, RefChange, RefError,
+};
+
+use super::brief::brief;
+use super::context::Context;
+use super::dispatcher::{Dispatcher, exit_code};
+use super::executor::{Executor, Shared};
+use super::input::Input;
+use super::models::Models;
+use crate::options::{Approve, RunOptions};
+use super::recover::{RecoverError, died, recover};
+use super::wake::Listener;
+use crate::ids::{Blob, RunId};
+use crate::journal::event::{Base, Body, Event, RunStarted};
+use crate::journal::recorder::RecordError;
+use crate::journal::store::event;
+use crate::journal::{JournalError, Recorder, RunView, Writer};
+use crate::queue::land::branch_ref;
+use crate::state::run::{Run, RunEvent};
+
+/// What a run is asked to do.
+pub(crate) struct RunRequest {
+    /// Name of the plan file.
+    pub(crate) plan_name: String,
+    /// Its text.
+    pub(crate) plan_text: String,
+    /// Every file that the plan names, by path.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// The options.
+    pub(crate) options: RunOptions,
+    /// What the lead has spent on the plan.
+    pub(crate) lead_usage: Vec<Usage>,
+    /// Does the run stop at the plan?
+    pub(crate) stop_at_plan: bool,
+    /// Folder from which scripts of the scripted model are found.
+    pub(crate) folder: PathBuf,
+}
+
+/// Options that a resume changes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides {
+    /// Workers at once.
+    pub(crate) jobs: Option<u32>,
+    /// Money cap, in nano-dollars.
+    pub(crate) nano_usd_max: Option<u64>,
+    /// The model.
+    pub(crate) model: Option<String>,
+    /// Does the run go on until everything is landed?
+    pub(crate) merge: Option<Vec<wattle_planner::StepId>>,
+    /// Folder from which scripts of the scripted model are found.
+    pub(crate) folder: PathBuf,
+}
+
+/// How a run was left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RunEnd {
+    /// Its id.
+    pub(crate) run: RunId,
+    /// Its state.
+    pub(crate) state: Run,
+    /// Exit code.
+    pub(crate) exit: u8,
+}
+
+/// Why a run did not begin or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// Another process owns the repository.
+    #[error("own this repository: another wattle is live here{}", holder.as_ref().map(|h| format!(" (pid {} on {}, since {})", h.pid, h.host, h.since)).unwrap_or_default())]
+    Busy {
+        /// Who.
+        holder: Option<LockInfo>,
+    },
+    /// The repository has no commit.
+    #[error("find a base commit: the repository has no commit yet")]
+    Empty,
+    /// Nothing says which branch to land on.
+    #[error("choose a target branch: HEAD is detached")]
+    Detached,
+    /// The base is no commit.
+    #[error("find the base {0}: no such commit")]
+    NoBase(String),
+    /// The target is no branch name.
+    #[error("use {0} as a target: it is not the name of a branch")]
+    BadTarget(String),
+    /// Our branches have no room.
+    #[error("make branches below wattle/: {by} is in the way")]
+    Occupied {
+        /// The ref in the way.
+        by: String,
+    },
+    /// The plan is not valid.
+    #[error("{0}")]
+    Plan(#[from] Problems),
+    /// Landing without checks was not asked for.
+    #[error("land without checks: --approve auto needs checks, or a literal `checks: []`")]
+    NoChecks,
+    /// There is no such run.
+    #[error("find a run: {0}")]
+    NoRun(String),
+    /// The lead proposed no valid plan.
+    #[error("plan the task: {0}")]
+    Lead(String),
+    /// A model is missing.
+    #[error(transparent)]
+    Model(#[from] super::models::ModelError),
+    /// The lock cannot be taken.
+    #[error("{0}")]
+    Lock(String),
+    /// The journal failed.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Git failed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The slots failed.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// A ref could not be moved.
+    #[error(transparent)]
+    Ref(#[from] RefError),
+    /// The world could not be brought in line.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The machine refused.
+    #[error("{action}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl From<JournalError> for RunError {
+    fn from(error: JournalError) -> Self {
+        Self::Record(RecordError::Journal(error))
+    }
+}
+
+impl From<crate::journal::blob::BlobError> for RunError {
+    fn from(error: crate::journal::blob::BlobError) -> Self {
+        Self::Record(RecordError::Blob(error))
+    }
+}
+
+/// Takes the owner's lock.
+pub(crate) fn own(ctx: &Context, run: Option<&RunId>) -> Result<OwnerLock, RunError> {
+    let info = LockInfo {
+        pid: std::process::id(),
+        host: ctx.host.clone(),
+        since: crate::clock::rfc3339(ctx.clock.now_ms()),
+        run: run.map(ToString::to_string),
+    };
+    OwnerLock::acquire(&ctx.repo, &info).map_err(|error| match error {
+        LockError::Held(holder) => RunError::Busy { holder },
+        error @ LockError::Io { .. } => RunError::Lock(error.to_string()),
+    })
+}
+
+/// Begins a run and drives it to its end.
+pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Event)) -> Result<RunEnd, RunError> {
+    let plan = parse_plan(&request.plan_name, &request.plan_text)?;
+    if request.options.approve == Approve::Auto && plan.checks().is_none() {
+        return Err(RunError::NoChecks);
+    }
+    let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id());
+    let run = RunId::new(ctx.clock.now_ms(), u128::from(random));
+    let lock = own(ctx, Some(&run))?;
+    let (base, target) = base_and_target(ctx, &plan, &request.options)?;
+    room_for_branches(ctx, &run, &base.commit)?;
+    ctx.repo.configure(&base.commit)?;
+    let writer = Writer::open(ctx.repo.state_dir())?;
+    let started = freeze(ctx, &writer, &request, &plan, base, target)?;
+    let mut rec = first(ctx, writer, &run, started, plan)?;
+    for usage in request.lead_usage {
+        rec.emit(Body::Usage { step: None, attempt: 0, usage })?;
+    }
+    if request.stop_at_plan {
+        let plan = rec.view.started.plan.clone();
+        rec.emit(Body::PlanReady { plan })?;
+        rec.run(RunEvent::PlanReady, None)?;
+        rec.commit()?.iter().for_each(&mut *sink);
+        let exit = if rec.view.started.options.until_explicit { 0 } else { exit_code(&rec) };
+        return Ok(RunEnd { run, state: rec.view.state, exit });
+    }
+    rec.run(RunEvent::Start, None)?;
+    let pool = open_pool(ctx, &rec.view)?;
+    for salvaged in pool.recover(&[])? {
+        rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })?;
+    }
+    drive(ctx, rec, pool, lock, &request.folder, sink)
+}
+
+/// Goes on with a run.
+pub(crate) fn resume(
+    ctx: &Context,
+    run: &RunId,
+    overrides: &Overrides,
+    sink: &mut dyn FnMut(&Event),
+) -> Result<RunEnd, RunError> {
+    let lock = own(ctx, Some(run))?;
+    let writer = Writer::open(ctx.repo.state_dir())?;
+    let view = writer.reader.replay(run)?;
+    ctx.repo.configure(&view.started.base.commit)?;
+    let pool = open_pool(ctx, &view)?;
+    let mut rec = Recorder::new(view, writer, ctx.clock.clone())?;
+    if died(&rec) {
+        rec.run(RunEvent::Interrupt, Some("died"))?;
+    }
+    let tip = recover(&mut rec, &ctx.repo, &pool)?;
+    match rec.view.state {
+        Run::PlanReady | Run::Planning => rec.run(RunEvent::Start, None)?,
+        Run::Review | Run::NeedsInput | Run::Parked | Run::Budget | Run::BaseRed | Run::Interrupted => {
+            rec.run(RunEvent::Resume, None)?;
+        }
+        Run::Completed | Run::Failed => rec.run(RunEvent::Resume, None)?,
+        Run::Running => {}
+    }
+    let mut options = rec.view.started.options.clone();
+    options.jobs = overrides.jobs.unwrap_or(options.jobs);
+    options.nano_usd_max = overrides.nano_usd_max.or(options.nano_usd_max);
+    options.model = overrides.model.clone().or(options.model);
+    rec.emit(Body::Resumed { options, tip })?;
+    if let Some(steps) = &overrides.merge {
+        let verb = crate::journal::command::Verb::Merge { steps: steps.clone() };
+        crate::journal::command::apply(&mut rec, &verb, &ctx.who, true).map_err(|error| match error {
+            crate::journal::command::VerbError::Refused(refusal) => RunError::NoRun(refusal.message),
+            crate::journal::command::VerbError::Record(error) => RunError::Record(error),
+        })?;
+    }
+    drive(ctx, rec, pool, lock, &overrides.folder, sink)
+}
+
+fn open_pool(ctx: &Context, view: &RunView) -> Result<Arc<Pool>, RunError> {
+    let disk_bytes_max = view.started.options.disk_bytes_max;
+    Ok(Arc::new(Pool::open(&ctx.repo, PoolOptions { disk_bytes_max })?))
+}
+
+/// Runs the dispatcher on this thread until the run has nothing left to do.
+fn drive(
+    ctx: &Context,
+    rec: Recorder,
+    pool: Arc<Pool>,
+    lock: OwnerLock,
+    folder: &std::path::Path,
+    sink: &mut dyn FnMut(&Event),
+) -> Result<RunEnd, RunError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| RunError::Io { action: "start the runtime", source })?;
+    let temp = tempfile::Builder::new().prefix("wattle-").tempdir_in(&ctx.temp);
+    let temp = temp.map_err(|source| RunError::Io { action: "make a scratch folder", source })?;
+    // Bounded by what workers can have under way: each waits for the reply to its message.
+    let (inputs, arrived) = crossbeam_channel::unbounded();
+    let shared = Arc::new(Shared {
+        ctx: ctx.clone(),
+        pool,
+        models: Models::new(ctx.providers.clone(), folder),
+        identity: ctx.repo.identity(),
+        inputs: inputs.clone(),
+        stop: CancellationToken::new(),
+        temp: temp.path().to_owned(),
+    });
+    let listener = Listener::start(ctx.repo.state_dir(), inputs.clone());
+    runtime.spawn(signals(inputs));
+    let tasks = TaskTracker::new();
+    let executor = Executor { shared, runtime: runtime.handle().clone(), tasks: tasks.clone() };
+    let mut dispatcher = Dispatcher::new(rec, executor, arrived, sink);
+    let result = dispatcher.run();
+    if result.is_err() {
+        dispatcher.executor.shared.stop.cancel();
+    }
+    tasks.close();
+    runtime.block_on(tasks.wait());
+    drop(listener);
+    let exit = result?;
+    let end = RunEnd { run: dispatcher.rec.view.run.clone(), state: dispatcher.rec.view.state, exit };
+    drop(dispatcher);
+    drop(lock);
+    Ok(end)
+}
+
+/// The first SIGINT or SIGTERM parks the run, the second ends the process.
+async fn signals(inputs: crossbeam_channel::Sender<Input>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    let mut seen = false;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if seen {
+            std::process::exit(130);
+        }
+        seen = true;
+        let _ = inputs.send(Input::Signal);
+    }
+}
+
+fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(Base, String), RunError> {
+    let facts = ctx.repo.facts()?;
+    let (branch, head) = match &facts.head {
+        Head::Branch { name, commit } => (Some(name.clone()), commit.clone()),
+        Head::Detached { commit } => (None, Some(commit.clone())),
+    };
+    let named = options.target.clone().or_else(|| plan.target().map(str::to_owned));
+    let target = named.or(branch).ok_or(RunError::Detached)?;
+    let at = ctx.repo.read_ref(&branch_ref(&target)).map_err(|_| RunError::BadTarget(target.clone()))?;
+    let commit = match (&options.base, &at, &head) {
+        (Some(rev), _, _) => ctx.repo.resolve(rev)?.ok_or_else(|| RunError::NoBase(rev.clone()))?,
+        (None, Some(commit), _) => commit.clone(),
+        (None, None, Some(head)) => head.clone(),
+        (None, None, None) => return Err(RunError::Empty),
+    };
+    if at.is_none() {
+        let made = RefChange { name: branch_ref(&target), new: Some(commit.clone()), old: Expect::Absent };
+        ctx.repo.update_refs(&[made], "wattle: target").map_err(|error| match error {
+            RefError::Git(_) => RunError::BadTarget(target.clone()),
+            error @ (RefError::Moved { .. } | RefError::Occupied { .. }) => RunError::Ref(error),
+        })?;
+    }
+    let upstream = facts.upstream;
+    let base = Base {
+        commit,
+        ahead: upstream.as_ref().map_or(0, |u| u.ahead as usize),
+        behind: upstream.as_ref().map_or(0, |u| u.behind as usize),
+        upstream: upstream.map(|u| u.name),
+        dirty: facts.dirty,
+    };
+    Ok((base, target))
+}
+
+/// A user's branch named `wattle` (or below it) leaves no room for ours: found out before anything runs.
+fn room_for_branches(ctx: &Context, run: &RunId, base: &CommitId) -> Result<(), RunError> {
+    let name = format!("refs/heads/wattle/{run}/probe");
+    let make = RefChange { name: name.clone(), new: Some(base.clone()), old: Expect::Absent };
+    match ctx.repo.update_refs(&[make], "wattle: probe") {
+        Ok(()) => {}
+        Err(RefError::Occupied { by, .. }) => return Err(RunError::Occupied { by }),
+        Err(error @ (RefError::Moved { .. } | RefError::Git(_))) => return Err(error.into()),
+    }
+    let gone = RefChange { name, new: None, old: Expect::Is(base.clone()) };
+    Ok(ctx.repo.update_refs(&[gone], "wattle: probe")?)
+}
+
+fn freeze(
+    ctx: &Context,
+    writer: &Writer,
+    request: &RunRequest,
+    plan: &Plan,
+    base: Base,
+    target: String,
+) -> Result<RunStarted, RunError> {
+    let blobs = &writer.reader.blobs;
+    let mut files: BTreeMap<String, Blob> = BTreeMap::new();
+    for (path, bytes) in &request.files {
+        files.insert(path.clone(), blobs.put(bytes)?);
+    }
+    let brief = brief(&ctx.repo, &base.commit, plan.task())?;
+    Ok(RunStarted {
+        name: request.options.name.clone().unwrap_or_else(|| wattle_planner::headline(plan.task())),
+        task: plan.task().to_owned(),
+        target,
+        plan_name: request.plan_name.clone(),
+        plan: blobs.put(request.plan_text.as_bytes())?,
+        files,
+        brief: blobs.put(brief.as_bytes())?,
+        options: request.options.clone(),
+        isolation: "none".to_owned(),
+        pid: std::process::id(),
+        base,
+    })
+}
+
+fn first(ctx: &Context, writer: Writer, run: &RunId, started: RunStarted, plan: Plan) -> Result<Recorder, RunError> {
+    let seq = writer.last_seq()? + 1;
+    let body = Body::RunStarted(Box::new(started.clone()));
+    let first = event(seq, ctx.clock.now_ms(), run, body.clone());
+    let mut view = RunView::begin(&first, &started, Arc::new(plan));
+    view.tip = ctx.repo.read_ref(&branch_ref(&started.target))?.unwrap_or(started.base.commit.clone());
+    let mut rec = Recorder::new(view, writer, ctx.clock.clone())?;
+    rec.emit(body)?;
+    Ok(rec)
+}

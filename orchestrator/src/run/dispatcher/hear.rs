@@ -1,0 +1,164 @@
+//! What a worker says, as events, and what it is told.
+
+use tokio::sync::oneshot;
+use wattle_planner::StepId;
+use wattle_worker::host::{Intent, Message, Reply, StepResult};
+use wattle_worker::outcome::Evidence;
+
+use super::Dispatcher;
+use crate::journal::event::Body;
+use crate::journal::recorder::{RecordError, StepNote};
+use crate::run::limits::{Claim, Grant};
+use crate::options::OnInput;
+use crate::run::scheduler::Halt;
+use crate::state::attempt::AttemptEvent;
+use crate::state::step::{Step, StepEvent};
+
+impl Dispatcher<'_> {
+    /// Takes up one message of a worker.
+    pub(super) fn hear(
+        &mut self,
+        step: &StepId,
+        attempt: u32,
+        message: Message,
+        reply: oneshot::Sender<Reply>,
+    ) -> Result<(), RecordError> {
+        match message {
+            Message::Intent(intent) => self.intent(step, attempt, intent)?,
+            Message::Result(result) => self.result(step, attempt, result)?,
+            Message::Usage(usage) => {
+                self.rec.emit(Body::Usage { step: Some(step.clone()), attempt, usage })?;
+                self.settle_claim(step);
+            }
+            Message::Reserve { tokens, nano_usd } => {
+                let claim = Claim { tokens, nano_usd: nano_usd.unwrap_or(0) };
+                return self.reserve(step, claim, reply);
+            }
+            Message::Ask { question, options } => return self.ask(step, question, options, reply),
+            Message::Propose(_) => {
+                let reason = "a step proposes no plan".to_owned();
+                self.reply(reply, Reply::Refused { reason });
+                return Ok(());
+            }
+        }
+        let seq = self.rec.seq();
+        self.reply(reply, Reply::Ack { seq });
+        Ok(())
+    }
+
+    fn intent(&mut self, step: &StepId, attempt: u32, intent: Intent) -> Result<(), RecordError> {
+        let state = self.rec.view.step(step).state;
+        match &intent {
+            Intent::Execute | Intent::Tool { .. } => {}
+            Intent::Commit { .. } => self.rec.attempt(step, AttemptEvent::Commit)?,
+            Intent::Check { .. } => {
+                self.rec.attempt(step, AttemptEvent::Check)?;
+                if state == Step::Running {
+                    self.rec.step(step, StepEvent::Check, StepNote::default())?;
+                }
+            }
+            Intent::Repair { number } => {
+                self.rec.attempt(step, AttemptEvent::Repair)?;
+                if state == Step::Checking {
+                    self.rec.step(step, StepEvent::Repair, StepNote::why("repair"))?;
+                }
+                self.rec.emit(Body::RepairStarted { step: step.clone(), attempt, number: *number })?;
+            }
+        }
+        self.rec.emit(Body::Intent { step: step.clone(), attempt, intent })
+    }
+
+    fn result(&mut self, step: &StepId, attempt: u32, result: StepResult) -> Result<(), RecordError> {
+        match result {
+            StepResult::Executed { evidence } => self.keep(step, attempt, "execute".to_owned(), &evidence),
+            StepResult::Checked { result } => self.keep(step, attempt, "check".to_owned(), &result.evidence),
+            StepResult::Tool { id, evidence, .. } => self.keep(step, attempt, id, &evidence),
+            StepResult::Turn { index, json } => {
+                let message = self.rec.blobs().put(json.as_bytes())?;
+                self.rec.emit(Body::Turn { step: step.clone(), attempt, index, message })
+            }
+            StepResult::BoundHit { bound, message } => {
+                self.rec.emit(Body::BoundHit { step: Some(step.clone()), bound, message })
+            }
+        }
+    }
+
+    fn keep(&mut self, step: &StepId, attempt: u32, of: String, evidence: &Evidence) -> Result<(), RecordError> {
+        let json = serde_json::to_vec(evidence).expect("evidence is plain data");
+        let blob = self.rec.blobs().put(&json)?;
+        let (step, exit) = (step.clone(), evidence.exit);
+        self.rec.emit(Body::Evidence { step, attempt, of, evidence: blob, exit })
+    }
+
+    fn reserve(&mut self, step: &StepId, claim: Claim, reply: oneshot::Sender<Reply>) -> Result<(), RecordError> {
+        match self.budget.reserve(Some(step.clone()), claim, &self.rec.view.spent) {
+            Grant::Granted => self.reply(reply, Reply::Granted),
+            Grant::Wait => self.reserving.push((step.clone(), claim, reply)),
+            Grant::Refused(reason) => {
+                let (bound, message) = ("budget".to_owned(), reason.clone());
+                self.rec.emit(Body::BoundHit { step: Some(step.clone()), bound, message })?;
+                self.reply(reply, Reply::Refused { reason });
+                // What is under way is finished and kept; nothing new starts.
+                self.stop_all(Halt::Budget);
+            }
+        }
+        Ok(())
+    }
+
+    /// A request is over: claims that waited for it are asked again.
+    pub(super) fn settle_claim(&mut self, step: &StepId) {
+        self.budget.settle(&Some(step.clone()));
+        for (step, claim, reply) in std::mem::take(&mut self.reserving) {
+            match self.budget.reserve(Some(step.clone()), claim, &self.rec.view.spent) {
+                Grant::Granted => self.reply(reply, Reply::Granted),
+                Grant::Wait => self.reserving.push((step, claim, reply)),
+                Grant::Refused(reason) => {
+                    self.reply(reply, Reply::Refused { reason });
+                    self.stop_all(Halt::Budget);
+                }
+            }
+        }
+    }
+
+    fn ask(
+        &mut self,
+        step: &StepId,
+        question: String,
+        options: Vec<String>,
+        reply: oneshot::Sender<Reply>,
+    ) -> Result<(), RecordError> {
+        // A worker that was started again asks what has been answered meanwhile.
+        let given = self.rec.view.step(step).gate.clone().filter(|gate| gate.question == question);
+        if let Some(text) = given.and_then(|gate| gate.answer) {
+            self.reply(reply, Reply::Answer { text });
+            return Ok(());
+        }
+        match self.on_input() {
+            OnInput::Deny => {
+                let reason = "nobody answers questions in this run".to_owned();
+                self.reply(reply, Reply::Refused { reason });
+                return Ok(());
+            }
+            OnInput::Fail => {
+                self.failing.push(step.clone());
+                self.reply(reply, Reply::Cancel);
+                return Ok(());
+            }
+            OnInput::Wait => {}
+        }
+        let attempt = self.rec.view.step(step).attempt();
+        let gate = format!("{step}-{attempt}-{}", self.rec.seq() + 1);
+        self.rec.emit(Body::NeedsInput {
+            step: step.clone(),
+            gate,
+            kind: "question".to_owned(),
+            question,
+            options,
+            expires: None,
+        })?;
+        self.rec.attempt(step, AttemptEvent::Ask)?;
+        self.rec.step(step, StepEvent::Ask, StepNote::why("question"))?;
+        self.asking.insert(step.clone(), reply);
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! What reaches the dispatcher, in one order: words of workers, ends of effects, verbs, signals.
+
+use tokio::sync::oneshot;
+use wattle_planner::StepId;
+use wattle_worker::host::{Message, Reply};
+use wattle_worker::outcome::{CheckResult, Outcome};
+use wattle_workspace::{CommitId, Salvaged, TreeId};
+
+use crate::ids::LandingId;
+use crate::journal::event::{Entry, Work};
+use crate::queue::land::{CandidateEnd, MoveEnd};
+
+/// One thing that the dispatcher has to take up.
+pub(crate) enum Input {
+    /// A worker speaks and waits for the reply.
+    Worker {
+        /// Its step.
+        step: StepId,
+        /// Its attempt.
+        attempt: u32,
+        /// What it says.
+        message: Message,
+        /// Where the reply goes.
+        reply: oneshot::Sender<Reply>,
+    },
+    /// An attempt has its base and its slot; its worker starts when this is answered.
+    Leased {
+        /// Its step.
+        step: StepId,
+        /// Its slot, where it needed one.
+        slot: Option<u32>,
+        /// Its base.
+        base: CommitId,
+        /// Unlanded commits in the base.
+        on: Vec<Entry>,
+        /// Where the reply goes.
+        reply: oneshot::Sender<Reply>,
+    },
+    /// An attempt is over.
+    Attempt {
+        /// Its step.
+        step: StepId,
+        /// How.
+        end: AttemptEnd,
+    },
+    /// A candidate was made, or not.
+    Candidate {
+        /// For which landing.
+        landing: LandingId,
+        /// How it went.
+        end: Result<CandidateEnd, String>,
+    },
+    /// A check of the queue ended.
+    Check {
+        /// For which landing.
+        landing: LandingId,
+        /// Its name.
+        check: String,
+        /// On which tree.
+        tree: TreeId,
+        /// Was it the base's?
+        control: bool,
+        /// What it says.
+        result: Box<CheckResult>,
+    },
+    /// The target was moved, or not.
+    Move {
+        /// By which landing.
+        landing: LandingId,
+        /// How it went.
+        end: Result<MoveEnd, String>,
+    },
+    /// A slot was given back and what it held is under a ref.
+    Salvaged(Salvaged),
+    /// Look at table `command`.
+    Wake,
+    /// SIGINT or SIGTERM.
+    Signal,
+}
+
+/// How an attempt ended.
+pub(crate) enum AttemptEnd {
+    /// The commits it needs do not merge.
+    NeedsConflict {
+        /// Where.
+        message: String,
+    },
+    /// Its worker ended.
+    Outcome {
+        /// How.
+        outcome: Box<Outcome>,
+        /// Its base.
+        base: CommitId,
+        /// Unlanded commits in the base.
+        on: Vec<Entry>,
+        /// Is its patch the one that was approved, on a new base?
+        same_patch: bool,
+        /// Did somebody else move the step's branch?
+        branch_moved: bool,
+    },
+    /// Its change does not move to the new base by itself.
+    RestackConflict {
+        /// Where.
+        message: String,
+    },
+    /// Its change is in the new base already.
+    RestackEmpty,
+    /// It could not be started or kept; the machine's fault or ours.
+    Error(String),
+}
+
+/// The parts of a finished commit that the journal keeps.
+pub(crate) fn work_of(outcome: &Outcome, attempt: u32, base: &CommitId, on: &[Entry]) -> Option<Work> {
+    let committed = outcome.commit.as_ref()?;
+    let paths = committed.changes.iter().flat_map(|change| change.from.clone().into_iter().chain([change.path.clone()]));
+    Some(Work {
+        attempt,
+        commit: committed.commit.clone(),
+        tree: committed.tree.clone(),
+        base: base.clone(),
+        on: on.to_vec(),
+        paths: paths.collect(),
+        outside: committed.outside.clone(),
+    })
+}

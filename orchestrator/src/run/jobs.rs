@@ -1,0 +1,294 @@
+//! What an effect needs, taken out of the run's state: plain data for the executor.
+
+use wattle_planner::{Plan, RuleSource, Step, StepId};
+use wattle_worker::assignment::{
+    AgentWork, Bounds, Command, CommitForm, Mode, NeedReport, Owner, Repair, Rewrite, Work,
+};
+use wattle_workspace::{CommitId, Signature};
+
+use crate::ids::LandingId;
+use crate::journal::RunView;
+use crate::journal::blob::{BlobError, Blobs};
+use crate::journal::event::{self, Entry};
+use crate::journal::record::AttemptRecord;
+use crate::queue::checks::of_step;
+use crate::queue::land::{CandidateJob, Part, attempt_ref, message, step_ref};
+use crate::run::scheduler::below;
+
+/// Output of one process that is kept, head and tail together. 256 KiB holds the errors of a large
+/// build and keeps a run of a thousand steps below 300 MB.
+pub(crate) const OUTPUT_BYTES_MAX: u64 = 256 << 10;
+/// A needed step's report is passed on whole up to this; more is a file's work.
+const REPORT_BYTES_MAX: usize = 64 << 10;
+
+/// One attempt of one step.
+pub(crate) struct AttemptJob {
+    /// The step.
+    pub(crate) step: Step,
+    /// Id of the run.
+    pub(crate) run: String,
+    /// Number of the attempt.
+    pub(crate) attempt: u32,
+    /// The tip that its base holds.
+    pub(crate) tip: CommitId,
+    /// Unlanded commits that its base holds.
+    pub(crate) on: Vec<Entry>,
+    /// The base of an interrupted try that goes on.
+    pub(crate) resumed_base: Option<CommitId>,
+    /// The change that only has to move to the new base.
+    pub(crate) restack: Option<event::Work>,
+    /// An earlier change that this worker goes on from.
+    pub(crate) earlier: Option<(CommitId, CommitId)>,
+    /// What an interrupted try has left.
+    pub(crate) committed: Option<CommitId>,
+    /// Messages of its conversation.
+    pub(crate) messages: Vec<String>,
+    /// Words for its worker.
+    pub(crate) feedback: Vec<String>,
+    /// Reports of the steps it needs.
+    pub(crate) needs: Vec<NeedReport>,
+    /// Where the step's branch is, as far as the run knows.
+    pub(crate) branch_at: Option<CommitId>,
+    /// Its own check.
+    pub(crate) check: Option<Command>,
+    /// Its work, without a model's name on the wire.
+    pub(crate) work: Work,
+    /// Its repair.
+    pub(crate) repair: Option<Repair>,
+    /// Name of its model.
+    pub(crate) model: Option<String>,
+    /// How its commit is made.
+    pub(crate) commit: Option<CommitForm>,
+    /// Command and key files of the setup.
+    pub(crate) setup: Option<(Command, Vec<String>)>,
+    /// Did its patch have an approval?
+    pub(crate) approved: bool,
+}
+
+/// Seconds since the epoch of a journal's time.
+fn seconds(ts: &str) -> i64 {
+    ts.parse::<jiff::Timestamp>().map_or(0, |time| time.as_second())
+}
+
+/// Takes an attempt out of the state. The attempt is already in it.
+pub(crate) fn attempt_job(view: &RunView, blobs: &Blobs, id: &StepId, identity: &Signature) -> Result<AttemptJob, BlobError> {
+    let step = view.plan.step(id).expect("the scheduler starts steps of the plan").clone();
+    let record = view.step(id);
+    let attempt = record.attempts.last().expect("an attempt was begun");
+    let restack = attempt.restack.then(|| record.work.clone()).flatten();
+    let text = |blob| blobs.text(blob);
+    let conversation = conversation(&record.attempts, record.fresh);
+    let messages = conversation.iter().map(|blob| text(blob)).collect::<Result<_, _>>()?;
+    let brief = text(&view.started.brief)?;
+    let model = match &step.work {
+        wattle_planner::Work::Agent(agent) => agent.model.clone().or_else(|| view.started.options.model.clone()),
+        wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) => view.started.options.model.clone(),
+    };
+    let earlier = earlier(&record.attempts);
+    let mut files = std::collections::BTreeMap::new();
+    for (path, blob) in &view.started.files {
+        files.insert(path.clone(), text(blob)?);
+    }
+    let source = Source { step: &step, brief: &brief, files: &files };
+    Ok(AttemptJob {
+        run: view.run.to_string(),
+        attempt: attempt.number,
+        tip: view.gathered.clone().unwrap_or_else(|| view.tip.clone()),
+        on: below(view, id),
+        resumed_base: attempt.base.clone(),
+        restack,
+        earlier,
+        committed: attempt.committed.clone(),
+        messages,
+        feedback: record.feedback.clone(),
+        needs: needs(view, blobs, &step)?,
+        branch_at: branch_at(view, id),
+        check: own_check(view, &step),
+        work: source.work(&step.work),
+        repair: step.repair.as_ref().map(|r| Repair { work: source.work(&r.work), attempts: r.attempts }),
+        model,
+        commit: commit_form(view, &step, attempt, identity),
+        setup: setup(&view.plan),
+        approved: record.approved.is_some(),
+        step,
+    })
+}
+
+/// The conversation that a worker goes on with: that of the newest attempt that had one.
+fn conversation(attempts: &[AttemptRecord], fresh: bool) -> Vec<crate::ids::Blob> {
+    if fresh {
+        return Vec::new();
+    }
+    let last = attempts.iter().rev().find(|attempt| !attempt.messages.is_empty());
+    last.map(|attempt| attempt.messages.values().cloned().collect()).unwrap_or_default()
+}
+
+/// Base and commit of the newest earlier attempt that made one.
+fn earlier(attempts: &[AttemptRecord]) -> Option<(CommitId, CommitId)> {
+    let (_, before) = attempts.split_last()?;
+    before.iter().rev().find_map(|attempt| Some((attempt.base.clone()?, attempt.committed.clone()?)))
+}
+
+/// Where the step's branch was left: at the newest attempt that ended with a commit on it.
+fn branch_at(view: &RunView, id: &StepId) -> Option<CommitId> {
+    view.step(id).branch.clone()
+}
+
+fn needs(view: &RunView, blobs: &Blobs, step: &Step) -> Result<Vec<NeedReport>, BlobError> {
+    let mut reports = Vec::new();
+    for need in &step.needs {
+        let Some(blob) = &view.step(need).report else { continue };
+        let mut markdown = blobs.text(blob)?;
+        if markdown.len() > REPORT_BYTES_MAX {
+            let end = (0..=REPORT_BYTES_MAX).rev().find(|at| markdown.is_char_boundary(*at)).unwrap_or(0);
+            markdown.truncate(end);
+            markdown.push_str("\n\n(cut)\n");
+        }
+        reports.push(NeedReport { step: need.to_string(), markdown });
+    }
+    Ok(reports)
+}
+
+fn own_check(view: &RunView, step: &Step) -> Option<Command> {
+    let (run, timeout_ms) = of_step(&view.plan, step)?;
+    Some(command(&run, timeout_ms, step))
+}
+
+fn command(run: &str, timeout_ms: u64, step: &Step) -> Command {
+    Command {
+        run: run.to_owned(),
+        ok_exit: vec![0],
+        env: step.env.clone(),
+        bounds: Bounds { timeout_ms, idle_ms: None, output_bytes_max: OUTPUT_BYTES_MAX },
+    }
+}
+
+/// The setup command with its key files.
+pub(crate) fn setup(plan: &Plan) -> Option<(Command, Vec<String>)> {
+    let setup = plan.setup()?;
+    let bounds = Bounds { timeout_ms: setup.timeout_ms, idle_ms: None, output_bytes_max: OUTPUT_BYTES_MAX };
+    let command = Command { run: setup.run.clone(), ok_exit: vec![0], env: setup.env.clone(), bounds };
+    Some((command, setup.key.clone()))
+}
+
+fn commit_form(view: &RunView, step: &Step, attempt: &AttemptRecord, identity: &Signature) -> Option<CommitForm> {
+    if mode(step) != Mode::Write {
+        return None;
+    }
+    let run = view.run.as_str();
+    let mut text = format!("{}\n\nWattle-Run: {run}\nWattle-Step: {}\n", step.title, step.id);
+    if let wattle_planner::Work::Agent(agent) = &step.work
+        && let Some(model) = agent.model.as_ref().or(view.started.options.model.as_ref())
+    {
+        text.push_str(&format!("Wattle-Model: {model}\n"));
+    }
+    if view.plan.commit().sign_off {
+        text.push_str(&format!("Signed-off-by: {} <{}>\n", identity.name, identity.email));
+    }
+    let regexes = |globs: &[wattle_planner::Glob]| globs.iter().map(|glob| glob.regex().to_owned()).collect();
+    Some(CommitForm {
+        message: text,
+        author: identity.clone(),
+        committer: identity.clone(),
+        time_s: seconds(&attempt.since),
+        attempt_ref: attempt_ref(run, &step.id, attempt.number),
+        discard: regexes(view.plan.discard()),
+        touches: regexes(&step.touches),
+    })
+}
+
+/// The mode of a step in the worker's words.
+pub(crate) fn mode(step: &Step) -> Mode {
+    match step.mode {
+        wattle_planner::Mode::Read => Mode::Read,
+        wattle_planner::Mode::Write => Mode::Write,
+        wattle_planner::Mode::Scratch => Mode::Scratch,
+    }
+}
+
+/// Who a process belongs to.
+pub(crate) fn owner(run: &str, step: &str, attempt: u32) -> Owner {
+    Owner { run: run.to_owned(), step: step.to_owned(), attempt }
+}
+
+struct Source<'a> {
+    step: &'a Step,
+    brief: &'a str,
+    files: &'a std::collections::BTreeMap<String, String>,
+}
+
+impl Source<'_> {
+    fn work(&self, work: &wattle_planner::Work) -> Work {
+        match work {
+            wattle_planner::Work::Run { command } => Work::Run(Command {
+                run: command.clone(),
+                ok_exit: self.step.ok_exit.clone(),
+                env: self.step.env.clone(),
+                bounds: Bounds {
+                    timeout_ms: self.step.timeout_ms,
+                    idle_ms: self.step.idle_ms,
+                    output_bytes_max: OUTPUT_BYTES_MAX,
+                },
+            }),
+            wattle_planner::Work::Rewrite(rule) => Work::Rewrite(self.rewrite(rule)),
+            wattle_planner::Work::Agent(agent) => Work::Agent(AgentWork {
+                prompt: agent.prompt.clone(),
+                model: String::new(),
+                max_turns: agent.max_turns,
+                max_nano_usd: agent.max_nano_usd,
+                tools: self.step.tools.clone().unwrap_or_else(|| default_tools(mode(self.step))),
+                brief: self.brief.to_owned(),
+            }),
+        }
+    }
+
+    fn rewrite(&self, rule: &RuleSource) -> Rewrite {
+        match rule {
+            RuleSource::File(path) => {
+                Rewrite::Rules { name: path.clone(), yaml: self.files.get(path).cloned().unwrap_or_default() }
+            }
+            RuleSource::Inline(yaml) => Rewrite::Rules { name: format!("{} (inline)", self.step.id), yaml: yaml.clone() },
+            RuleSource::Pattern { pattern, fix, lang } => {
+                Rewrite::Pattern { pattern: pattern.clone(), fix: fix.clone(), lang: lang.clone() }
+            }
+        }
+    }
+}
+
+/// The tools of an agent that names none.
+fn default_tools(mode: Mode) -> Vec<String> {
+    let tools: &[&str] = match mode {
+        Mode::Read => &["Read", "Glob", "Grep", "Ask", "Report"],
+        Mode::Write | Mode::Scratch => &["Read", "Glob", "Grep", "Edit", "Write", "Bash", "Ask", "Report"],
+    };
+    tools.iter().map(|tool| (*tool).to_owned()).collect()
+}
+
+/// Takes a candidate out of the state.
+pub(crate) fn candidate_job(view: &RunView, id: LandingId, identity: &Signature) -> CandidateJob {
+    let record = &view.landings[&id];
+    let run = view.run.as_str();
+    let parts = record.entries.iter().filter_map(|entry| {
+        let step = view.step(&entry.step);
+        let by = step.approved.as_ref().map(|approval| approval.by.as_str());
+        Some(Part {
+            entry: entry.clone(),
+            base: step.work.as_ref()?.base.clone(),
+            message: message(&view.plan, run, &entry.step, by, identity),
+            branch: step_ref(run, &entry.step),
+        })
+    });
+    let tip = view.gathered.clone().unwrap_or_else(|| view.tip.clone());
+    CandidateJob {
+        run: run.to_owned(),
+        target: view.started.target.clone(),
+        target_tip: view.tip.clone(),
+        tip: if record.last { view.tip.clone() } else { tip },
+        parts: parts.collect(),
+        style: view.plan.commit().style,
+        identity: identity.clone(),
+        time_s: seconds(&record.since),
+        candidate_ref: format!("refs/wattle/candidate/{run}/{}", id.0),
+    }
+}
+

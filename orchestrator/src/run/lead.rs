@@ -1,0 +1,170 @@
+//! The lead: an agent that explores a snapshot and proposes the steps of a plan.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tokio_util::sync::CancellationToken;
+use wattle_planner::{Frame, lead_request, plan_from_reply, submit_plan_schema};
+use wattle_worker::assignment::{AgentWork, Assignment, LeadAssignment, Place};
+use wattle_worker::perform::Tools;
+use wattle_worker::host::{Host, Message, Pending, Proposal, Reply, Usage};
+use wattle_worker::outcome::End;
+use wattle_worker::perform::perform;
+use wattle_workspace::{Class, CommitId, Pool, PoolOptions, Want};
+
+use super::begin::{RunError, own};
+use super::brief::brief;
+use super::context::Context;
+use super::jobs::owner;
+use super::limits::{Budget, Caps, Claim, Grant};
+use super::models::Models;
+use crate::journal::record::Spent;
+
+/// Turns of the lead at most: exploring a large repository took comparable agents about forty calls.
+const TURNS_MAX: u32 = 60;
+/// How many proposals with problems go back to the lead. A model that fails three times at the same schema
+/// does not find it at the fourth.
+const PROPOSALS_MAX: u32 = 4;
+
+/// What the lead is asked.
+pub(crate) struct LeadRequest<'a> {
+    /// The task.
+    pub(crate) task: &'a str,
+    /// What the plan takes from flags and configuration, never from the model.
+    pub(crate) frame: Frame,
+    /// The commit to look at.
+    pub(crate) base: CommitId,
+    /// The model.
+    pub(crate) model: Option<&'a str>,
+    /// The caps.
+    pub(crate) caps: Caps,
+    /// Folder from which scripts of the scripted model are found.
+    pub(crate) folder: &'a Path,
+}
+
+/// What the lead has made.
+pub(crate) struct LeadPlan {
+    /// The plan file.
+    pub(crate) yaml: String,
+    /// What it cost.
+    pub(crate) usage: Vec<Usage>,
+}
+
+struct LeadHost {
+    task: String,
+    frame: Frame,
+    state: Mutex<LeadState>,
+    cancel: CancellationToken,
+}
+
+struct LeadState {
+    yaml: Option<String>,
+    usage: Vec<Usage>,
+    spent: Spent,
+    budget: Budget,
+}
+
+impl LeadHost {
+    fn reply(&self, message: Message) -> Reply {
+        let mut state = self.state.lock().expect("no holder panics");
+        match message {
+            Message::Usage(usage) => {
+                state.budget.settle(&None);
+                state.spent.nano_usd += usage.nano_usd.unwrap_or(0);
+                state.spent.uncached_in += usage.uncached_in + usage.cache_read + usage.cache_write;
+                state.spent.out += usage.out;
+                state.usage.push(usage);
+                Reply::Ack { seq: 0 }
+            }
+            Message::Reserve { tokens, nano_usd } => {
+                let claim = Claim { tokens, nano_usd: nano_usd.unwrap_or(0) };
+                let spent = state.spent.clone();
+                match state.budget.reserve(None, claim, &spent) {
+                    Grant::Granted | Grant::Wait => Reply::Granted,
+                    Grant::Refused(reason) => Reply::Refused { reason },
+                }
+            }
+            Message::Propose(Proposal::Plan { json }) => match plan_from_reply(&self.task, &json, &self.frame) {
+                Ok(yaml) => {
+                    state.yaml = Some(yaml);
+                    Reply::Ack { seq: 0 }
+                }
+                Err(problems) => Reply::Refused { reason: problems.to_string() },
+            },
+            Message::Propose(Proposal::Record { .. }) | Message::Ask { .. } => {
+                Reply::Refused { reason: "the lead proposes a plan and asks nothing".to_owned() }
+            }
+            Message::Intent(_) | Message::Result(_) => Reply::Ack { seq: 0 },
+        }
+    }
+}
+
+impl Host for LeadHost {
+    fn send(&self, message: Message) -> Pending<'_> {
+        let reply = if self.cancel.is_cancelled() { Reply::Cancel } else { self.reply(message) };
+        Box::pin(async move { reply })
+    }
+
+    fn cancelled(&self) -> CancellationToken {
+        self.cancel.clone()
+    }
+}
+
+/// Runs the lead on a snapshot of the base.
+pub(crate) fn lead(ctx: &Context, request: LeadRequest<'_>) -> Result<LeadPlan, RunError> {
+    let lock = own(ctx, None)?;
+    ctx.repo.configure(&request.base)?;
+    let pool = Pool::open(&ctx.repo, PoolOptions { disk_bytes_max: None })?;
+    let want = Want { class: Class::Snapshot, base: request.base.clone(), holder: "lead".to_owned(), setup_key: None };
+    let lease = pool.lease(&want)?;
+    let place = Place { path: lease.path.clone(), slot: lease.slot.0, base: lease.base.clone() };
+    let result = explore(ctx, request, place);
+    pool.release(lease)?;
+    drop(lock);
+    result
+}
+
+fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<LeadPlan, RunError> {
+    let io = |action| move |source| RunError::Io { action, source };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(io("start the runtime"))?;
+    let temp = tempfile::tempdir_in(&ctx.temp).map_err(io("make a scratch folder"))?;
+    let models = Models::new(ctx.providers.clone(), request.folder);
+    let (model, wire) = runtime.block_on(models.find(request.model))?;
+    let brief = brief(&ctx.repo, &request.base, request.task)?;
+    let host = Arc::new(LeadHost {
+        task: request.task.to_owned(),
+        frame: request.frame,
+        state: Mutex::new(LeadState {
+            yaml: None,
+            usage: Vec::new(),
+            spent: Spent::default(),
+            budget: Budget::new(request.caps),
+        }),
+        cancel: CancellationToken::new(),
+    });
+    let tools = ["Read", "Glob", "Grep", "SubmitPlan"].map(str::to_owned).to_vec();
+    let agent = AgentWork { prompt: String::new(), model: wire, max_turns: TURNS_MAX, max_nano_usd: None, tools, brief };
+    let assignment = Assignment::Lead(LeadAssignment {
+        owner: owner("lead", "", 0),
+        place,
+        request: lead_request(request.task, ""),
+        agent,
+        plan_schema: submit_plan_schema().to_string(),
+        proposals_max: PROPOSALS_MAX,
+    });
+    let base_env = ctx.child_env.clone();
+    let tools = Tools { repo: ctx.repo.clone(), model: Some(model), temp: temp.path().to_owned(), base_env };
+    let cancel = host.cancel.clone();
+    runtime.spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            cancel.cancel();
+        }
+    });
+    let outcome = runtime.block_on(perform(assignment, host.clone(), Arc::new(tools)));
+    let mut state = host.state.lock().expect("no holder panics");
+    match (state.yaml.take(), outcome.end) {
+        (Some(yaml), _) => Ok(LeadPlan { yaml, usage: std::mem::take(&mut state.usage) }),
+        (None, End::Failed { message, .. }) => Err(RunError::Lead(message)),
+        (None, _) => Err(RunError::Lead("the lead ended without a plan".to_owned())),
+    }
+}

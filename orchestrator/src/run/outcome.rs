@@ -1,0 +1,246 @@
+//! What the end of an attempt means for its step.
+
+use wattle_planner::StepId;
+use wattle_worker::outcome::{Cause, End, Outcome};
+use wattle_workspace::CommitId;
+
+use super::input::{AttemptEnd, work_of};
+use crate::options::Approve;
+use super::scheduler::Halt;
+use crate::journal::Recorder;
+use crate::journal::event::{Body, CheckRef, Entry, Work};
+use crate::journal::recorder::{RecordError, StepNote};
+use crate::state::attempt::AttemptEvent;
+use crate::state::step::{Step, StepEvent};
+
+/// Evidence that a worker is given about its own failure, at most.
+const EVIDENCE_BYTES_MAX: usize = 8 << 10;
+
+/// The end of an attempt, about to be journaled.
+pub(crate) struct Ended<'a> {
+    /// The state.
+    pub(crate) rec: &'a mut Recorder,
+    /// The step.
+    pub(crate) step: StepId,
+    /// Does a human want the step to end?
+    pub(crate) cancelled: bool,
+    /// Does a question fail the step in this run?
+    pub(crate) denied: bool,
+    /// Is the run stopping?
+    pub(crate) halt: Option<Halt>,
+}
+
+impl Ended<'_> {
+    /// Journals what the end means.
+    pub(crate) fn take(mut self, end: AttemptEnd) -> Result<(), RecordError> {
+        match end {
+            AttemptEnd::NeedsConflict { message } => {
+                self.rec.attempt(&self.step, AttemptEvent::Fail)?;
+                let note = StepNote { message: Some(message), ..StepNote::why("needs_conflict") };
+                self.rec.step(&self.step, StepEvent::NeedsConflict, note)
+            }
+            AttemptEnd::RestackConflict { message } => {
+                self.rec.attempt(&self.step, AttemptEvent::Fail)?;
+                let feedback = format!("Your change does not apply to its new base:\n{}", cut(&message));
+                let note = StepNote { feedback: Some(feedback), ..StepNote::why("restack") };
+                self.rec.step(&self.step, StepEvent::Retry, note)
+            }
+            AttemptEnd::RestackEmpty => {
+                self.rec.attempt(&self.step, AttemptEvent::Succeed)?;
+                let message = Some("its change is in its base already".to_owned());
+                self.rec.step(&self.step, StepEvent::Unchanged, StepNote { message, ..StepNote::default() })
+            }
+            AttemptEnd::Error(message) => self.failed(Cause::Environment, message, None, None),
+            AttemptEnd::Outcome { outcome, base, on, same_patch, branch_moved } => {
+                self.outcome(*outcome, &base, &on, same_patch, branch_moved)
+            }
+        }
+    }
+
+    fn outcome(
+        &mut self,
+        outcome: Outcome,
+        base: &CommitId,
+        on: &[Entry],
+        same_patch: bool,
+        branch_moved: bool,
+    ) -> Result<(), RecordError> {
+        self.evidence(&outcome)?;
+        let report = match outcome.report.is_empty() {
+            true => None,
+            false => Some(self.rec.blobs().put(outcome.report.as_bytes())?),
+        };
+        let note = StepNote { report, ..StepNote::default() };
+        match &outcome.end {
+            End::Done => {
+                self.rec.attempt(&self.step, AttemptEvent::Succeed)?;
+                self.rec.step(&self.step, StepEvent::Done, note)
+            }
+            End::Unchanged => {
+                self.rec.attempt(&self.step, AttemptEvent::Succeed)?;
+                self.rec.step(&self.step, StepEvent::Unchanged, note)
+            }
+            End::Committed => {
+                let attempt = self.rec.view.step(&self.step).attempt();
+                let Some(work) = work_of(&outcome, attempt, base, on) else {
+                    return self.failed(Cause::Environment, "the worker left no commit".to_owned(), None, None);
+                };
+                self.rec.attempt(&self.step, AttemptEvent::Succeed)?;
+                self.committed(work, note, same_patch, branch_moved)
+            }
+            End::Failed { cause, message } => {
+                let output = match &outcome.check {
+                    Some(check) => check.evidence.output.clone(),
+                    None => outcome.evidence.output.clone(),
+                };
+                self.failed(*cause, message.clone(), Some(output), note.report)
+            }
+            End::Parked | End::NeedsInput { .. } => self.parked(),
+        }
+    }
+
+    /// A worker that stopped: the step is parked, ends cancelled, or still waits for its answer.
+    fn parked(&mut self) -> Result<(), RecordError> {
+        if self.denied {
+            self.rec.attempt(&self.step, AttemptEvent::Fail)?;
+            let message = Some("it asked a question, and questions fail steps in this run".to_owned());
+            return self.rec.step(&self.step, StepEvent::Fail, StepNote { message, ..StepNote::why("denied") });
+        }
+        self.rec.attempt(&self.step, AttemptEvent::Park)?;
+        if self.cancelled {
+            return self.rec.step(&self.step, StepEvent::Cancel, StepNote::why("human"));
+        }
+        if self.rec.view.step(&self.step).state == Step::NeedsInput && self.halt.is_none() {
+            return Ok(());
+        }
+        let why = match self.halt {
+            Some(Halt::Interrupt) => "interrupted",
+            Some(Halt::Budget) => "budget",
+            Some(Halt::BaseRed) => "base_red",
+            Some(Halt::Stop) | None => "stopped",
+        };
+        self.rec.step(&self.step, StepEvent::Park, StepNote::why(why))
+    }
+
+    fn committed(&mut self, work: Work, note: StepNote, same_patch: bool, branch_moved: bool) -> Result<(), RecordError> {
+        let step = self.rec.view.plan.step(&self.step).expect("a step of the plan");
+        let widened = self.rec.view.step(&self.step).approved.is_some();
+        let outside = !work.outside.is_empty() && !(same_patch && widened);
+        let open = step.touches_given && outside;
+        let approval = self.rec.view.step(&self.step).approved.clone();
+        let (commit, attempt) = (work.commit.clone(), work.attempt);
+        let auto = self.rec.view.started.options.approve == Approve::Auto;
+        let note = |why: &str, message: Option<String>| StepNote {
+            why: Some(why.to_owned()),
+            message,
+            work: Some(work.clone()),
+            ..note.clone()
+        };
+        if branch_moved {
+            let message = Some("somebody else moved the step's branch".to_owned());
+            return self.rec.step(&self.step, StepEvent::Review, note("branch_moved", message));
+        }
+        if open {
+            let message = Some(format!("changes outside its touches: {}", work.outside.join(", ")));
+            return self.rec.step(&self.step, StepEvent::Review, note("outside_touches", message));
+        }
+        if auto {
+            let queued = StepNote { why: None, ..note("", None) };
+            return self.rec.step(&self.step, StepEvent::Queue, queued);
+        }
+        self.rec.step(&self.step, StepEvent::Review, note("manual", None))?;
+        if let (true, Some(approval)) = (same_patch, approval) {
+            let step = self.step.clone();
+            self.rec.emit(Body::Approved { step, attempt, commit, by: approval.by, widen: Vec::new() })?;
+            self.rec.step(&self.step, StepEvent::Approve, StepNote::default())?;
+        }
+        Ok(())
+    }
+
+    /// An attempt that did not do what was asked.
+    fn failed(
+        &mut self,
+        cause: Cause,
+        message: String,
+        output: Option<String>,
+        report: Option<crate::ids::Blob>,
+    ) -> Result<(), RecordError> {
+        if cause == Cause::Budget && self.halt == Some(Halt::Budget) {
+            return self.parked();
+        }
+        self.rec.attempt(&self.step, AttemptEvent::Fail)?;
+        if self.cancelled {
+            return self.rec.step(&self.step, StepEvent::Cancel, StepNote::why("human"));
+        }
+        let retries = self.rec.view.plan.step(&self.step).map_or(0, |step| step.retries);
+        let left = self.rec.view.step(&self.step).failures < retries;
+        let event = if left && retryable(cause) { StepEvent::Retry } else { StepEvent::Fail };
+        let feedback = output.map(|output| format!("The last attempt failed: {message}\n{}", cut(&output)));
+        let note = StepNote {
+            why: Some(code(cause).to_owned()),
+            message: Some(message),
+            report,
+            feedback: feedback.filter(|_| event == StepEvent::Retry),
+            work: None,
+        };
+        self.rec.step(&self.step, event, note)
+    }
+
+    /// The evidence of the executor's last process, and the verdict of the step's own check.
+    fn evidence(&mut self, outcome: &Outcome) -> Result<(), RecordError> {
+        let Some(check) = &outcome.check else { return Ok(()) };
+        let Some(commit) = &outcome.commit else { return Ok(()) };
+        let json = serde_json::to_vec(&check.evidence).expect("evidence is plain data");
+        let output = self.rec.blobs().put(&json)?;
+        let check_ref = CheckRef {
+            check: format!("{} (own)", self.step),
+            at: "step".to_owned(),
+            tree: commit.tree.clone(),
+            step: Some(self.step.clone()),
+            landing: None,
+            control: false,
+        };
+        self.rec.emit(Body::CheckFinished {
+            check: check_ref,
+            verdict: check.verdict,
+            cached: false,
+            exit: check.evidence.exit,
+            elapsed_ms: check.evidence.elapsed_ms,
+            output: Some(output),
+        })
+    }
+}
+
+/// The end of a text, within the bound on evidence.
+pub(crate) fn cut(text: &str) -> &str {
+    let from = text.len().saturating_sub(EVIDENCE_BYTES_MAX);
+    let from = (from..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    &text[from..]
+}
+
+/// Can another try end differently?
+fn retryable(cause: Cause) -> bool {
+    match cause {
+        Cause::Exit | Cause::Signal | Cause::Timeout | Cause::Idle | Cause::CheckRed => true,
+        Cause::Model | Cause::Turns | Cause::Environment => true,
+        Cause::BadRule | Cause::Uncommittable | Cause::WroteInReadMode | Cause::Budget => false,
+    }
+}
+
+/// The `why` code of a cause.
+pub(crate) fn code(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Exit => "exit",
+        Cause::Signal => "signal",
+        Cause::Timeout => "timeout",
+        Cause::Idle => "idle",
+        Cause::CheckRed => "check_red",
+        Cause::BadRule => "bad_rule",
+        Cause::Uncommittable => "uncommittable",
+        Cause::WroteInReadMode => "wrote_in_read_mode",
+        Cause::Model => "model",
+        Cause::Turns => "turns",
+        Cause::Budget => "budget",
+        Cause::Environment => "environment",
+    }
+}

@@ -1,0 +1,124 @@
+//! After a crash, a signal or a stop: asks the world what happened, and puts that into the journal.
+//!
+//! A process can have died at any point. What was intended is in the journal; what was done is in refs
+//! and slots. Nothing is repeated that the world shows to be done, and nothing is assumed done that it
+//! does not show.
+
+use wattle_planner::StepId;
+use wattle_workspace::{Advance, CommitId, GitError, Pool, PoolError, Repo};
+
+use super::dispatcher::lands::land_events;
+use crate::ids::LandingId;
+use crate::journal::Recorder;
+use crate::journal::command::requeue;
+use crate::journal::event::Body;
+use crate::journal::recorder::{RecordError, StepNote};
+use crate::queue::land::branch_ref;
+use crate::queue::plan::gathered;
+use crate::state::Machine;
+use crate::state::attempt::{Attempt, AttemptEvent};
+use crate::state::landing::Landing;
+use crate::state::run::Run;
+use crate::state::step::{Step, StepEvent};
+
+/// A failure to recover.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecoverError {
+    /// The journal failed.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Git failed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The slots cannot be brought to order.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The target branch is gone.
+    #[error("find the target branch {0}: it is gone")]
+    TargetGone(String),
+}
+
+/// Brings the state in line with the world. The run's own state is changed by the caller.
+pub(crate) fn recover(rec: &mut Recorder, repo: &Repo, pool: &Pool) -> Result<CommitId, RecoverError> {
+    let target = rec.view.started.target.clone();
+    let tip = repo.read_ref(&branch_ref(&target))?.ok_or(RecoverError::TargetGone(target))?;
+    landings(rec, repo, &tip)?;
+    let steps: Vec<StepId> = rec.view.steps.keys().cloned().collect();
+    for step in &steps {
+        wake(rec, step)?;
+    }
+    for salvaged in pool.recover(&kept_slots(rec))? {
+        rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })?;
+    }
+    Ok(tip)
+}
+
+/// Was the process that drove the run killed?
+pub(crate) fn died(rec: &Recorder) -> bool {
+    matches!(rec.view.state, Run::Planning | Run::Running)
+}
+
+fn landings(rec: &mut Recorder, repo: &Repo, tip: &CommitId) -> Result<(), RecoverError> {
+    let ids: Vec<LandingId> = rec.view.landings.keys().copied().collect();
+    for id in ids {
+        let record = rec.view.landings[&id].clone();
+        match record.state {
+            Landing::Candidate | Landing::Checking | Landing::Red | Landing::Held => {
+                requeue(rec, id, "interrupted")?;
+            }
+            Landing::Green if gathered(&rec.view, &record) && *tip == rec.view.tip => {}
+            Landing::Green => {
+                let moved = record.candidate.as_ref().is_some_and(|candidate| candidate.new == *tip);
+                if moved && !gathered(&rec.view, &record) {
+                    // The ref has moved; a checkout that has not followed yet follows now.
+                    let candidate = record.candidate.expect("a green landing has a candidate");
+                    let target = &rec.view.started.target;
+                    let reason = "wattle: land, resumed";
+                    match repo.advance(target, &candidate.old, &candidate.new, reason)? {
+                        Advance::Moved { .. } | Advance::TargetMoved { .. } | Advance::Held { .. } => {}
+                    }
+                    land_events(rec, id)?;
+                } else {
+                    requeue(rec, id, "interrupted")?;
+                }
+            }
+            Landing::Queued | Landing::Landed | Landing::Ejected => {}
+        }
+    }
+    Ok(())
+}
+
+fn wake(rec: &mut Recorder, step: &StepId) -> Result<(), RecordError> {
+    let record = rec.view.step(step);
+    let live = record.attempts.last().is_some_and(|attempt| match attempt.state {
+        Attempt::Leased | Attempt::Executing | Attempt::Committed => true,
+        Attempt::Checking | Attempt::Repairing | Attempt::Asking => true,
+        Attempt::Succeeded | Attempt::Failed | Attempt::Parked | Attempt::Interrupted => false,
+    });
+    let answered = record.gate.as_ref().is_some_and(|gate| gate.answer.is_some());
+    let state = record.state;
+    if live {
+        rec.attempt(step, AttemptEvent::Interrupt)?;
+    }
+    match state {
+        Step::Running | Step::Checking => rec.step(step, StepEvent::Interrupt, StepNote::why("interrupted")),
+        Step::NeedsInput if answered => rec.step(step, StepEvent::Interrupt, StepNote::why("interrupted")),
+        Step::Parked => rec.step(step, StepEvent::Unpark, StepNote::default()),
+        Step::NeedsInput | Step::Waiting | Step::Ready | Step::Review | Step::Approved => Ok(()),
+        Step::Queued | Step::Landing | Step::Stale | Step::Landed | Step::Done => Ok(()),
+        Step::Unchanged | Step::Failed | Step::Blocked | Step::Skipped => Ok(()),
+        Step::Cancelled | Step::Rejected => Ok(()),
+    }
+}
+
+/// Holders of the slots that interrupted workers go on in.
+fn kept_slots(rec: &Recorder) -> Vec<String> {
+    let run = &rec.view.run;
+    let kept = rec.view.steps.iter().filter(|(_, record)| !record.state.terminal());
+    kept.filter_map(|(step, record)| {
+        let attempt = record.attempts.last()?;
+        let open = matches!(attempt.state, Attempt::Parked | Attempt::Interrupted);
+        open.then(|| format!("{run}/{step}/{}", attempt.number))
+    })
+    .collect()
+}

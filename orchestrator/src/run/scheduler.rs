@@ -1,0 +1,242 @@
+//! What the run does next: a pure function of its state. One decision at a time, until there is none.
+
+use wattle_planner::{EdgeKind, StepId};
+
+use crate::journal::RunView;
+use crate::journal::event::Entry;
+use crate::queue::plan::{Wish, gathered, in_tip, wish};
+use crate::options::Until;
+use crate::state::Machine;
+use crate::state::landing::Landing;
+use crate::state::run::RunEvent;
+use crate::state::step::{Step, StepEvent};
+
+/// What the run does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Change the state of a step.
+    Step {
+        /// Which.
+        step: StepId,
+        /// How.
+        event: StepEvent,
+        /// Code of the reason.
+        why: Option<&'static str>,
+        /// The reason in words.
+        message: Option<String>,
+    },
+    /// Give a step to a worker, or move its change to a new base.
+    Start {
+        /// Which.
+        step: StepId,
+        /// Does its change only move?
+        restack: bool,
+    },
+    /// What the queue wants.
+    Queue(Wish),
+    /// Nothing is left to do.
+    Finish {
+        /// How it ends.
+        event: RunEvent,
+        /// Code of the reason.
+        why: Option<&'static str>,
+    },
+}
+
+/// Why nothing new may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// A signal.
+    Interrupt,
+    /// A human's `stop`.
+    Stop,
+    /// The budget is used up.
+    Budget,
+    /// A check is red on the base.
+    BaseRed,
+}
+
+impl Halt {
+    /// The event that ends the run.
+    pub(crate) fn event(self) -> RunEvent {
+        match self {
+            Self::Interrupt => RunEvent::Interrupt,
+            Self::Stop => RunEvent::Park,
+            Self::Budget => RunEvent::Budget,
+            Self::BaseRed => RunEvent::BaseRed,
+        }
+    }
+
+    /// Are workers told to stop at once? Otherwise what they do is finished and kept.
+    pub(crate) fn cancels(self) -> bool {
+        match self {
+            Self::Interrupt | Self::Stop => true,
+            Self::Budget | Self::BaseRed => false,
+        }
+    }
+}
+
+/// The next decision, if any.
+pub(crate) fn decide(view: &RunView, halt: Option<Halt>) -> Option<Decision> {
+    if let Some(halt) = halt {
+        let why = (halt == Halt::Interrupt).then_some("signal");
+        return (!in_flight(view)).then_some(Decision::Finish { event: halt.event(), why });
+    }
+    let order = view.plan.order();
+    order
+        .iter()
+        .find_map(|step| settle(view, step))
+        .or_else(|| wish(view).map(Decision::Queue))
+        .or_else(|| order.iter().find_map(|step| start(view, step)))
+        .or_else(|| (!in_flight(view)).then(|| finish(view)))
+}
+
+/// Is an effect under way whose end will come as an event?
+pub(crate) fn in_flight(view: &RunView) -> bool {
+    let step = view.steps.values().any(|r| matches!(r.state, Step::Running | Step::Checking));
+    let landing = view.landings.values().any(|r| match r.state {
+        Landing::Candidate => true,
+        Landing::Green => !gathered(view, r),
+        Landing::Queued | Landing::Checking | Landing::Red => false,
+        Landing::Held | Landing::Landed | Landing::Ejected => false,
+    });
+    step || landing || !view.checking.is_empty()
+}
+
+/// What a step that is needed means for the one that needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    There,
+    Pending,
+    Bad,
+}
+
+fn need(state: Step, kind: EdgeKind) -> Need {
+    match state {
+        Step::Done | Step::Unchanged | Step::Landed => Need::There,
+        Step::Review | Step::Approved | Step::Queued | Step::Landing => Need::There,
+        Step::Failed | Step::Blocked | Step::Skipped | Step::Cancelled | Step::Rejected => match kind {
+            EdgeKind::Needs => Need::Bad,
+            EdgeKind::After => Need::There,
+        },
+        Step::Waiting | Step::Ready | Step::Running | Step::NeedsInput => Need::Pending,
+        Step::Checking | Step::Parked | Step::Stale => Need::Pending,
+    }
+}
+
+/// A change of state that costs nothing.
+fn settle(view: &RunView, id: &StepId) -> Option<Decision> {
+    let record = view.step(id);
+    let turn = |event, why, message| {
+        Some(Decision::Step { step: id.clone(), event, why: Some(why), message })
+    };
+    match record.state {
+        Step::Waiting | Step::Ready | Step::Stale => {
+            let edges = view.plan.predecessors(id);
+            // A change that exists moves on without a rejected one; a step that has not begun does not.
+            let begun = record.work.is_some();
+            let bad = edges.iter().find(|edge| {
+                let state = view.step(&edge.step).state;
+                need(state, edge.kind) == Need::Bad && !(begun && state == Step::Rejected)
+            });
+            if let Some(bad) = bad {
+                let message = format!("{} is {}", bad.step, view.step(&bad.step).state);
+                return turn(StepEvent::Block, "needed", Some(message));
+            }
+            let there = ready_to_start(view, id);
+            (record.state == Step::Waiting && there)
+                .then(|| Decision::Step { step: id.clone(), event: StepEvent::Ready, why: None, message: None })
+        }
+        Step::Blocked => {
+            let edges = view.plan.predecessors(id);
+            let bad = edges.iter().any(|e| need(view.step(&e.step).state, e.kind) == Need::Bad);
+            (!bad).then(|| Decision::Step {
+                step: id.clone(),
+                event: StepEvent::Unblock,
+                why: Some("needs"),
+                message: None,
+            })
+        }
+        Step::Review | Step::Queued if outdated(view, id) => turn(StepEvent::Stale, "base_changed", None),
+        Step::Approved if outdated(view, id) => turn(StepEvent::Stale, "base_changed", None),
+        Step::Approved if record.merge_asked || view.started.options.until == Until::Landed => {
+            Some(Decision::Step { step: id.clone(), event: StepEvent::Queue, why: None, message: None })
+        }
+        Step::Running | Step::NeedsInput | Step::Checking | Step::Review | Step::Approved => None,
+        Step::Queued | Step::Landing | Step::Parked | Step::Landed | Step::Done => None,
+        Step::Unchanged | Step::Failed | Step::Skipped | Step::Cancelled | Step::Rejected => None,
+    }
+}
+
+/// Is everything there that a step needs to start?
+fn ready_to_start(view: &RunView, id: &StepId) -> bool {
+    let record = view.step(id);
+    let conflict = record.conflict_at.is_some_and(|at| view.landed_seq < at);
+    let edges = view.plan.predecessors(id);
+    !conflict
+        && edges.iter().all(|edge| match need(view.step(&edge.step).state, edge.kind) {
+            Need::There => true,
+            Need::Pending => false,
+            Need::Bad => record.work.is_some(),
+        })
+}
+
+/// Does the step's commit stand on a commit that will not land as it is?
+fn outdated(view: &RunView, id: &StepId) -> bool {
+    view.step(id).work.iter().flat_map(|work| &work.on).any(|below| {
+        let now = view.step(&below.step);
+        let same = now.work.as_ref().is_some_and(|work| work.commit == below.commit);
+        !same || matches!(now.state, Step::Rejected | Step::Cancelled | Step::Failed | Step::Blocked)
+    })
+}
+
+/// The commits that a step's base has to hold beside the tip, in plan order.
+pub(crate) fn below(view: &RunView, id: &StepId) -> Vec<Entry> {
+    let mut found: Vec<Entry> = Vec::new();
+    let edges = view.plan.predecessors(id);
+    for step in view.plan.steps().iter().filter(|step| edges.iter().any(|e| e.step == step.id)) {
+        let record = view.step(&step.id);
+        let Some(work) = &record.work else { continue };
+        let live = matches!(record.state, Step::Review | Step::Approved | Step::Queued | Step::Landing);
+        let own = Entry { step: step.id.clone(), commit: work.commit.clone() };
+        for entry in work.on.iter().cloned().chain([own]) {
+            if live && !in_tip(view, &entry) && !found.contains(&entry) {
+                found.push(entry);
+            }
+        }
+    }
+    found
+}
+
+fn start(view: &RunView, id: &StepId) -> Option<Decision> {
+    let record = view.step(id);
+    let restack = record.state == Step::Stale;
+    if record.state != Step::Ready && !restack {
+        return None;
+    }
+    let at_work = view.steps.values().filter(|r| matches!(r.state, Step::Running | Step::Checking));
+    let free = at_work.count() < view.started.options.jobs as usize;
+    (free && ready_to_start(view, id)).then(|| Decision::Start { step: id.clone(), restack })
+}
+
+/// How a run ends that has nothing left to do.
+fn finish(view: &RunView) -> Decision {
+    let states: Vec<Step> = view.steps.values().map(|record| record.state).collect();
+    let held = view.landings.values().any(|record| record.state == Landing::Held);
+    let any = |wanted: &[Step]| states.iter().any(|state| wanted.contains(state));
+    let (event, why) = if held {
+        (RunEvent::Review, Some("held"))
+    } else if view.steps.values().any(|r| r.state == Step::Review && r.why.as_deref() == Some("final_red")) {
+        (RunEvent::Fail, Some("final_red"))
+    } else if any(&[Step::NeedsInput]) {
+        (RunEvent::NeedsInput, None)
+    } else if states.iter().all(|state| state.terminal()) {
+        let bad = states.iter().any(|state| state.exit() != 0);
+        if bad { (RunEvent::Fail, Some("step")) } else { (RunEvent::Complete, None) }
+    } else if any(&[Step::Parked]) && !any(&[Step::Review, Step::Approved]) {
+        (RunEvent::Park, None)
+    } else {
+        (RunEvent::Review, Some("review"))
+    };
+    Decision::Finish { event, why }
+}

@@ -1,0 +1,140 @@
+//! What goes wrong on the wire, as a step sees it.
+
+use super::bench::{Bench, Recorder};
+use crate::assignment::Mode;
+use crate::outcome::{Cause, End};
+
+const LIB: &[(&str, &str)] = &[("a.txt", "a\n")];
+
+fn script(fault: &str) -> String {
+    format!(
+        r#"
+version: 1
+replies:
+  - match: {{ turn: 1 }}
+    times: 1
+    fault: {fault}
+    blocks: [{{ tool: Write, input: {{ file_path: wrong, content: never }} }}]
+  - match: {{ turn: 0 }}
+    blocks: [{{ tool: Write, input: {{ file_path: b.txt, content: b }} }}]
+  - match: {{ turn: 1 }}
+    blocks: [{{ text: done }}]
+"#
+    )
+}
+
+#[tokio::test]
+async fn a_fault_that_passes_leaves_no_trace_in_the_conversation() {
+    for (fault, status) in [
+        ("{ status: 529, retry_after: 0 }", 529),
+        ("{ status: 500 }", 500),
+        ("{ cut_after_bytes: 900 }", 200),
+        ("{ error_event: overloaded_error }", 200),
+    ] {
+        let bench = Bench::new(&script(fault), LIB).await;
+        let host = Recorder::new();
+        let outcome = bench
+            .perform(&bench.step("one", Mode::Write, "x"), &host)
+            .await;
+        assert_eq!(outcome.end, End::Committed, "{fault}: {outcome:?}");
+        assert_eq!(bench.file(&outcome, "b.txt").as_deref(), Some("b"));
+        assert_eq!(
+            bench.file(&outcome, "wrong"),
+            None,
+            "half a reply is never acted on"
+        );
+        let statuses: Vec<u16> = host.usages().iter().map(|usage| usage.status).collect();
+        assert_eq!(
+            statuses,
+            [200, status, 200],
+            "each attempt is a row of the ledger"
+        );
+        assert_eq!(host.turns().len(), 4, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_fatal_fails_the_step_and_says_why() {
+    for (status, word) in [
+        (401, "authentication_error"),
+        (400, "invalid_request_error"),
+    ] {
+        let script = format!("version: 1\nreplies:\n  - fault: {{ status: {status} }}\n");
+        let bench = Bench::new(&script, LIB).await;
+        let outcome = bench
+            .perform(&bench.step("one", Mode::Read, "x"), &Recorder::new())
+            .await;
+        let End::Failed {
+            cause: Cause::Model,
+            message,
+        } = outcome.end
+        else {
+            panic!("{outcome:?}");
+        };
+        assert!(
+            message.contains(word) && message.contains(&status.to_string()),
+            "{message}"
+        );
+        assert_eq!(bench.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_was_cut_at_its_bound_is_asked_for_again() {
+    let script = r#"
+version: 1
+replies:
+  - { match: { turn: 0 }, times: 1, stop: max_tokens, blocks: [{ tool: Write, input: { file_path: wrong, content: half } }] }
+  - { match: { turn: 0 }, blocks: [{ text: whole }] }
+"#;
+    let bench = Bench::new(script, LIB).await;
+    let outcome = bench
+        .perform(&bench.step("one", Mode::Write, "x"), &Recorder::new())
+        .await;
+    assert_eq!(
+        (outcome.end, outcome.report.as_str()),
+        (End::Unchanged, "whole")
+    );
+    let requests = bench.requests();
+    assert!(
+        requests[0].contains("\"max_tokens\":16384")
+            && requests[1].contains("\"max_tokens\":65536")
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_ends_the_step() {
+    let script = "version: 1\nreplies:\n  - { stop: refusal, blocks: [{ text: no }] }\n";
+    let bench = Bench::new(script, LIB).await;
+    let outcome = bench
+        .perform(&bench.step("one", Mode::Read, "x"), &Recorder::new())
+        .await;
+    assert!(
+        matches!(
+            outcome.end,
+            End::Failed {
+                cause: Cause::Model,
+                ..
+            }
+        ),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_stop_while_the_model_thinks_parks_the_step() {
+    let script = "version: 1\nreplies:\n  - { delay_ms: 600000, blocks: [{ text: late }] }\n";
+    let bench = Bench::new(script, LIB).await;
+    let step = bench.step("one", Mode::Write, "x");
+    let host = Recorder::new();
+    let stop = async {
+        while bench.server.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        host.cancel.cancel();
+    };
+    let (outcome, ()) = tokio::join!(bench.perform(&step, &host), stop);
+    assert_eq!(outcome.end, End::Parked);
+    assert_eq!(host.turns().len(), 1);
+    assert_eq!(host.usages().len(), 1, "the attempt is a row of the ledger");
+}
