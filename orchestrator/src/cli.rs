@@ -5,15 +5,36 @@
 
 mod error;
 mod later;
+mod pick;
+mod progress;
 mod session;
+mod verb;
 
+mod answer;
+mod approve;
+mod clean;
+mod comment;
 mod completions;
 mod conflicts;
+mod cost;
 mod doctor;
 mod init;
+mod log;
 mod man;
+mod merge;
+mod path;
 mod plan;
+mod redo;
+mod reject;
+mod restore;
+mod resume;
+mod retry;
+mod review;
+mod run;
+mod runs;
 mod schema;
+mod status;
+mod stop;
 mod trust;
 
 use std::ffi::OsString;
@@ -74,7 +95,25 @@ enum Command {
     Init(init::InitArgs),
     Trust(trust::TrustArgs),
     Plan(plan::PlanArgs),
+    Run(run::RunArgs),
+    Runs(runs::RunsArgs),
+    Status(status::StatusArgs),
+    Log(log::LogArgs),
+    Review(review::ReviewArgs),
+    Approve(approve::ApproveArgs),
+    Comment(comment::CommentArgs),
+    Redo(redo::RedoArgs),
+    Reject(reject::RejectArgs),
+    Answer(answer::AnswerArgs),
+    Retry(retry::RetryArgs),
+    Stop(stop::StopArgs),
+    Resume(resume::ResumeArgs),
+    Merge(merge::MergeArgs),
     Conflicts(conflicts::ConflictsArgs),
+    Path(path::PathArgs),
+    Restore(restore::RestoreArgs),
+    Cost(cost::CostArgs),
+    Clean(clean::CleanArgs),
     Doctor(doctor::DoctorArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
@@ -103,9 +142,27 @@ fn run(cli: Cli) -> Exit {
         Command::Init(args) => init::run(&session, &args),
         Command::Trust(args) => trust::run(&session, &args),
         Command::Plan(args) => plan::run(&session, &args),
-        Command::Schema(args) => schema::run(&session, &args),
+        Command::Run(args) => run::run(&session, &args),
+        Command::Runs(args) => runs::run(&session, &args),
+        Command::Status(args) => status::run(&session, &args),
+        Command::Log(args) => log::run(&session, &args),
+        Command::Review(args) => review::run(&session, &args),
+        Command::Approve(args) => approve::run(&session, &args),
+        Command::Comment(args) => comment::run(&session, &args),
+        Command::Redo(args) => redo::run(&session, &args),
+        Command::Reject(args) => reject::run(&session, &args),
+        Command::Answer(args) => answer::run(&session, &args),
+        Command::Retry(args) => retry::run(&session, &args),
+        Command::Stop(args) => stop::run(&session, &args),
+        Command::Resume(args) => resume::run(&session, &args),
+        Command::Merge(args) => merge::run(&session, &args),
         Command::Conflicts(args) => conflicts::run(&session, &args),
+        Command::Path(args) => path::run(&session, &args),
+        Command::Restore(args) => restore::run(&session, &args),
+        Command::Cost(args) => cost::run(&session, &args),
+        Command::Clean(args) => clean::run(&session, &args),
         Command::Doctor(args) => doctor::run(&session, &args),
+        Command::Schema(args) => schema::run(&session, &args),
         Command::Completions(args) => completions::run(&session, &args),
         Command::Man(args) => man::run(&session, &args),
         Command::Later(later) => Err(later.error()),

@@ -4,11 +4,15 @@ use std::path::Path;
 
 use serde::Serialize;
 use wattle_planner::Problems;
-use wattle_workspace::{GitError, OpenError, PoolError};
+use wattle_workspace::{GitError, OpenError, PoolError, RefError};
 
 use crate::config::ConfigError;
 use crate::config::model::ModelProblem;
 use crate::config::trust::TrustError;
+use crate::journal::JournalError;
+use crate::journal::command::Refusal;
+use crate::run::begin::RunError;
+use crate::run::verbs::SubmitError;
 use crate::ui::Ui;
 
 /// The exit codes of the contract.
@@ -229,5 +233,93 @@ impl From<GitError> for CliError {
 impl From<PoolError> for CliError {
     fn from(error: PoolError) -> Self {
         Self::new(Exit::Environment, "slots", error.to_string()).hint("`wattle doctor` looks at the disk and the slots")
+    }
+}
+
+impl From<RefError> for CliError {
+    fn from(error: RefError) -> Self {
+        let message = error.to_string();
+        match error {
+            RefError::Occupied { by, .. } => Self::occupied(message, &by),
+            RefError::Moved { .. } => Self::new(Exit::Busy, "ref_moved", message).hint("try again"),
+            RefError::Git(error) => error.into(),
+        }
+    }
+}
+
+impl CliError {
+    /// A branch of the user's where ours have to be.
+    fn occupied(message: String, by: &str) -> Self {
+        let short = by.trim_start_matches("refs/heads/");
+        Self::new(Exit::Environment, "branch_in_the_way", message)
+            .hint(format!("git branch -m {short} some-other-name"))
+    }
+}
+
+impl From<JournalError> for CliError {
+    fn from(error: JournalError) -> Self {
+        let hint = match &error {
+            JournalError::Newer { .. } => "use the newer wattle",
+            JournalError::Fenced { .. } => "`wattle status` shows who drives the run now",
+            JournalError::Sql { .. } | JournalError::Event { .. } | JournalError::Blob(_) | JournalError::Replay(_) => {
+                "`wattle doctor` looks at the state directory; nothing of the journal was changed"
+            }
+        };
+        Self::new(Exit::Environment, "journal", error.to_string()).hint(hint)
+    }
+}
+
+impl From<Refusal> for CliError {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            exit: Exit::Usage,
+            code: "refused",
+            items: vec![Item { message: refusal.message, hint: Some(refusal.hint), at: None }],
+        }
+    }
+}
+
+impl From<SubmitError> for CliError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Refused(refusal) => refusal.into(),
+            SubmitError::Silent => Self::new(Exit::Busy, "busy", error.to_string()).hint("try again"),
+            SubmitError::Run(error) => error.into(),
+        }
+    }
+}
+
+impl From<RunError> for CliError {
+    fn from(error: RunError) -> Self {
+        let message = error.to_string();
+        let environment = |code, hint: &str| Self::new(Exit::Environment, code, message.clone()).hint(hint);
+        match error {
+            RunError::Busy { .. } => {
+                Self::new(Exit::Busy, "busy", message).hint("wattle status shows it; try again when it is done")
+            }
+            RunError::Empty => environment("empty", "make a first commit"),
+            RunError::Detached => Self::new(Exit::Invalid, "no_target", message).hint("--target BRANCH"),
+            RunError::NoBase(_) => Self::usage(message).hint("--base takes a revision"),
+            RunError::BadTarget(_) => Self::usage(message).hint("--target takes the name of a branch"),
+            RunError::Occupied { by } => Self::occupied(message, &by),
+            RunError::Plan(problems) => problems.into(),
+            RunError::NoChecks => {
+                Self::new(Exit::Invalid, "no_checks", message).hint("write `checks: []` to land unverified")
+            }
+            RunError::NoRun(_) => environment("no_run", "wattle runs"),
+            RunError::Lead(_) => {
+                Self::new(Exit::Failed, "lead", message).hint("say more in the task, or write a plan file")
+            }
+            RunError::Model(_) => {
+                environment("no_model", "--model PROVIDER/NAME, and the provider's key in the environment")
+            }
+            RunError::Lock(_) => environment("lock", "see the folder `wattle` in the common git directory"),
+            RunError::Record(_) => environment("journal", "`wattle doctor` looks at the state directory"),
+            RunError::Git(error) => error.into(),
+            RunError::Pool(error) => error.into(),
+            RunError::Ref(error) => error.into(),
+            RunError::Recover(_) => environment("recover", "`wattle doctor`, then `wattle resume` again"),
+            RunError::Io { .. } => environment("io", "`wattle doctor` looks at the disk"),
+        }
     }
 }

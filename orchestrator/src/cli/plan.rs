@@ -53,7 +53,14 @@ pub(crate) fn run(session: &Session, args: &PlanArgs) -> Done {
     let config = session.config(&repo, &flags)?;
     let text = match rule(args)? {
         Some((source, rewrite)) => sharded(&repo, args, source, &rewrite)?,
-        None => return Err(CliError::usage("neither a task nor a rule is given")),
+        None => {
+            let task = args.task.as_deref().ok_or_else(|| {
+                CliError::usage("neither a task nor a rule is given")
+                    .hint("wattle plan TASK, or --rule FILE, or -p PATTERN")
+            })?;
+            let ctx = session.context(repo)?;
+            super::run::lead_plan(session, &ctx, &config, task, None)?.0
+        }
     };
     show(session, &text, &config)?;
     match &args.output {
@@ -129,7 +136,7 @@ fn sharded(repo: &Repo, args: &PlanArgs, source: RuleSource, rewrite: &Rewrite) 
 }
 
 /// The commit that a plan is made for.
-fn head(repo: &Repo) -> Result<CommitId, CliError> {
+pub(super) fn head(repo: &Repo) -> Result<CommitId, CliError> {
     match repo.facts()?.head {
         Head::Branch { commit: Some(commit), .. } | Head::Detached { commit } => Ok(commit),
         Head::Branch { commit: None, .. } => {

@@ -10,6 +10,7 @@ use super::error::{CliError, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::config::environment::Environment;
 use crate::config::{self, ConfigError, Effective, Flags, Places};
+use crate::run::context::{Context, Providers};
 use crate::ui::Ui;
 
 /// One invocation of the program.
@@ -74,6 +75,28 @@ impl Session {
     /// Where this repository's configuration lies.
     pub(crate) fn places(&self, repo: &Repo) -> Result<Places, CliError> {
         Ok(Places { project: repo.worktree().map(Path::to_owned), state_dir: self.state_dir()? })
+    }
+
+    /// What the verbs of a run work with.
+    pub(crate) fn context(&self, repo: Repo) -> Result<Context, CliError> {
+        let temp = repo.state_dir().join("tmp");
+        std::fs::create_dir_all(&temp).map_err(|error| CliError::file("make", &temp, &error))?;
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() };
+        let key = |name: &str| self.env.get(name).map(str::to_owned);
+        Ok(Context {
+            who: repo.identity().name,
+            clock: self.clock.clone(),
+            child_env: self.env.for_children(),
+            providers: Providers {
+                anthropic_key: key("ANTHROPIC_API_KEY"),
+                anthropic_token: key("ANTHROPIC_AUTH_TOKEN"),
+                anthropic_base_url: key("ANTHROPIC_BASE_URL"),
+            },
+            host,
+            temp,
+            repo,
+        })
     }
 
     /// The configuration that holds; says what a project's file asked for and did not get.
