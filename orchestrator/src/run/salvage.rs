@@ -8,10 +8,11 @@ use super::context::Context;
 use super::recover::LOOKED_AT;
 use crate::ids::RunId;
 use crate::journal::RunView;
-use crate::queue::land::{branch_ref, step_ref};
+use crate::queue::land::branch_ref;
 
 /// The worktree of a step's work: the slot that it was parked in, else one that is made at its commit.
 pub(crate) fn path(ctx: &Context, view: &RunView, step: &StepId) -> Result<std::path::PathBuf, RunError> {
+    ctx.repo.configure(&view.started.base.commit)?;
     let pool = Pool::open(&ctx.repo, PoolOptions::default())?;
     let record = view.step(step);
     let looked_at = format!("{LOOKED_AT}{}/{step}", view.run);
@@ -30,7 +31,6 @@ pub(crate) fn path(ctx: &Context, view: &RunView, step: &StepId) -> Result<std::
     let Some(commit) = commit else {
         return Err(RunError::NoWork(step.to_string()));
     };
-    // Slots are leased under the owner's lock, so that a live run and this do not wait for each other's disk.
     let want = Want { class: Class::Work, base: commit, holder: looked_at, setup_key: None };
     Ok(pool.lease(&want)?.path)
 }
@@ -57,27 +57,13 @@ pub(crate) fn restore(ctx: &Context, run: &RunId, step: &StepId) -> Result<Resto
     }
     found.sort_by_key(|(name, _)| numbers(name));
     let Some((from, commit)) = found.pop() else { return Err(RunError::NoWork(step.to_string())) };
-    let plain = step_ref(run.as_str(), step);
-    for number in 0.. {
-        let name = match number {
-            0 => plain.clone(),
-            number => branch_ref(&format!("wattle/{run}/{step}-restored-{number}")),
-        };
-        match ctx.repo.read_ref(&name)? {
-            Some(there) if there == commit => return Ok(restored(&name, commit, from)),
-            Some(_) => {}
-            None => {
-                let change = RefChange { name: name.clone(), new: Some(commit.clone()), old: Expect::Absent };
-                ctx.repo.update_refs(&[change], "wattle: restore")?;
-                return Ok(restored(&name, commit, from));
-            }
-        }
+    let branch = format!("restored/{step}-{}", commit.short());
+    let name = branch_ref(&branch);
+    if ctx.repo.read_ref(&name)?.as_ref() != Some(&commit) {
+        let change = RefChange { name, new: Some(commit.clone()), old: Expect::Absent };
+        ctx.repo.update_refs(&[change], "wattle: restore")?;
     }
-    Err(RunError::NoWork(step.to_string()))
-}
-
-fn restored(name: &str, commit: CommitId, from: String) -> Restored {
-    Restored { branch: name.trim_start_matches("refs/heads/").to_owned(), commit, from }
+    Ok(Restored { branch, commit, from })
 }
 
 /// The numbers in a name, so that attempt 10 comes after attempt 9.
