@@ -1,1 +1,5 @@
-//! Integration tests.
+//! Integration tests: the rules of the house, and the program as its users run it.
+
+mod env;
+mod tidy;
+mod verbs;

@@ -20,6 +20,7 @@ use super::executor::{Effect, Executor};
 use super::input::Input;
 use super::jobs::{attempt_job, candidate_job};
 use super::limits::{Budget, Caps, Claim};
+use super::notify::word;
 use crate::options::{OnInput, Until};
 use super::outcome::Ended;
 use super::scheduler::{Decision, Halt, decide};
@@ -124,6 +125,7 @@ impl<'a> Dispatcher<'a> {
         }
         for event in self.rec.commit()? {
             (self.sink)(&event);
+            self.notify(&event);
         }
         for effect in self.effects.drain(..) {
             self.executor.perform(effect);
@@ -133,6 +135,15 @@ impl<'a> Dispatcher<'a> {
             let _ = reply.send(answer);
         }
         Ok(())
+    }
+
+    fn notify(&mut self, event: &Event) {
+        let plan = self.rec.view.plan.clone();
+        let (Some(notify), Some(word)) = (plan.notify(), word(event)) else { return };
+        if notify.on.iter().any(|on| on == word) {
+            let json = serde_json::to_string(event).expect("an event is plain data");
+            self.effects.push(Effect::Notify { run: notify.run.clone(), seq: event.seq, json });
+        }
     }
 
     /// Before a run ends, workers that only wait (for a human) are parked. Are there any?

@@ -289,6 +289,7 @@ pub(crate) fn candidate_job(view: &RunView, id: LandingId, identity: &Signature)
         identity: identity.clone(),
         time_s: seconds(&record.since),
         candidate_ref: format!("refs/wattle/candidate/{run}/{}", id.0),
+        generated: if record.last { Vec::new() } else { view.plan.generated().to_vec() },
     }
 }
 

@@ -1,0 +1,41 @@
+//! `wattle clean`: frees slots, branches and blobs of finished runs whose work landed or was rejected; lists
+//! what it keeps and why. Never the journal.
+
+use super::Done;
+use super::error::Exit;
+use super::session::Session;
+use crate::run::clean::{Cleaned, Item, clean};
+
+/// Free slots, branches and blobs of finished runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CleanArgs {
+    /// Only list what would be freed.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Frees what can be freed.
+pub(crate) fn run(session: &Session, args: &CleanArgs) -> Done {
+    let ctx = session.context(session.repo()?)?;
+    let cleaned = clean(&ctx, args.dry_run)?;
+    show(session, args, &cleaned);
+    Ok(Exit::Reached)
+}
+
+fn show(session: &Session, args: &CleanArgs, cleaned: &Cleaned) {
+    if session.ui.json {
+        let mut json = serde_json::to_value(cleaned).expect("a list of names is plain data");
+        json["v"] = 1.into();
+        json["dry_run"] = args.dry_run.into();
+        return session.ui.object(&json);
+    }
+    let verb = if args.dry_run { "would free" } else { "freed" };
+    let line = |verb: &str, item: &Item| format!("{verb} {} {}: {}\n", item.kind, item.name, item.why);
+    for item in &cleaned.freed {
+        session.ui.data(&line(verb, item));
+    }
+    for item in &cleaned.kept {
+        session.ui.data(&line("kept", item));
+    }
+    session.ui.talk(&format!("{verb} {} things, kept {}", cleaned.freed.len(), cleaned.kept.len()));
+}

@@ -1,0 +1,305 @@
+//! `wattle run`: executes a plan, or plans a task and executes that.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use wattle_planner::{Frame, Plan, Work, parse_plan};
+
+use super::Done;
+use super::error::{CliError, Exit};
+use super::later::not_built;
+use super::plan;
+use super::progress::Progress;
+use super::session::Session;
+use crate::config::amount::parse_parallel;
+use crate::config::choice::{Approve, OnInput, Until};
+use crate::config::money::{format_usd, parse_usd};
+use crate::config::{Effective, Flags, frame};
+use crate::journal::Reader;
+use crate::options::RunOptions;
+use crate::report::status::{money, waiting};
+use crate::run::begin::{RunEnd, RunRequest, start};
+use crate::run::context::Context;
+use crate::run::lead::{LeadRequest, lead};
+use crate::run::limits::Caps;
+use crate::ui::Style;
+
+/// Execute a plan, or plan a task and execute that.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// What is to be done; the lead planner makes a plan of it.
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    task: Option<String>,
+    /// The plan file.
+    #[arg(short, long, value_name = "PLAN")]
+    file: Option<PathBuf>,
+    /// The end to reach [default: landed with --approve auto, else review].
+    #[arg(long)]
+    until: Option<Until>,
+    /// Who lets a commit into the merge queue.
+    #[arg(long)]
+    approve: Option<Approve>,
+    /// Branch to land on; made from the base if absent.
+    #[arg(long, value_name = "BRANCH")]
+    target: Option<String>,
+    /// Revision to start from.
+    #[arg(long, value_name = "REV")]
+    base: Option<String>,
+    /// Workers at once.
+    #[arg(long, value_name = "N", value_parser = parse_parallel)]
+    jobs: Option<u32>,
+    /// Model of the steps that name none.
+    #[arg(long, value_name = "PROVIDER/NAME")]
+    model: Option<String>,
+    /// Money cap of the run, in dollars.
+    #[arg(long, value_name = "X", value_parser = parse_usd)]
+    max_usd: Option<u64>,
+    /// Name of the run, for people.
+    #[arg(long)]
+    name: Option<String>,
+    /// Show what would be done; never asks a model.
+    #[arg(long)]
+    dry_run: bool,
+    /// What a worker's question does.
+    #[arg(long)]
+    on_input: Option<OnInput>,
+    /// Form of the output (not built yet).
+    #[arg(long, hide = true)]
+    output_format: Option<String>,
+    /// Run without walls (not built yet).
+    #[arg(long, hide = true)]
+    dangerously_no_sandbox: bool,
+}
+
+/// A plan and where it comes from.
+struct Source {
+    name: String,
+    text: String,
+    folder: PathBuf,
+    lead_usage: Vec<wattle_worker::host::Usage>,
+}
+
+/// Executes.
+pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
+    if args.output_format.is_some() {
+        return Err(not_built("run --output-format"));
+    }
+    if args.dangerously_no_sandbox {
+        return Err(not_built("--dangerously-no-sandbox"));
+    }
+    let flags = Flags {
+        jobs: args.jobs,
+        max_nano_usd: args.max_usd,
+        model: args.model.clone(),
+        approve: args.approve,
+        on_input: args.on_input,
+        checks: None,
+    };
+    let task = args.task.as_deref().map(not_a_file).transpose()?;
+    let repo = session.repo()?;
+    let config = session.config(&repo, &flags)?;
+    let ctx = session.context(repo)?;
+    let source = match (&args.file, task) {
+        (Some(path), _) => read_plan(path, &config)?,
+        (None, Some(task)) if args.dry_run => {
+            session.ui.talk(&format!("the lead planner would be asked: {task}"));
+            return Ok(Exit::Reached);
+        }
+        (None, task) => ask_lead(session, &ctx, &config, args, task.unwrap_or_default())?,
+    };
+    let plan = parse_plan(&source.name, &source.text)?;
+    let options = options(args, &config, &plan);
+    require_price(&plan, &options)?;
+    if args.dry_run {
+        plan::show(session, &source.text, &config)?;
+        return Ok(Exit::Reached);
+    }
+    let files = rule_files(&plan, &source, ctx.repo.worktree())?;
+    let stop_at_plan = options.until == crate::options::Until::Plan || !agreed(session, args, &source, &config)?;
+    if let Some(most) =
+        options.nano_usd_max.filter(|_| plan.steps().iter().any(|step| matches!(step.work, Work::Agent(_))))
+    {
+        session.ui.talk(&format!("money cap {}", format_usd(most)));
+    }
+    let request = RunRequest {
+        plan_name: source.name,
+        plan_text: source.text.clone(),
+        files,
+        options,
+        lead_usage: source.lead_usage,
+        stop_at_plan,
+        folder: session.start()?,
+    };
+    let mut progress = Progress::new(&session.ui, plan.steps().len());
+    let end = start(&ctx, request, &mut |event| progress.show(event));
+    drop(progress);
+    let end = end?;
+    if stop_at_plan && !session.ui.json {
+        session.ui.raw(source.text.as_bytes());
+        session.ui.talk(&format!("the plan is ready: wattle resume --run {} executes it", end.run));
+    }
+    ended(session, &ctx, &end)
+}
+
+/// A task that names a file is a mistake.
+fn not_a_file(task: &str) -> Result<&str, CliError> {
+    if Path::new(task).is_file() {
+        return Err(CliError::usage(format!("`{task}` is a file, not a task")).hint(format!("use -f {task}")));
+    }
+    Ok(task)
+}
+
+fn read_plan(path: &Path, config: &Effective) -> Result<Source, CliError> {
+    let read =
+        if path.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
+    let text = read.map_err(|error| CliError::file("read", path, &error))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+    let text = frame::complete(&text, &config.frame);
+    Ok(Source { name: path.display().to_string(), text, folder, lead_usage: Vec::new() })
+}
+
+/// Asks the lead planner for the steps; everything else of the plan comes from flags and configuration.
+fn ask_lead(
+    session: &Session,
+    ctx: &Context,
+    config: &Effective,
+    args: &RunArgs,
+    task: &str,
+) -> Result<Source, CliError> {
+    let (yaml, lead_usage) = lead_plan(session, ctx, config, task, args.base.as_deref())?;
+    let text = frame::complete(&yaml, &config.frame);
+    Ok(Source { name: "the lead's plan".to_owned(), text, folder: session.start()?, lead_usage })
+}
+
+/// The lead's plan and what it cost.
+pub(super) fn lead_plan(
+    session: &Session,
+    ctx: &Context,
+    config: &Effective,
+    task: &str,
+    base: Option<&str>,
+) -> Result<(String, Vec<wattle_worker::host::Usage>), CliError> {
+    config.models.endpoint(config.model.as_deref())?;
+    let base = match base {
+        Some(rev) => ctx.repo.resolve(rev)?.ok_or_else(|| CliError::usage(format!("`{rev}` is no revision")))?,
+        None => plan::head(&ctx.repo)?,
+    };
+    let request = LeadRequest {
+        task,
+        frame: Frame::default(),
+        base,
+        model: config.model.as_deref(),
+        caps: Caps { tokens: config.tokens.with(None), nano_usd: config.nano_usd.with(None) },
+        folder: &session.start()?,
+    };
+    session.ui.talk("the lead planner reads the repository …");
+    let made = lead(ctx, request)?;
+    Ok((made.yaml, made.usage))
+}
+
+fn options(args: &RunArgs, config: &Effective, plan: &Plan) -> RunOptions {
+    use crate::options as o;
+    let limits = plan.limits();
+    let until = args.until.unwrap_or(match config.approve {
+        Approve::Auto => Until::Landed,
+        Approve::Manual => Until::Review,
+    });
+    RunOptions {
+        name: args.name.clone(),
+        target: args.target.clone(),
+        base: args.base.clone(),
+        jobs: config.jobs.with(limits.jobs).unwrap_or(1),
+        checks: config.checks.with(limits.checks).unwrap_or(1),
+        approve: match config.approve {
+            Approve::Manual => o::Approve::Manual,
+            Approve::Auto => o::Approve::Auto,
+        },
+        until: match until {
+            Until::Plan => o::Until::Plan,
+            Until::Review => o::Until::Review,
+            Until::Landed => o::Until::Landed,
+        },
+        until_explicit: args.until.is_some(),
+        model: config.model.clone(),
+        nano_usd_max: config.nano_usd.with(limits.nano_usd),
+        tokens_max: config.tokens.with(limits.tokens),
+        disk_bytes_max: config.disk_bytes.with(limits.disk_bytes),
+        on_input: match config.on_input {
+            OnInput::Wait => o::OnInput::Wait,
+            OnInput::Deny => o::OnInput::Deny,
+            OnInput::Fail => o::OnInput::Fail,
+        },
+    }
+}
+
+/// A cap in money says nothing about a model of unknown price.
+fn require_price(plan: &Plan, options: &RunOptions) -> Result<(), CliError> {
+    if options.nano_usd_max.is_none() || options.tokens_max.is_some() {
+        return Ok(());
+    }
+    let agents = plan.steps().iter().filter_map(|step| match &step.work {
+        Work::Agent(agent) => Some(agent.model.as_deref().or(options.model.as_deref())),
+        Work::Run { .. } | Work::Rewrite(_) => None,
+    });
+    for model in agents.flatten() {
+        let Some((provider, name)) = model.split_once('/').filter(|_| !model.starts_with("script:")) else { continue };
+        if wattle_cache::price::builtin(provider, name).is_none() {
+            let message = format!("bound the money of {model}: its price is not known");
+            return Err(CliError::new(Exit::Invalid, "unknown_price", message).hint("set `limits: { tokens: … }`"));
+        }
+    }
+    Ok(())
+}
+
+/// The rule files that a plan names: beside the plan, else here, else in the checkout.
+fn rule_files(plan: &Plan, source: &Source, root: Option<&Path>) -> Result<BTreeMap<String, Vec<u8>>, CliError> {
+    let mut files = BTreeMap::new();
+    for name in plan.files() {
+        let places = [Some(source.folder.as_path()), Some(Path::new(".")), root];
+        let path = places.into_iter().flatten().map(|folder| folder.join(name)).find(|path| path.is_file());
+        let path = path.ok_or_else(|| {
+            CliError::new(Exit::Invalid, "plan", format!("find the rule file {name} that {} names", source.name))
+                .hint("a path is relative to the plan file")
+        })?;
+        let bytes = std::fs::read(&path).map_err(|error| CliError::file("read", &path, &error))?;
+        files.insert(name.to_owned(), bytes);
+    }
+    Ok(files)
+}
+
+/// May a plan be executed at once? A plan file may; a lead's plan only after a human has seen it, or `--yes`.
+fn agreed(session: &Session, args: &RunArgs, source: &Source, config: &Effective) -> Result<bool, CliError> {
+    if args.file.is_some() || session.ui.yes {
+        return Ok(true);
+    }
+    if !session.ui.interactive() {
+        return Ok(false);
+    }
+    plan::show(session, &source.text, config)?;
+    let answer = session.ui.prompt("[r]un, or keep the plan and [q]uit? ");
+    Ok(answer.as_deref() == Some("r"))
+}
+
+/// Says what a run was left in, and what to do next.
+pub(super) fn ended(session: &Session, ctx: &Context, end: &RunEnd) -> Done {
+    if !session.ui.json
+        && let Some(reader) = Reader::open(ctx.repo.state_dir())?
+    {
+        let view = reader.replay(&end.run)?;
+        let state = format!("{} ", view.state);
+        let style = crate::report::status::style_of_run(view.state.as_str());
+        let landed = view.steps.values().filter(|step| step.landed.is_some()).count();
+        let rest = format!(
+            "{}: {landed} of {} steps landed on {}, {}",
+            view.started.name,
+            view.steps.len(),
+            view.started.target,
+            money(&view.spent)
+        );
+        session.ui.line(&[(style, &state), (Style::Plain, &rest)]);
+        for line in waiting(&view) {
+            session.ui.line(&[(Style::Wait, &line)]);
+        }
+    }
+    Ok(Exit::Run(end.exit))
+}

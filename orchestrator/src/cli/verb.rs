@@ -1,0 +1,90 @@
+//! Giving a verb to a run, and saying what came of it: the same for all verbs.
+
+use serde_json::json;
+
+use super::Done;
+use super::error::Exit;
+use super::pick::{self, Found};
+use super::session::Session;
+use crate::journal::RunView;
+use crate::journal::command::Verb;
+use crate::report::events::describe;
+use crate::run::context::Context;
+use crate::run::verbs::submit;
+use crate::ui::Style;
+
+/// What a verb works on.
+pub(crate) struct Scene {
+    /// Repository, clock, environment.
+    pub(crate) ctx: Context,
+    /// The journal and the run.
+    pub(crate) found: Found,
+    /// The run as it is now.
+    pub(crate) view: RunView,
+}
+
+/// Finds the repository and the run; `changes` = the verb changes something.
+pub(crate) fn scene(session: &Session, changes: bool) -> Result<Scene, super::error::CliError> {
+    let repo = session.repo()?;
+    let ctx = session.context(repo)?;
+    let found = pick::run(session, ctx.repo.state_dir(), changes)?;
+    let view = found.reader.replay(&found.run)?;
+    Ok(Scene { ctx, found, view })
+}
+
+/// Gives it, and prints the events it caused.
+pub(crate) fn give(session: &Session, scene: &Scene, verb: &Verb) -> Done {
+    let done = submit(&scene.ctx, &scene.found.run, verb)?;
+    if session.ui.json {
+        let taken = if done.live { Some(scene.found.run.to_string()) } else { None };
+        session.ui.object(&json!({ "v": 1, "run": scene.found.run, "picked_up_by": taken, "events": done.events }));
+        return Ok(Exit::Reached);
+    }
+    for (style, text) in done.events.iter().filter_map(describe) {
+        session.ui.line(&[(style, &text)]);
+    }
+    if done.live {
+        session.ui.talk(&format!("picked up by run {}", scene.view.started.name));
+    } else {
+        session.ui.line(&[(Style::Dim, "nothing runs: wattle resume")]);
+    }
+    Ok(Exit::Reached)
+}
+
+/// Text of `-m`, or of a file, or of standard input (`-`).
+pub(crate) fn text(
+    message: Option<&String>,
+    file: Option<&std::path::Path>,
+) -> Result<Option<String>, super::error::CliError> {
+    use super::error::CliError;
+    let read = match (message, file) {
+        (Some(text), _) => return Ok(Some(text.clone())),
+        (None, None) => return Ok(None),
+        (None, Some(path)) if path.as_os_str() == "-" => std::io::read_to_string(std::io::stdin()),
+        (None, Some(path)) => std::fs::read_to_string(path),
+    };
+    read.map(Some).map_err(|error| CliError::file("read", file.unwrap_or(std::path::Path::new("-")), &error))
+}
+
+/// What a verb on a step means for those that stand on it, said before it is done: `None` = nothing.
+pub(crate) fn consequence(view: &RunView, steps: &[wattle_planner::StepId]) -> Option<String> {
+    let mut touched = std::collections::BTreeSet::new();
+    let mut open: Vec<_> = steps.to_vec();
+    while let Some(step) = open.pop() {
+        for next in view.plan.successors(&step) {
+            let has_work =
+                view.steps.get(&next.step).is_some_and(|record| record.work.is_some() && record.landed.is_none());
+            if has_work && !steps.contains(&next.step) && touched.insert(next.step.clone()) {
+                open.push(next.step);
+            }
+        }
+    }
+    let again = |id: &&wattle_planner::StepId| {
+        let work = view.plan.step(id).map(|step| &step.work);
+        matches!(work, Some(wattle_planner::Work::Agent(_)))
+    };
+    let agents = touched.iter().filter(again).count();
+    let most = view.started.options.nano_usd_max.filter(|_| agents > 0);
+    let price = most.map_or("$0.00".to_owned(), crate::config::money::format_usd);
+    (!touched.is_empty()).then(|| format!("{} restack, up to {} run again, ≤ {price}", touched.len(), touched.len()))
+}

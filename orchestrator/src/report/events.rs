@@ -1,0 +1,84 @@
+//! Events in words: one line each, for `log` and for progress where there is no terminal.
+
+use crate::config::money::format_usd;
+use crate::journal::Event;
+use crate::journal::event::{Body, StepChange};
+use crate::report::status::style_of_step;
+use crate::ui::Style;
+use crate::ui::clean::one_line;
+
+/// Characters of a message that fit beside a step and its state.
+const WORDS_MAX: usize = 160;
+
+/// The event for people; `None` for what only the journal needs.
+pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
+    let (style, text) = match &event.body {
+        Body::RunStarted(started) => {
+            let base = &started.base;
+            let upstream = base
+                .upstream
+                .as_ref()
+                .map_or(String::new(), |name| format!(", {} ahead and {} behind {name}", base.ahead, base.behind));
+            let dirty = match base.dirty.len() {
+                0 => String::new(),
+                n => format!(", {n} dirty files not included"),
+            };
+            let text =
+                format!("run {} on {} at {}{upstream}{dirty}", started.name, started.target, base.commit.short());
+            (Style::Plain, text)
+        }
+        Body::PlanReady { .. } => (Style::Wait, "the plan is ready".to_owned()),
+        Body::StepState(change) => step(change),
+        Body::RepairStarted { step, number, .. } => (Style::Wait, format!("{step}: repair {number}")),
+        Body::CheckFinished { check, verdict, cached, .. } => {
+            let verdict = format!("{verdict:?}").to_lowercase();
+            let on = check.step.as_ref().map_or("the queue", |step| step.as_str());
+            let cached = if *cached { " (known)" } else { "" };
+            let control = if check.control { " on the base" } else { "" };
+            let style = if verdict == "green" { Style::Good } else { Style::Bad };
+            (style, format!("check {}{control} for {on}: {verdict}{cached}", check.check))
+        }
+        Body::Landed { step, commit, verified, .. } => {
+            let verified = if *verified { "" } else { ", not verified" };
+            (Style::Good, format!("{step}: landed as {}{verified}", commit.short()))
+        }
+        Body::LandingHeld { worktree, paths, why, .. } => {
+            (Style::Wait, format!("landing held by {worktree} ({why}): {}", one_line(&paths.join(", "), WORDS_MAX)))
+        }
+        Body::Ejected { step, reason, message } => {
+            (Style::Bad, format!("{step}: sent back ({reason}): {}", one_line(message, WORDS_MAX)))
+        }
+        Body::Salvaged { name, .. } => (Style::Wait, format!("work put aside under {name}")),
+        Body::BoundHit { step, bound, message } => {
+            let step = step.as_ref().map_or(String::new(), |step| format!("{step}: "));
+            (Style::Wait, format!("{step}{bound}: {message}"))
+        }
+        Body::NeedsInput { step, question, options, .. } => {
+            let options = if options.is_empty() { String::new() } else { format!(" [{}]", options.join(" | ")) };
+            (Style::Wait, format!("{step} asks: {}{options}", one_line(question, WORDS_MAX)))
+        }
+        Body::Answered { step, text, by, .. } => {
+            (Style::Plain, format!("{step}: {by} answers: {}", one_line(text, WORDS_MAX)))
+        }
+        Body::Approved { step, commit, by, .. } => (Style::Good, format!("{step}: {by} approves {}", commit.short())),
+        Body::Comment { step, text, by, .. } => {
+            (Style::Plain, format!("{step}: {by} notes: {}", one_line(text, WORDS_MAX)))
+        }
+        Body::RunFinished { state, total, usd, .. } => {
+            let usd = usd.map_or("unknown cost".to_owned(), |usd| format_usd((usd * 1e9).round() as u64));
+            (Style::Plain, format!("run {state}: {total} steps, {usd}"))
+        }
+        Body::TargetMoved { tip } => (Style::Plain, format!("somebody moved the target to {}", tip.short())),
+        Body::RunState { .. } | Body::Resumed { .. } | Body::AttemptState(_) | Body::Intent { .. } => return None,
+        Body::Evidence { .. } | Body::Turn { .. } | Body::CheckStarted(_) | Body::LandingState(_) => return None,
+        Body::Usage { .. } | Body::Command { .. } | Body::MergeAsked { .. } => return None,
+    };
+    Some((style, text))
+}
+
+fn step(change: &StepChange) -> (Style, String) {
+    let words = change.message.as_deref().or(change.why.as_deref()).unwrap_or_default();
+    let words = if words.is_empty() { String::new() } else { format!(": {}", one_line(words, WORDS_MAX)) };
+    let attempt = if change.attempt > 1 { format!(" (attempt {})", change.attempt) } else { String::new() };
+    (style_of_step(change.state.as_str()), format!("{}: {}{attempt}{words}", change.step, change.state))
+}

@@ -1,0 +1,113 @@
+//! What a plan would do, before anything is done: steps, write sets, overlaps, checks, money.
+
+use std::fmt::Write;
+
+use wattle_cache::price;
+use wattle_planner::{AgentSpec, EdgeKind, Mode, Plan, Step, Work, overlaps};
+
+use crate::config::{Effective, money};
+use crate::ui::clean::one_line;
+
+/// Steps listed one by one; more are summed up, because a screen holds no more.
+const LISTED_MAX: usize = 40;
+/// Tokens of the least that an agent step needs: three turns on a prompt of 10,000 tokens, 500 tokens each out.
+const LOW: (u64, u64) = (30_000, 1_500);
+/// Tokens of one turn of a long agent step: a prompt that has grown to 60,000 tokens, 1,500 tokens out.
+const HIGH_TURN: (u64, u64) = (60_000, 1_500);
+
+/// The preview, for people.
+pub(crate) fn preview(plan: &Plan, config: &Effective) -> String {
+    let mut text = String::new();
+    let steps = plan.steps();
+    let count = |mode| steps.iter().filter(|step| step.mode == mode).count();
+    let (write, read, scratch) = (count(Mode::Write), count(Mode::Read), count(Mode::Scratch));
+    line(&mut text, format_args!("{}", one_line(plan.task(), 100)));
+    line(&mut text, format_args!("{} steps: {write} write, {read} read, {scratch} scratch", steps.len()));
+    for step in steps.iter().take(LISTED_MAX) {
+        line(&mut text, format_args!("  {:<24} {:<8} {}", step.id.as_str(), executor(&step.work), write_set(step)));
+    }
+    if steps.len() > LISTED_MAX {
+        line(&mut text, format_args!("  … and {} more", steps.len() - LISTED_MAX));
+    }
+    let pairs = overlaps(plan);
+    for (a, b) in pairs.iter().take(LISTED_MAX) {
+        let implied = plan.predecessors(b).iter().any(|edge| edge.step == *a && edge.kind == EdgeKind::After);
+        let why = if implied { "because their write sets overlap" } else { "as the plan says" };
+        line(&mut text, format_args!("order: {} before {}, {why}", a.as_str(), b.as_str()));
+    }
+    checks(&mut text, plan);
+    cost(&mut text, plan, config);
+    text
+}
+
+fn line(text: &mut String, part: std::fmt::Arguments<'_>) {
+    writeln!(text, "{part}").expect("a string takes every text");
+}
+
+fn executor(work: &Work) -> &'static str {
+    match work {
+        Work::Run { .. } => "run",
+        Work::Rewrite(_) => "rewrite",
+        Work::Agent(_) => "agent",
+    }
+}
+
+fn write_set(step: &Step) -> String {
+    match step.mode {
+        Mode::Read => "reads".to_owned(),
+        Mode::Scratch => "changes nothing that is kept".to_owned(),
+        Mode::Write if !step.touches_given => "touches anything: it runs alone".to_owned(),
+        Mode::Write => {
+            let globs: Vec<&str> = step.touches.iter().map(wattle_planner::Glob::as_str).collect();
+            one_line(&globs.join(" "), 70)
+        }
+    }
+}
+
+fn checks(text: &mut String, plan: &Plan) {
+    match plan.checks() {
+        None | Some([]) => line(text, format_args!("checks: none: what lands is not verified")),
+        Some(checks) => {
+            let each = checks
+                .iter()
+                .map(|check| format!("{} (at {}): {}", check.name, check.at.as_str(), one_line(&check.run, 60)));
+            line(text, format_args!("checks: {}", each.collect::<Vec<_>>().join(" · ")));
+        }
+    }
+}
+
+fn cost(text: &mut String, plan: &Plan, config: &Effective) {
+    let agents: Vec<&AgentSpec> = plan.steps().iter().filter_map(|step| agent(&step.work)).collect();
+    let cap = config.nano_usd.with(plan.limits().nano_usd).map_or("none".to_owned(), money::format_usd);
+    if agents.is_empty() {
+        return line(text, format_args!("cost: nothing, no step asks a model"));
+    }
+    let estimate = |bound: fn(&AgentSpec) -> (u64, u64)| {
+        let prices = agents.iter().map(|agent| {
+            let price = estimate(agent, config, bound(agent))?;
+            Some(agent.max_nano_usd.map_or(price, |most| price.min(most)))
+        });
+        prices.sum::<Option<u64>>().map_or("unknown".to_owned(), money::format_usd)
+    };
+    let low = estimate(|_| LOW);
+    let high = estimate(|agent| (HIGH_TURN.0 * u64::from(agent.max_turns), HIGH_TURN.1 * u64::from(agent.max_turns)));
+    line(
+        text,
+        format_args!("cost of {} agent steps: low {low}, high {high} (nothing cached), cap {cap}", agents.len()),
+    );
+}
+
+fn agent(work: &Work) -> Option<&AgentSpec> {
+    match work {
+        Work::Agent(agent) => Some(agent),
+        Work::Run { .. } | Work::Rewrite(_) => None,
+    }
+}
+
+/// Price of so many tokens in and out, in nano-dollars; `None` = the model has no known price.
+fn estimate(agent: &AgentSpec, config: &Effective, (tokens_in, tokens_out): (u64, u64)) -> Option<u64> {
+    let model = agent.model.as_deref().or(config.model.as_deref())?;
+    let (provider, name) = model.split_once('/')?;
+    let rates = price::builtin(provider, name)?;
+    Some((rates.input * tokens_in + rates.output * tokens_out) / 1000)
+}

@@ -1,0 +1,315 @@
+//! The state of one run, for `status` and `status --json`.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use wattle_planner::{Mode, Step as PlanStep};
+use wattle_workspace::{LockInfo, Repo};
+
+use super::risk::{Risk, risk};
+use crate::journal::RunView;
+use crate::journal::record::{Spent, StepRecord};
+use crate::state::Machine;
+use crate::state::landing::Landing;
+use crate::state::step::Step;
+use crate::ui::Style;
+use crate::ui::clean::one_line;
+
+/// `status --json`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Status {
+    /// Version of this JSON.
+    pub(crate) v: u32,
+    /// Id of the run.
+    pub(crate) run: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its state.
+    pub(crate) state: String,
+    /// What was asked.
+    pub(crate) task: String,
+    /// Branch that it lands on.
+    pub(crate) target: String,
+    /// Commit that it started from.
+    pub(crate) base: String,
+    /// Tip of the target, as far as the run knows.
+    pub(crate) tip: String,
+    /// How well workers are kept apart from the machine.
+    pub(crate) isolation: String,
+    /// The process that drives it; `null` = nobody.
+    pub(crate) live: Option<Live>,
+    /// Its steps, in plan order.
+    pub(crate) steps: Vec<StepStatus>,
+    /// Its landings that are not over.
+    pub(crate) queue: Vec<Queued>,
+    /// Tokens.
+    pub(crate) usage: Usage,
+    /// Money in dollars; `null` = not known.
+    pub(crate) usd: Option<f64>,
+}
+
+/// The process that drives a run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Live {
+    /// Its id.
+    pub(crate) pid: u32,
+    /// Its machine.
+    pub(crate) host: String,
+    /// Since when, RFC 3339.
+    pub(crate) since: String,
+}
+
+/// One step of a run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct StepStatus {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its name for people.
+    pub(crate) title: String,
+    /// Its group.
+    pub(crate) group: Option<String>,
+    /// `read`, `write` or `scratch`.
+    pub(crate) mode: &'static str,
+    /// Its state.
+    pub(crate) state: String,
+    /// Is that an end?
+    pub(crate) terminal: bool,
+    /// Steps that it needs.
+    pub(crate) needs: Vec<String>,
+    /// What it may change.
+    pub(crate) touches: Vec<String>,
+    /// Number of its attempts.
+    pub(crate) attempts: usize,
+    /// Its branch, once it has one.
+    pub(crate) branch: Option<String>,
+    /// Its newest commit.
+    pub(crate) commit: Option<String>,
+    /// The worktree that holds its work now.
+    pub(crate) worktree: Option<String>,
+    /// How carefully it wants to be read.
+    pub(crate) risk: Option<Risk>,
+    /// Verdict of its own check.
+    pub(crate) check: Option<String>,
+    /// The approval that holds.
+    pub(crate) approved: Option<Approved>,
+    /// Tokens.
+    pub(crate) usage: Usage,
+    /// Money in dollars; `null` = not known.
+    pub(crate) usd: Option<f64>,
+    /// Code of the reason of its state.
+    pub(crate) why: Option<String>,
+    /// The reason in words.
+    pub(crate) message: Option<String>,
+}
+
+/// Who approved which commit.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Approved {
+    /// The commit.
+    pub(crate) commit: String,
+    /// Who.
+    pub(crate) by: String,
+    /// When, RFC 3339.
+    pub(crate) at: String,
+}
+
+/// One landing that is not over.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Queued {
+    /// Its steps, in landing order.
+    pub(crate) entries: Vec<String>,
+    /// Its state.
+    pub(crate) state: String,
+}
+
+/// Tokens.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Usage {
+    /// Input outside any cache.
+    pub(crate) uncached_in: u64,
+    /// Input read from a cache.
+    pub(crate) cache_read: u64,
+    /// Input written to a cache.
+    pub(crate) cache_write: u64,
+    /// Output.
+    pub(crate) out: u64,
+}
+
+impl Usage {
+    /// The tokens of a sum.
+    pub(crate) fn of(spent: &Spent) -> Self {
+        let Spent { uncached_in, cache_read, cache_write, out, .. } = *spent;
+        Self { uncached_in, cache_read, cache_write, out }
+    }
+}
+
+impl Status {
+    /// The view of a run; `owner` is who holds the repository now.
+    pub(crate) fn of(view: &RunView, repo: &Repo, owner: Option<&LockInfo>) -> Self {
+        let live = owner.filter(|info| info.run.as_deref() == Some(view.run.as_str()));
+        let open = view.landings.values().filter(|landing| !landing.state.terminal());
+        Self {
+            v: 1,
+            run: view.run.to_string(),
+            name: view.started.name.clone(),
+            state: view.state.to_string(),
+            task: view.started.task.clone(),
+            target: view.started.target.clone(),
+            base: view.started.base.commit.to_string(),
+            tip: view.tip.to_string(),
+            isolation: view.started.isolation.clone(),
+            live: live.map(|info| Live { pid: info.pid, host: info.host.clone(), since: info.since.clone() }),
+            steps: view.plan.steps().iter().map(|step| step_status(view, step, repo.state_dir())).collect(),
+            queue: open
+                .map(|landing| Queued {
+                    entries: landing.entries.iter().map(|entry| entry.step.to_string()).collect(),
+                    state: landing.state.to_string(),
+                })
+                .collect(),
+            usage: Usage::of(&view.spent),
+            usd: view.spent.usd(),
+        }
+    }
+}
+
+fn step_status(view: &RunView, step: &PlanStep, state_dir: &Path) -> StepStatus {
+    let record = &view.steps[&step.id];
+    let commit = record.work.as_ref().map(|work| work.commit.to_string());
+    StepStatus {
+        id: step.id.to_string(),
+        title: step.title.clone(),
+        group: step.group.as_ref().map(ToString::to_string),
+        mode: match step.mode {
+            Mode::Read => "read",
+            Mode::Write => "write",
+            Mode::Scratch => "scratch",
+        },
+        state: record.state.to_string(),
+        terminal: record.state.terminal(),
+        needs: step.needs.iter().map(ToString::to_string).collect(),
+        touches: step.touches.iter().map(|glob| glob.as_str().to_owned()).collect(),
+        attempts: record.attempts.len(),
+        branch: record.branch.is_some().then(|| format!("wattle/{}/{}", view.run, step.id)),
+        commit,
+        worktree: worktree(record, state_dir),
+        risk: record.work.as_ref().map(|work| risk(step, work)),
+        check: record.check.map(|verdict| format!("{verdict:?}").to_lowercase()),
+        approved: record.approved.as_ref().map(|approval| Approved {
+            commit: approval.commit.to_string(),
+            by: approval.by.clone(),
+            at: approval.at.clone(),
+        }),
+        usage: Usage::of(&record.spent),
+        usd: record.spent.usd(),
+        why: record.why.clone(),
+        message: record.message.clone(),
+    }
+}
+
+/// The slot of an attempt that is not over.
+fn worktree(record: &StepRecord, state_dir: &Path) -> Option<String> {
+    let attempt = record.attempts.last().filter(|attempt| !attempt.state.terminal())?;
+    Some(state_dir.join("slots").join(attempt.slot?.to_string()).display().to_string())
+}
+
+/// A line for people: styled parts.
+pub(crate) type Line = Vec<(Style, String)>;
+
+/// The screen of `status`.
+pub(crate) fn screen(view: &RunView, status: &Status) -> Vec<Line> {
+    let plain = |text: String| vec![(Style::Plain, text)];
+    let mut lines = vec![plain(format!("{} ({})  {}", status.name, status.run, one_line(&status.task, 80)))];
+    let who = match &status.live {
+        Some(live) => format!("driven by process {} on {} since {}", live.pid, live.host, live.since),
+        None => "nobody drives it".to_owned(),
+    };
+    lines.push(vec![(style_of_run(&status.state), status.state.clone()), (Style::Dim, format!(", {who}"))]);
+    let target = format!("{} at {}, isolation {}", status.target, view.tip.short(), status.isolation);
+    lines.push(plain(format!("target {target}")));
+    lines.push(plain(counts(status)));
+    for step in &status.steps {
+        let why = step.message.as_deref().or(step.why.as_deref()).unwrap_or_default();
+        let risk = step.risk.map_or("", Risk::as_str);
+        lines.push(vec![
+            (Style::Plain, format!("  {:<28} ", one_line(&step.id, 28))),
+            (style_of_step(&step.state), format!("{:<12}", step.state)),
+            (Style::Plain, format!(" {risk:<7}")),
+            (Style::Dim, one_line(why, 70)),
+        ]);
+    }
+    for landing in &status.queue {
+        lines.push(plain(format!("queue: {} {}", landing.state, landing.entries.join(", "))));
+    }
+    let held = view.landings.values().filter(|landing| landing.state == Landing::Held);
+    for landing in held {
+        lines.push(vec![(Style::Wait, format!("held by {}: `wattle merge` tries again", landing.held.join(", ")))]);
+    }
+    lines.push(plain(money(&view.spent)));
+    lines.extend(waiting(view).into_iter().map(|text| vec![(Style::Wait, text)]));
+    lines
+}
+
+/// Steps by state, in the order people read them.
+fn counts(status: &Status) -> String {
+    let states = Step::STATES.iter().map(|state| state.as_str());
+    let count = |state: &str| status.steps.iter().filter(|step| step.state == state).count();
+    let parts: Vec<String> = states
+        .map(|state| (state, count(state)))
+        .filter(|(_, n)| *n > 0)
+        .map(|(state, n)| format!("{n} {state}"))
+        .collect();
+    format!("{} steps: {}", status.steps.len(), parts.join(", "))
+}
+
+/// Tokens and money in words.
+pub(crate) fn money(spent: &Spent) -> String {
+    if spent.requests == 0 {
+        return "cost: nothing".to_owned();
+    }
+    let known = crate::config::money::format_usd(spent.nano_usd);
+    let usd =
+        if spent.unpriced == 0 { known } else { format!("{known} and {} requests of unknown price", spent.unpriced) };
+    format!("cost: {usd}, {} tokens in {} requests", spent.tokens(), spent.requests)
+}
+
+/// What waits for a human, with the verb that answers it.
+pub(crate) fn waiting(view: &RunView) -> Vec<String> {
+    let mut lines = Vec::new();
+    for step in view.plan.steps() {
+        let record = &view.steps[&step.id];
+        match record.state {
+            Step::Review => lines.push(format!("waits: wattle review {}", step.id)),
+            Step::NeedsInput => {
+                let question = record.gate.as_ref().map_or("", |gate| gate.question.as_str());
+                lines.push(format!("waits: wattle answer {} (\"{}\")", step.id, one_line(question, 60)));
+            }
+            Step::Approved => lines.push(format!("waits: wattle merge {}", step.id)),
+            Step::Parked => lines.push(format!("waits: wattle resume ({} is parked)", step.id)),
+            Step::Waiting | Step::Ready | Step::Running | Step::Checking | Step::Queued | Step::Landing => {}
+            Step::Stale | Step::Landed | Step::Done | Step::Unchanged | Step::Failed | Step::Blocked => {}
+            Step::Skipped | Step::Cancelled | Step::Rejected => {}
+        }
+    }
+    lines
+}
+
+/// Colour of a step's state.
+pub(crate) fn style_of_step(state: &str) -> Style {
+    match state {
+        "landed" | "done" | "unchanged" | "approved" => Style::Good,
+        "failed" | "blocked" | "cancelled" | "rejected" => Style::Bad,
+        "review" | "needs_input" | "parked" | "stale" => Style::Wait,
+        _ => Style::Plain,
+    }
+}
+
+/// Colour of a run's state.
+pub(crate) fn style_of_run(state: &str) -> Style {
+    match state {
+        "completed" => Style::Good,
+        "failed" | "base_red" => Style::Bad,
+        "running" | "planning" => Style::Plain,
+        _ => Style::Wait,
+    }
+}
