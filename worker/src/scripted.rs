@@ -2,8 +2,8 @@
 //!
 //! It is what `--model script:FILE` starts, and the peer that the model wire is tested against. So it shares
 //! no code with the client: it reads requests with its own eyes and refuses what the real service refuses
-//! ([`request`]), counts tokens and cache hits by the service's rules ([`account`]), and answers
-//! with the service's error objects. What it says comes from the script alone ([`script`]):
+//! (`request`), counts tokens and cache hits by the service's rules (`account`), and answers
+//! with the service's error objects. What it says comes from the script alone (`script`):
 //!
 //! ```yaml
 //! version: 1
