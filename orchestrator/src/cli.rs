@@ -17,6 +17,7 @@ mod comment;
 mod completions;
 mod conflicts;
 mod cost;
+mod demo;
 mod doctor;
 mod init;
 mod log;
@@ -92,6 +93,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::DemoArgs),
     Init(init::InitArgs),
     Trust(trust::TrustArgs),
     Plan(plan::PlanArgs),
@@ -139,6 +141,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(cli: Cli) -> Exit {
     let session = Session::new(cli.global);
     let done = match cli.command {
+        Command::Demo(args) => demo::run(&session, &args),
         Command::Init(args) => init::run(&session, &args),
         Command::Trust(args) => trust::run(&session, &args),
         Command::Plan(args) => plan::run(&session, &args),

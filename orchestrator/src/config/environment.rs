@@ -32,6 +32,11 @@ impl Environment {
         Self { vars: vars.iter().map(|(k, v)| (k.into(), v.into())).collect() }
     }
 
+    /// An environment with nothing but a search path and a home.
+    pub(crate) fn with_home(path: OsString, home: &std::path::Path) -> Self {
+        Self { vars: BTreeMap::from([("PATH".into(), path), ("HOME".into(), home.into())]) }
+    }
+
     /// A variable that is set, not empty and text.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.vars.get(std::ffi::OsStr::new(name)).and_then(|value| value.to_str()).filter(|value| !value.is_empty())
