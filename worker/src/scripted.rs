@@ -92,11 +92,7 @@ impl Server {
 
     /// The bodies of all requests for a message so far, as they came, in the order of their arrival.
     pub fn requests(&self) -> Vec<Bytes> {
-        self.state
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the server and waits until nothing of it is left.
@@ -137,9 +133,7 @@ pub async fn serve_text(script: &str, port: u16) -> Result<Server, ServeError> {
 /// Fails where the port is taken.
 pub async fn serve_script(script: Script, port: u16) -> Result<Server, ServeError> {
     let fault = |source| ServeError::Listen { port, source };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .map_err(fault)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(fault)?;
     let addr = listener.local_addr().map_err(fault)?;
     let state = Arc::new(State {
         script: Mutex::new(script),
@@ -148,12 +142,7 @@ pub async fn serve_script(script: Script, port: u16) -> Result<Server, ServeErro
     });
     let stop = CancellationToken::new();
     let task = tokio::spawn(accept(listener, Arc::clone(&state), stop.clone()));
-    Ok(Server {
-        addr,
-        state,
-        stop,
-        task: Some(task),
-    })
+    Ok(Server { addr, state, stop, task: Some(task) })
 }
 
 /// What connections share.
@@ -187,9 +176,7 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
         let state = Arc::clone(&state);
         async move { Ok::<_, Infallible>(answer(request, &state).await) }
     });
-    let served = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     if let Err(error) = served {
         // A client that went away, or a reply that the script cut off.
         tracing::debug!(%error, "scripted model: connection ended early");
@@ -213,11 +200,7 @@ async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
         }
     };
     if !counting {
-        state
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(body.clone());
+        state.requests.lock().unwrap_or_else(PoisonError::into_inner).push(body.clone());
     }
     let parsed = match request::check(&head.headers, &body, counting) {
         Ok(parsed) => parsed,
@@ -230,18 +213,11 @@ async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
 }
 
 async fn reply(parsed: &Parsed, body: &Bytes, state: &State) -> Response<Body> {
-    let chosen = state
-        .script
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .choose(parsed);
+    let chosen = state.script.lock().unwrap_or_else(PoisonError::into_inner).choose(parsed);
     let chosen = match chosen {
         Some(chosen) => chosen,
         None => {
-            let message = format!(
-                "no reply of the script matches: {}",
-                script::describe(parsed)
-            );
+            let message = format!("no reply of the script matches: {}", script::describe(parsed));
             return wire::error(&Refusal::new(400, "invalid_request_error", message));
         }
     };
@@ -255,10 +231,6 @@ async fn reply(parsed: &Parsed, body: &Bytes, state: &State) -> Response<Body> {
         refusal.retry_after = chosen.fault.retry_after;
         return wire::error(&refusal);
     }
-    let bill = state
-        .accounts
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .bill(parsed);
+    let bill = state.accounts.lock().unwrap_or_else(PoisonError::into_inner).bill(parsed);
     wire::message(parsed, body, &chosen, bill)
 }

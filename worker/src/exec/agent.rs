@@ -41,20 +41,11 @@ impl Shell for StepShell {
 }
 
 /// Runs the conversation of a step.
-pub(crate) async fn run(
-    step: &StepAssignment,
-    work: &AgentWork,
-    host: Arc<dyn Host>,
-    tools: Arc<Tools>,
-) -> Executed {
+pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn Host>, tools: Arc<Tools>) -> Executed {
     let Some(model) = tools.model.clone() else {
         return Executed::failed(Cause::Model, NO_MODEL);
     };
-    let shell = StepShell {
-        step: step.clone(),
-        host: Arc::clone(&host),
-        tools: Arc::clone(&tools),
-    };
+    let shell = StepShell { step: step.clone(), host: Arc::clone(&host), tools: Arc::clone(&tools) };
     let opened = InProcess::new(&step.place.path, Some(Box::new(shell)));
     let tool_host = match opened {
         Ok(tool_host) => tool_host,
@@ -72,32 +63,19 @@ pub(crate) async fn run(
         messages: &step.resume.messages,
         feedback: &step.feedback,
     };
-    let Conversation {
-        end,
-        report,
-        evidence,
-        planned: _,
-    } = agent::converse(task, model, host, tool_host).await;
+    let Conversation { end, report, evidence, planned: _ } = agent::converse(task, model, host, tool_host).await;
     let end = match end {
         Finish::Done => ExecEnd::Done,
         Finish::Failed(cause, message) => ExecEnd::Failed { cause, message },
         Finish::Parked => ExecEnd::Parked,
     };
-    Executed {
-        end,
-        report,
-        evidence,
-    }
+    Executed { end, report, evidence }
 }
 
 /// Runs the conversation of a lead; the report of a lead that is done is the JSON of its accepted plan.
 pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<Tools>) -> Outcome {
     let Some(model) = tools.model.clone() else {
-        return outcome(
-            failed(Cause::Model, NO_MODEL.to_owned()),
-            String::new(),
-            Evidence::default(),
-        );
+        return outcome(failed(Cause::Model, NO_MODEL.to_owned()), String::new(), Evidence::default());
     };
     let opened = InProcess::new(&lead.place.path, None);
     let tool_host = match opened {
@@ -133,11 +111,5 @@ fn failed(cause: Cause, message: String) -> End {
 }
 
 fn outcome(end: End, report: String, evidence: Evidence) -> Outcome {
-    Outcome {
-        end,
-        report,
-        commit: None,
-        check: None,
-        evidence,
-    }
+    Outcome { end, report, commit: None, check: None, evidence }
 }

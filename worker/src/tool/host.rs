@@ -6,9 +6,7 @@ use wattle_workspace::BlobId;
 
 use super::confine::{PathError, Worktree};
 use super::shell::Shell;
-use super::{
-    Calling, ToolCall, ToolHost, ToolResult, edit, evidence, glob, grep, read, shell, write,
-};
+use super::{Calling, ToolCall, ToolHost, ToolResult, edit, evidence, glob, grep, read, shell, write};
 
 /// Why tools cannot be set up for a worktree.
 #[derive(Debug, thiserror::Error)]

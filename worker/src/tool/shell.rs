@@ -47,21 +47,14 @@ pub(super) async fn call(shell: &dyn Shell, input: &str) -> ToolResult {
         Err(message) => return ToolResult::failed(message),
     };
     if input.run_in_background {
-        return ToolResult::failed(
-            "nothing may run on after its call; run it without run_in_background",
-        );
+        return ToolResult::failed("nothing may run on after its call; run it without run_in_background");
     }
     let bounds = Bounds {
         timeout_ms: input.timeout.unwrap_or(TIMEOUT_MS).clamp(1, TIMEOUT_MS_MAX),
         idle_ms: None,
         output_bytes_max: OUTPUT_BYTES_MAX,
     };
-    let command = Command {
-        run: input.command,
-        ok_exit: vec![0],
-        env: BTreeMap::new(),
-        bounds,
-    };
+    let command = Command { run: input.command, ok_exit: vec![0], env: BTreeMap::new(), bounds };
     match shell.run(command.clone()).await {
         Ok(ended) => result(&command, ended),
         Err(message) => ToolResult::failed(message),
@@ -77,26 +70,12 @@ fn result(command: &Command, ended: Ended) -> ToolResult {
             (format!("exit code {code}"), !answer)
         }
         How::Signalled(signal) => (format!("ended by signal {signal}"), true),
-        How::TimedOut => (
-            format!(
-                "ended after {} ms, its time was over",
-                ended.evidence.elapsed_ms
-            ),
-            true,
-        ),
+        How::TimedOut => (format!("ended after {} ms, its time was over", ended.evidence.elapsed_ms), true),
         How::Idle => ("ended, it wrote nothing for too long".to_owned(), true),
         How::Cancelled => ("ended, the work was stopped".to_owned(), true),
         How::NotStarted(why) => (why.clone(), true),
     };
-    let output = if ended.evidence.output.is_empty() {
-        "(no output)\n"
-    } else {
-        &ended.evidence.output
-    };
+    let output = if ended.evidence.output.is_empty() { "(no output)\n" } else { &ended.evidence.output };
     let gap = if output.ends_with('\n') { "" } else { "\n" };
-    ToolResult {
-        content: format!("{output}{gap}{last}"),
-        is_error,
-        evidence: ended.evidence,
-    }
+    ToolResult { content: format!("{output}{gap}{last}"), is_error, evidence: ended.evidence }
 }
