@@ -23,9 +23,7 @@ pub enum IdError {
         bytes: usize,
     },
     /// The text has a character that ids do not have.
-    #[error(
-        "read the id `{id}`: it must consist of a-z, 0-9 and `-` and begin with a letter or digit"
-    )]
+    #[error("read the id `{id}`: it must consist of a-z, 0-9 and `-` and begin with a letter or digit")]
     Characters {
         /// The text, with control characters escaped.
         id: String,
@@ -45,9 +43,7 @@ fn check(text: &str) -> Result<(), IdError> {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let first = text.as_bytes()[0];
     if !legal(first) || !text.bytes().all(|b| legal(b) || b == b'-') {
-        return Err(IdError::Characters {
-            id: text.escape_debug().to_string(),
-        });
+        return Err(IdError::Characters { id: text.escape_debug().to_string() });
     }
     Ok(())
 }
@@ -55,17 +51,7 @@ fn check(text: &str) -> Result<(), IdError> {
 macro_rules! id {
     ($name:ident, $doc:literal) => {
         #[doc = $doc]
-        #[derive(
-            Clone,
-            Debug,
-            PartialEq,
-            Eq,
-            PartialOrd,
-            Ord,
-            Hash,
-            serde::Serialize,
-            serde::Deserialize,
-        )]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(into = "String", try_from = "String")]
         pub struct $name(String);
 

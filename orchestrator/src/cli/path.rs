@@ -1,8 +1,8 @@
 //! `wattle path`: a worktree with a step's work, made if need be.
 
+use super::error::Exit;
 use super::session::Session;
 use super::verb::scene;
-use super::error::Exit;
 use super::{Done, pick};
 use crate::run::salvage;
 

@@ -2,8 +2,7 @@
 
 use wattle_planner::{Generated, Plan, StepId, Style};
 use wattle_workspace::{
-    Advance, CommitId, CommitSpec, Expect, GitError, HeldWhy, MergeSpec, Merged, RefChange, RefError, Repo,
-    Signature,
+    Advance, CommitId, CommitSpec, Expect, GitError, HeldWhy, MergeSpec, Merged, RefChange, RefError, Repo, Signature,
 };
 
 use crate::journal::event::{Candidate, Entry};
@@ -107,7 +106,13 @@ pub(crate) fn attempt_ref(run: &str, step: &StepId, attempt: u32) -> String {
 }
 
 /// The message of a commit that lands a step.
-pub(crate) fn message(plan: &Plan, run: &str, step: &StepId, approved_by: Option<&str>, signature: &Signature) -> String {
+pub(crate) fn message(
+    plan: &Plan,
+    run: &str,
+    step: &StepId,
+    approved_by: Option<&str>,
+    signature: &Signature,
+) -> String {
     let title = plan.step(step).map_or(step.as_str(), |step| step.title.as_str());
     let subject = match plan.commit().style {
         Style::Merge if title == step.as_str() => format!("Land {step}"),

@@ -18,7 +18,6 @@ use super::dispatcher::{Dispatcher, exit_code};
 use super::executor::{Executor, Shared};
 use super::input::Input;
 use super::models::Models;
-use crate::options::{Approve, RunOptions};
 use super::recover::{RecoverError, died, kept_slots, recover};
 use super::wake::Listener;
 use crate::ids::{Blob, RunId};
@@ -26,6 +25,7 @@ use crate::journal::event::{Base, Body, Event, RunStarted};
 use crate::journal::recorder::RecordError;
 use crate::journal::store::event;
 use crate::journal::{JournalError, Recorder, RunView, Writer};
+use crate::options::{Approve, RunOptions};
 use crate::queue::land::branch_ref;
 use crate::state::run::{Run, RunEvent};
 
@@ -299,8 +299,7 @@ fn drive(
 /// The first SIGINT or SIGTERM parks the run, the second ends the process.
 async fn signals(inputs: crossbeam_channel::Sender<Input>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return;
     };

@@ -21,13 +21,13 @@ use super::input::Input;
 use super::jobs::{attempt_job, candidate_job};
 use super::limits::{Budget, Caps, Claim};
 use super::notify::word;
-use crate::options::{OnInput, Until};
 use super::outcome::Ended;
 use super::scheduler::{Decision, Halt, decide};
+use crate::journal::Recorder;
 use crate::journal::command::{self, Live, Refusal, Verb, VerbError};
 use crate::journal::event::{AttemptChange, Body, Event};
 use crate::journal::recorder::{RecordError, StepNote};
-use crate::journal::Recorder;
+use crate::options::{OnInput, Until};
 use crate::state::Machine;
 use crate::state::attempt::{Attempt, AttemptEvent};
 use crate::state::run::Run;
@@ -257,11 +257,9 @@ impl<'a> Dispatcher<'a> {
                 self.checked(landing, check, tree, control, *result)
             }
             Input::Move { landing, end } => self.moved(landing, end),
-            Input::Salvaged(salvaged) => self.rec.emit(Body::Salvaged {
-                slot: salvaged.slot.0,
-                name: salvaged.name,
-                commit: salvaged.commit,
-            }),
+            Input::Salvaged(salvaged) => {
+                self.rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })
+            }
             Input::Wake => self.take_commands(),
             Input::Signal => {
                 self.stop_all(Halt::Interrupt);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wattle_worker::perform::Tools;
 use wattle_worker::model::Model;
+use wattle_worker::perform::Tools;
 use wattle_workspace::{CommitId, GitError, Pool, Signature};
 
 use super::attempt;

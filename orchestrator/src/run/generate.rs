@@ -19,7 +19,11 @@ use crate::queue::land::{CandidateJob, retree};
 const TIMEOUT_MS: u64 = 10 * 60_000;
 
 /// The candidate with its generated files made anew.
-pub(crate) async fn generate(shared: &Arc<Shared>, job: &CandidateJob, candidate: Candidate) -> Result<Candidate, String> {
+pub(crate) async fn generate(
+    shared: &Arc<Shared>,
+    job: &CandidateJob,
+    candidate: Candidate,
+) -> Result<Candidate, String> {
     if job.generated.is_empty() {
         return Ok(candidate);
     }

@@ -11,10 +11,10 @@ use wattle_workspace::{Advance, CommitId, GitError, Pool, PoolError, Repo};
 
 use super::dispatcher::lands::land_events;
 use crate::ids::LandingId;
-use crate::journal::{JournalError, Reader, Recorder, RunView};
 use crate::journal::command::requeue;
 use crate::journal::event::Body;
 use crate::journal::recorder::{RecordError, StepNote};
+use crate::journal::{JournalError, Reader, Recorder, RunView};
 use crate::queue::land::branch_ref;
 use crate::queue::plan::gathered;
 use crate::state::Machine;

@@ -23,27 +23,16 @@ use crate::outcome::{Cause, CheckResult, End, Evidence, Outcome, Verdict};
 /// Does a step.
 pub(super) async fn step(step: StepAssignment, host: Arc<dyn Host>, tools: Arc<Tools>) -> Outcome {
     let deadline = Deadline::new(host, step.timeout_ms);
-    let mut pipeline = Pipeline {
-        host: deadline.host(),
-        step,
-        tools,
-        deadline,
-    };
+    let mut pipeline = Pipeline { host: deadline.host(), step, tools, deadline };
     let mut outcome = match (pipeline.step.mode, pipeline.step.commit.clone()) {
         (Mode::Write, Some(form)) => pipeline.write(&form).await,
-        (Mode::Write, None) => failed(
-            Cause::Environment,
-            "do a write step: its assignment has no commit form",
-        ),
+        (Mode::Write, None) => failed(Cause::Environment, "do a write step: its assignment has no commit form"),
         (Mode::Read, _) => pipeline.read().await,
         (Mode::Scratch, _) => pipeline.scratch().await,
     };
     if outcome.end == End::Parked && pipeline.deadline.passed() {
         let message = pipeline.deadline.message();
-        outcome.end = End::Failed {
-            cause: Cause::Timeout,
-            message,
-        };
+        outcome.end = End::Failed { cause: Cause::Timeout, message };
     }
     pipeline.deadline.close().await;
     outcome
@@ -83,23 +72,11 @@ impl Pipeline {
         match changed {
             Ok(changes) if changes.is_empty() => plain(executed),
             Ok(changes) => {
-                let message = format!(
-                    "a read step changed files: {}",
-                    some(&restore::paths(&changes))
-                );
-                let end = End::Failed {
-                    cause: Cause::WroteInReadMode,
-                    message,
-                };
-                Outcome {
-                    end,
-                    ..plain(executed)
-                }
+                let message = format!("a read step changed files: {}", some(&restore::paths(&changes)));
+                let end = End::Failed { cause: Cause::WroteInReadMode, message };
+                Outcome { end, ..plain(executed) }
             }
-            Err(halt) => Outcome {
-                evidence: executed.evidence,
-                ..halted(halt)
-            },
+            Err(halt) => Outcome { evidence: executed.evidence, ..halted(halt) },
         }
     }
 
@@ -136,11 +113,7 @@ impl Pipeline {
             ExecEnd::Parked => {}
             ExecEnd::Done | ExecEnd::Failed { .. } => {
                 let evidence = executed.evidence.clone();
-                say(
-                    &self.host,
-                    Message::Result(StepResult::Executed { evidence }),
-                )
-                .await?;
+                say(&self.host, Message::Result(StepResult::Executed { evidence })).await?;
             }
         }
         Ok(executed)
@@ -179,11 +152,7 @@ impl Pipeline {
         made: &mut Made,
         last: &mut Option<CheckResult>,
     ) -> End {
-        let repairs = self
-            .step
-            .repair
-            .as_ref()
-            .map_or(0, |repair| repair.attempts);
+        let repairs = self.step.repair.as_ref().map_or(0, |repair| repair.attempts);
         let mut number = 0;
         loop {
             let (result, report) = match self.check_once(command, made).await {
@@ -191,10 +160,7 @@ impl Pipeline {
                 Err(halt) => return halted(halt).end,
             };
             let verdict = result.verdict;
-            made.executed.report.push_str(&format!(
-                "\nThe step's check: {}.\n\n{report}",
-                word(verdict)
-            ));
+            made.executed.report.push_str(&format!("\nThe step's check: {}.\n\n{report}", word(verdict)));
             *last = Some(result);
             let cause = match verdict {
                 Verdict::Green => return End::Committed,
@@ -209,18 +175,11 @@ impl Pipeline {
                 Verdict::Timeout => Cause::Timeout,
                 Verdict::Error => Cause::Environment,
             };
-            return End::Failed {
-                cause,
-                message: red(verdict, number),
-            };
+            return End::Failed { cause, message: red(verdict, number) };
         }
     }
 
-    async fn check_once(
-        &self,
-        command: &Command,
-        made: &Made,
-    ) -> Result<(CheckResult, String), Halt> {
+    async fn check_once(&self, command: &Command, made: &Made) -> Result<(CheckResult, String), Halt> {
         let committed = &made.committed;
         let commit = committed.commit.clone();
         say(&self.host, Message::Intent(Intent::Check { commit })).await?;
@@ -237,28 +196,15 @@ impl Pipeline {
             changed: Some(&changed),
             timeout_ms_max: Some(self.deadline.left_ms()),
         };
-        let (result, report) =
-            verify::run(&scene, command, &committed.tree, &self.host, &self.tools).await?;
-        let journaled = StepResult::Checked {
-            result: result.clone(),
-        };
+        let (result, report) = verify::run(&scene, command, &committed.tree, &self.host, &self.tools).await?;
+        let journaled = StepResult::Checked { result: result.clone() };
         say(&self.host, Message::Result(journaled)).await?;
         Ok((result, report))
     }
 
     /// One repair and its commit; `None` = there is a commit to check again.
-    async fn repair(
-        &mut self,
-        form: &CommitForm,
-        number: u32,
-        red: &str,
-        made: &mut Made,
-    ) -> Option<End> {
-        let work = self
-            .step
-            .repair
-            .as_ref()
-            .map(|repair| repair.work.clone())?;
+    async fn repair(&mut self, form: &CommitForm, number: u32, red: &str, made: &mut Made) -> Option<End> {
+        let work = self.step.repair.as_ref().map(|repair| repair.work.clone())?;
         if let Err(halt) = say(&self.host, Message::Intent(Intent::Repair { number })).await {
             return Some(halted(halt).end);
         }
@@ -277,10 +223,7 @@ impl Pipeline {
             ExecEnd::Failed { message, .. } => Some(message.clone()),
             ExecEnd::Done | ExecEnd::Parked => None,
         };
-        let report = format!(
-            "{}\nRepair {number}:\n\n{}",
-            made.executed.report, executed.report
-        );
+        let report = format!("{}\nRepair {number}:\n\n{}", made.executed.report, executed.report);
         let end = match self.commit(form, executed).await {
             Ok(repaired) => {
                 *made = repaired;
@@ -289,11 +232,9 @@ impl Pipeline {
             Err(outcome) => match outcome.end {
                 // The repair took everything back: there is nothing to land, and the check is red no more or less.
                 End::Unchanged => Some(repair_failed(number, "it took the whole change back")),
-                end @ (End::Failed { .. }
-                | End::Parked
-                | End::NeedsInput { .. }
-                | End::Done
-                | End::Committed) => Some(end),
+                end @ (End::Failed { .. } | End::Parked | End::NeedsInput { .. } | End::Done | End::Committed) => {
+                    Some(end)
+                }
             },
         };
         made.executed.report = report;
@@ -314,21 +255,14 @@ fn red(verdict: Verdict, repairs: u32) -> String {
 
 fn repair_failed(number: u32, why: &str) -> End {
     let message = format!("the step's check is red and repair {number} failed: {why}");
-    End::Failed {
-        cause: Cause::CheckRed,
-        message,
-    }
+    End::Failed { cause: Cause::CheckRed, message }
 }
 
 /// An executor's end as the end of the assignment, given that there is a commit.
 fn ended(executed: &Executed) -> End {
     match plain(executed.clone()).end {
         End::Done => End::Committed,
-        end @ (End::Failed { .. }
-        | End::Parked
-        | End::NeedsInput { .. }
-        | End::Committed
-        | End::Unchanged) => end,
+        end @ (End::Failed { .. } | End::Parked | End::NeedsInput { .. } | End::Committed | End::Unchanged) => end,
     }
 }
 
