@@ -185,12 +185,16 @@ async fn lease(
     let resumed = job.resumed_base.is_some();
     let lease = shared
         .blocking(move || {
-            if resumed && let Some(lease) = pool.adopt(&want.holder)? {
-                // An agent goes on in what it left; anything else begins again on the clean base.
-                if !agent && class == Class::Work {
-                    pool.reset(&lease, &want.base)?;
+            // A process that died had leased it already, before or after it could say so.
+            if let Some(lease) = pool.adopt(&want.holder)? {
+                if resumed {
+                    // An agent goes on in what it left; anything else begins again on the clean base.
+                    if !agent && class == Class::Work {
+                        pool.reset(&lease, &want.base)?;
+                    }
+                    return Ok(lease);
                 }
-                return Ok(lease);
+                pool.release(lease)?;
             }
             let lease = pool.lease(&want)?;
             if let (true, false, Some((old_base, commit))) = (agent, fresh, earlier) {
@@ -202,7 +206,10 @@ async fn lease(
     if lease.needs_setup
         && let Some((command, _)) = &job.setup
     {
-        setup(shared, job, &lease, command).await?;
+        if let Err(failure) = setup(shared, job, &lease, command).await {
+            release(shared, lease).await;
+            return Err(failure);
+        }
         let (pool, lease, key) = (shared.pool.clone(), lease.clone(), setup_key.unwrap_or_default());
         shared.blocking(move || pool.setup_done(&lease, &key)).await?;
     }

@@ -29,6 +29,9 @@ use crate::options::{Approve, RunOptions};
 use crate::queue::land::branch_ref;
 use crate::state::run::{Run, RunEvent};
 
+/// Beginning of the names of an owner's scratch folders.
+const SCRATCH: &str = "wattle-";
+
 /// What a run is asked to do.
 pub(crate) struct RunRequest {
     /// Name of the plan file.
@@ -264,7 +267,8 @@ fn drive(
 ) -> Result<RunEnd, RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|source| RunError::Io { action: "start the runtime", source })?;
-    let temp = tempfile::Builder::new().prefix("wattle-").tempdir_in(&ctx.temp);
+    sweep_scratch(&ctx.temp);
+    let temp = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&ctx.temp);
     let temp = temp.map_err(|source| RunError::Io { action: "make a scratch folder", source })?;
     // Bounded by what workers can have under way: each waits for the reply to its message.
     let (inputs, arrived) = crossbeam_channel::unbounded();
@@ -294,6 +298,17 @@ fn drive(
     drop(listener);
     drop(lock);
     Ok(RunEnd { run, state, exit: result? })
+}
+
+/// Removes the scratch folders of owners that were killed: who owns the repository is the only one to have any.
+fn sweep_scratch(temp: &std::path::Path) {
+    for entry in std::fs::read_dir(temp).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(SCRATCH)
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(%error, path = %entry.path().display(), "a scratch folder of a killed run stays");
+        }
+    }
 }
 
 /// The first SIGINT or SIGTERM parks the run, the second ends the process.
