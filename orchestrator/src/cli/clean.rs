@@ -16,6 +16,9 @@ use crate::run::context::Context;
 use crate::state::Machine;
 use crate::state::step::Step;
 
+/// Candidates hold nothing but what their steps' commits hold.
+const CANDIDATE: &str = "refs/wattle/candidate";
+
 /// Free slots, branches and blobs of finished runs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CleanArgs {
@@ -75,7 +78,7 @@ fn clean(ctx: &Context, reader: &Reader, cleaned: &mut Cleaned) -> Result<(), Cl
 /// Branches and attempts of a finished run: gone where the work landed, kept with a reason where it did not.
 fn refs(repo: &Repo, view: &RunView, cleaned: &mut Cleaned) -> Result<(), CliError> {
     let target = repo.read_ref(&format!("refs/heads/{}", view.started.target))?;
-    for kind in ["refs/heads/wattle", "refs/wattle/attempt", "refs/wattle/candidate"] {
+    for kind in ["refs/heads/wattle", "refs/wattle/attempt", CANDIDATE] {
         let prefix = format!("{kind}/{}/", view.run);
         for (name, commit) in repo.list_refs(&prefix)? {
             let step = name[prefix.len()..].split('/').next().unwrap_or_default();
@@ -83,6 +86,7 @@ fn refs(repo: &Repo, view: &RunView, cleaned: &mut Cleaned) -> Result<(), CliErr
             let rejected = record.is_some_and(|record| record.state == Step::Rejected);
             let superseded = record.is_some_and(|record| record.landed.is_some());
             let landed = match &target {
+                _ if kind == CANDIDATE => true,
                 Some(target) => superseded || repo.landed(&commit, &view.started.base.commit, target)?,
                 None => false,
             };
