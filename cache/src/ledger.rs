@@ -34,9 +34,7 @@ pub struct Tokens {
 impl Tokens {
     /// The whole prompt, cached or not; price tiers look at this number.
     pub fn prompt(&self) -> u64 {
-        self.uncached_in
-            .saturating_add(self.cache_read)
-            .saturating_add(self.cache_write())
+        self.uncached_in.saturating_add(self.cache_read).saturating_add(self.cache_write())
     }
 
     /// Input written to a cache, for either time to live.
@@ -70,9 +68,7 @@ impl Add for Tokens {
         Tokens {
             uncached_in: self.uncached_in.saturating_add(other.uncached_in),
             cache_read: self.cache_read.saturating_add(other.cache_read),
-            cache_write_short: self
-                .cache_write_short
-                .saturating_add(other.cache_write_short),
+            cache_write_short: self.cache_write_short.saturating_add(other.cache_write_short),
             cache_write_long: self.cache_write_long.saturating_add(other.cache_write_long),
             out: self.out.saturating_add(other.out),
         }
@@ -94,17 +90,12 @@ pub fn estimate_tokens(bytes: usize) -> u64 {
 /// input rate, and all the output it may give. `None` = unknown price.
 pub fn reserve_nano_usd(prompt_tokens: u64, max_tokens: u64, rates: &Rates) -> Option<u64> {
     let tier = rates.at(prompt_tokens);
-    let dearest = [
-        Some(tier.input),
-        tier.cache_write_short,
-        tier.cache_write_long,
-    ]
-    .into_iter()
-    .flatten()
-    .max()
-    .unwrap_or(tier.input);
-    let pico = u128::from(prompt_tokens) * u128::from(dearest)
-        + u128::from(max_tokens) * u128::from(tier.output);
+    let dearest = [Some(tier.input), tier.cache_write_short, tier.cache_write_long]
+        .into_iter()
+        .flatten()
+        .max()
+        .unwrap_or(tier.input);
+    let pico = u128::from(prompt_tokens) * u128::from(dearest) + u128::from(max_tokens) * u128::from(tier.output);
     u64::try_from(pico.div_ceil(PICO_PER_NANO)).ok()
 }
 
@@ -120,78 +111,25 @@ mod tests {
 
     #[test]
     fn a_row_is_priced_to_the_nano_dollar() {
-        let all = Tokens {
-            uncached_in: 1,
-            cache_read: 10,
-            cache_write_short: 100,
-            cache_write_long: 1_000,
-            out: 7,
-        };
+        let all = Tokens { uncached_in: 1, cache_read: 10, cache_write_short: 100, cache_write_long: 1_000, out: 7 };
         // Sonnet 5.5: 2 + 10*0.1 + 100*2.5 + 1000*4 + 7*10 dollars per million.
-        check(
-            "claude-sonnet-5-5",
-            all,
-            Some(2_000 + 1_000 + 250_000 + 4_000_000 + 70_000),
-        );
-        check(
-            "claude-opus-5-5",
-            Tokens {
-                out: 1_000_000,
-                ..Tokens::default()
-            },
-            Some(20_000_000_000),
-        );
+        check("claude-sonnet-5-5", all, Some(2_000 + 1_000 + 250_000 + 4_000_000 + 70_000));
+        check("claude-opus-5-5", Tokens { out: 1_000_000, ..Tokens::default() }, Some(20_000_000_000));
     }
 
     #[test]
     fn a_fraction_of_a_nano_dollar_is_rounded_up_once() {
         // Haiku 5.5 reads at 0.01 dollars per million: 10 nano-dollars a token, exactly.
-        check(
-            "claude-haiku-5-5",
-            Tokens {
-                cache_read: 3,
-                ..Tokens::default()
-            },
-            Some(30),
-        );
+        check("claude-haiku-5-5", Tokens { cache_read: 3, ..Tokens::default() }, Some(30));
         // Above 100,000 tokens of prompt all tokens cost the higher rate.
-        check(
-            "claude-haiku-5-5",
-            Tokens {
-                cache_read: 100_001,
-                ..Tokens::default()
-            },
-            Some(100_001 * 50),
-        );
-        check(
-            "claude-haiku-5-5",
-            Tokens {
-                cache_read: 100_000,
-                ..Tokens::default()
-            },
-            Some(100_000 * 10),
-        );
+        check("claude-haiku-5-5", Tokens { cache_read: 100_001, ..Tokens::default() }, Some(100_001 * 50));
+        check("claude-haiku-5-5", Tokens { cache_read: 100_000, ..Tokens::default() }, Some(100_000 * 10));
     }
 
     #[test]
     fn a_rate_that_is_not_known_gives_no_price_and_never_zero() {
-        check(
-            "claude-fable-5-2",
-            Tokens {
-                out: 5,
-                ..Tokens::default()
-            },
-            Some(200_000),
-        );
-        check(
-            "claude-fable-5-2",
-            Tokens {
-                cache_read: 5,
-                out: 5,
-                ..Tokens::default()
-            },
-            None,
-        );
+        check("claude-fable-5-2", Tokens { out: 5, ..Tokens::default() }, Some(200_000));
+        check("claude-fable-5-2", Tokens { cache_read: 5, out: 5, ..Tokens::default() }, None);
         assert_eq!(builtin("anthropic", "claude-of-tomorrow"), None);
         assert_eq!(builtin("nobody", "claude-opus-5-5"), None);
     }
@@ -202,26 +140,11 @@ mod tests {
         for prompt in [0u64, 1, 99_999, 100_000, 100_001, 400_000] {
             let reserved = reserve_nano_usd(prompt, 50, &rates).expect("known");
             for tokens in [
-                Tokens {
-                    uncached_in: prompt,
-                    out: 50,
-                    ..Tokens::default()
-                },
-                Tokens {
-                    cache_read: prompt,
-                    out: 50,
-                    ..Tokens::default()
-                },
-                Tokens {
-                    cache_write_long: prompt,
-                    out: 50,
-                    ..Tokens::default()
-                },
+                Tokens { uncached_in: prompt, out: 50, ..Tokens::default() },
+                Tokens { cache_read: prompt, out: 50, ..Tokens::default() },
+                Tokens { cache_write_long: prompt, out: 50, ..Tokens::default() },
             ] {
-                assert!(
-                    tokens.nano_usd(&rates).expect("known") <= reserved,
-                    "{tokens:?}"
-                );
+                assert!(tokens.nano_usd(&rates).expect("known") <= reserved, "{tokens:?}");
             }
         }
     }

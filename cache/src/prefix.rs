@@ -47,33 +47,20 @@ impl SharedPrefix {
     ///
     /// # Errors
     /// Fails where a schema is no JSON object, two tools have one name, or the system text is blank.
-    pub fn new(
-        mut tools: Vec<ToolDefinition>,
-        system: &str,
-        brief: &str,
-    ) -> Result<SharedPrefix, PrefixError> {
+    pub fn new(mut tools: Vec<ToolDefinition>, system: &str, brief: &str) -> Result<SharedPrefix, PrefixError> {
         tools.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(pair) = tools.windows(2).find(|pair| pair[0].name == pair[1].name) {
-            return Err(PrefixError::TwoTools {
-                name: pair[0].name.clone(),
-            });
+            return Err(PrefixError::TwoTools { name: pair[0].name.clone() });
         }
         for tool in &tools {
             let schema: Result<serde_json::Map<String, serde_json::Value>, _> =
                 serde_json::from_str(&tool.input_schema);
-            schema.map_err(|source| PrefixError::Schema {
-                tool: tool.name.clone(),
-                source,
-            })?;
+            schema.map_err(|source| PrefixError::Schema { tool: tool.name.clone(), source })?;
         }
         if system.trim().is_empty() {
             return Err(PrefixError::BlankSystem);
         }
-        Ok(SharedPrefix {
-            tools,
-            system: system.to_owned(),
-            brief: brief.to_owned(),
-        })
+        Ok(SharedPrefix { tools, system: system.to_owned(), brief: brief.to_owned() })
     }
 }
 
@@ -176,15 +163,13 @@ impl RawMessage {
     /// Fails where it is no such object, has no block, or holds a mark already.
     pub fn parse(json: &str) -> Result<RawMessage, PrefixError> {
         let wrong = |message: String| PrefixError::Message { message };
-        let shape: Shape<'_> =
-            serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
+        let shape: Shape<'_> = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
         if shape.content.is_empty() {
             return Err(wrong("it has no block".to_owned()));
         }
         let mut mark_at = None;
         for raw in &shape.content {
-            let block: BlockShape<'_> =
-                serde_json::from_str(raw.get()).map_err(|error| wrong(error.to_string()))?;
+            let block: BlockShape<'_> = serde_json::from_str(raw.get()).map_err(|error| wrong(error.to_string()))?;
             if block.cache_control.is_some() {
                 return Err(wrong("a block of it is marked already".to_owned()));
             }
@@ -199,11 +184,7 @@ impl RawMessage {
                 mark_at = Some(start + raw.get().len() - 1);
             }
         }
-        Ok(RawMessage {
-            text: json.to_owned(),
-            role: shape.role,
-            mark_at,
-        })
+        Ok(RawMessage { text: json.to_owned(), role: shape.role, mark_at })
     }
 
     /// Who wrote it.
@@ -257,9 +238,7 @@ pub fn first_message(shared: &SharedPrefix, worker_message: &str) -> String {
 /// # Errors
 /// Fails where `json` is not what [`first_message`] gives.
 pub fn split_first(json: &str) -> Result<(String, String), PrefixError> {
-    let wrong = |message: &str| PrefixError::Message {
-        message: message.to_owned(),
-    };
+    let wrong = |message: &str| PrefixError::Message { message: message.to_owned() };
     let message = RawMessage::parse(json)?;
     if message.role != Role::User {
         return Err(wrong("the first one is not the user's"));
@@ -267,14 +246,8 @@ pub fn split_first(json: &str) -> Result<(String, String), PrefixError> {
     let shape: Shape<'_> = serde_json::from_str(json).map_err(|error| wrong(&error.to_string()))?;
     let mut texts = Vec::new();
     for raw in shape.content {
-        let block: BlockShape<'_> =
-            serde_json::from_str(raw.get()).map_err(|error| wrong(&error.to_string()))?;
-        texts.push(
-            block
-                .text
-                .ok_or_else(|| wrong("the first one holds more than text"))?
-                .into_owned(),
-        );
+        let block: BlockShape<'_> = serde_json::from_str(raw.get()).map_err(|error| wrong(&error.to_string()))?;
+        texts.push(block.text.ok_or_else(|| wrong("the first one holds more than text"))?.into_owned());
     }
     match texts.as_slice() {
         [worker] => Ok((String::new(), worker.clone())),
@@ -320,14 +293,8 @@ pub fn render(
         out.push_str(",\"stream\":true");
     }
     out.push('}');
-    let prefix_sha = blake3::hash(&out.as_bytes()[..prefix_len])
-        .to_hex()
-        .to_string();
-    Rendered {
-        bytes: out.into_bytes(),
-        prefix_len,
-        prefix_sha,
-    }
+    let prefix_sha = blake3::hash(&out.as_bytes()[..prefix_len]).to_hex().to_string();
+    Rendered { bytes: out.into_bytes(), prefix_len, prefix_sha }
 }
 
 /// Where C and D stand.
@@ -340,33 +307,20 @@ struct Tails {
 
 /// D ends the request; C ended the request before it, which is what stood before the newest assistant message.
 fn tails(history: &[RawMessage]) -> Tails {
-    let mut tails = Tails {
-        first: history.is_empty(),
-        marked: Vec::new(),
-    };
-    let Some(last) = history
-        .iter()
-        .rposition(|message| message.mark_at.is_some())
-    else {
+    let mut tails = Tails { first: history.is_empty(), marked: Vec::new() };
+    let Some(last) = history.iter().rposition(|message| message.mark_at.is_some()) else {
         tails.first = true;
         return tails;
     };
     tails.marked.push(last);
-    let newest_reply = history
-        .iter()
-        .rposition(|message| message.role == Role::Assistant);
+    let newest_reply = history.iter().rposition(|message| message.role == Role::Assistant);
     match newest_reply {
         None => {}
-        Some(reply) => {
-            match history[..reply]
-                .iter()
-                .rposition(|message| message.mark_at.is_some())
-            {
-                Some(before) if before != last => tails.marked.push(before),
-                Some(_) => {}
-                None => tails.first = true,
-            }
-        }
+        Some(reply) => match history[..reply].iter().rposition(|message| message.mark_at.is_some()) {
+            Some(before) if before != last => tails.marked.push(before),
+            Some(_) => {}
+            None => tails.first = true,
+        },
     }
     tails
 }
@@ -392,13 +346,7 @@ fn push_tools(out: &mut String, tools: &[ToolDefinition]) {
 }
 
 /// Writes the first user message and gives the length of `out` at the end of the shared part.
-fn push_first(
-    out: &mut String,
-    shared: &SharedPrefix,
-    mark: &str,
-    worker_message: &str,
-    tail: bool,
-) -> usize {
+fn push_first(out: &mut String, shared: &SharedPrefix, mark: &str, worker_message: &str, tail: bool) -> usize {
     out.push_str("{\"role\":\"user\",\"content\":[");
     let mut shared_end = out.len();
     if !shared.brief.trim().is_empty() {

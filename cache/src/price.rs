@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The vendored table; `price.yaml` says where its numbers come from.
 static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
-    let table: Table =
-        serde_yaml::from_str(include_str!("price.yaml")).expect("a test parses the vendored table");
+    let table: Table = serde_yaml::from_str(include_str!("price.yaml")).expect("a test parses the vendored table");
     table.models
 });
 
@@ -67,10 +66,7 @@ pub struct TierRates {
 impl Rates {
     /// The rates for a request whose whole prompt has so many tokens.
     pub fn at(&self, prompt_tokens: u64) -> TierRates {
-        let tier = self
-            .tiers
-            .iter()
-            .rfind(|tier| prompt_tokens > tier.above_prompt_tokens);
+        let tier = self.tiers.iter().rfind(|tier| prompt_tokens > tier.above_prompt_tokens);
         tier.map_or(
             TierRates {
                 input: self.input,
@@ -103,18 +99,14 @@ struct Row {
 /// its name.
 pub fn builtin(provider: &str, model: &str) -> Option<Rates> {
     let name = undated(model);
-    let row = TABLE
-        .iter()
-        .find(|row| row.provider == provider && row.model == name);
+    let row = TABLE.iter().find(|row| row.provider == provider && row.model == name);
     row.map(|row| row.rates.clone())
 }
 
 /// The name without a trailing `-YYYYMMDD`.
 fn undated(model: &str) -> &str {
     match model.rsplit_once('-') {
-        Some((name, date)) if date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()) => {
-            name
-        }
+        Some((name, date)) if date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()) => name,
         Some(_) | None => model,
     }
 }
@@ -125,10 +117,7 @@ mod tests {
 
     #[test]
     fn the_table_parses_and_names_each_model_once() {
-        let mut names: Vec<_> = TABLE
-            .iter()
-            .map(|row| (&row.provider, &row.model))
-            .collect();
+        let mut names: Vec<_> = TABLE.iter().map(|row| (&row.provider, &row.model)).collect();
         let all = names.len();
         names.sort();
         names.dedup();
@@ -138,10 +127,7 @@ mod tests {
 
     #[test]
     fn a_dated_name_has_the_price_of_its_name() {
-        assert_eq!(
-            builtin("anthropic", "claude-opus-5-20260901"),
-            builtin("anthropic", "claude-opus-5")
-        );
+        assert_eq!(builtin("anthropic", "claude-opus-5-20260901"), builtin("anthropic", "claude-opus-5"));
         assert!(builtin("anthropic", "claude-opus-5-20260901").is_some());
         assert_eq!(builtin("anthropic", "claude-opus-5-2026"), None);
     }
@@ -149,12 +135,7 @@ mod tests {
     #[test]
     fn tiers_rise() {
         for row in TABLE.iter() {
-            let bounds: Vec<_> = row
-                .rates
-                .tiers
-                .iter()
-                .map(|tier| tier.above_prompt_tokens)
-                .collect();
+            let bounds: Vec<_> = row.rates.tiers.iter().map(|tier| tier.above_prompt_tokens).collect();
             assert!(bounds.is_sorted(), "{}", row.model);
         }
     }

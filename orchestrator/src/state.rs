@@ -64,11 +64,11 @@ pub(crate) trait Machine: Copy + Eq + Debug + 'static {
 
 /// The state that follows, or why there is none.
 pub(crate) fn next<M: Machine>(state: M, event: M::Event) -> Result<M, Illegal> {
-    M::ROWS
-        .iter()
-        .find(|row| row.event == event && row.from.contains(&state))
-        .map(|row| row.to)
-        .ok_or(Illegal { machine: M::NAME, state: state.name(), event: M::event_name(event) })
+    M::ROWS.iter().find(|row| row.event == event && row.from.contains(&state)).map(|row| row.to).ok_or(Illegal {
+        machine: M::NAME,
+        state: state.name(),
+        event: M::event_name(event),
+    })
 }
 
 /// The table of one machine in Markdown.
@@ -97,13 +97,8 @@ fn push_row(text: &mut String, cells: &[&dyn Display]) {
 
 /// All four tables in Markdown.
 pub(crate) fn all_tables() -> String {
-    [
-        markdown::<step::Step>(),
-        markdown::<attempt::Attempt>(),
-        markdown::<landing::Landing>(),
-        markdown::<run::Run>(),
-    ]
-    .concat()
+    [markdown::<step::Step>(), markdown::<attempt::Attempt>(), markdown::<landing::Landing>(), markdown::<run::Run>()]
+        .concat()
 }
 
 /// Declares an enum of states or events with their names.

@@ -87,11 +87,7 @@ const IDLE_MS_DEFAULT: u64 = 10 * 60 * 1000;
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self {
-            retries: RETRIES_DEFAULT,
-            timeout_ms: TIMEOUT_MS_DEFAULT,
-            idle_ms: Some(IDLE_MS_DEFAULT),
-        }
+        Self { retries: RETRIES_DEFAULT, timeout_ms: TIMEOUT_MS_DEFAULT, idle_ms: Some(IDLE_MS_DEFAULT) }
     }
 }
 
@@ -117,11 +113,7 @@ pub(crate) fn read(text: &str, found: &mut Found) -> Draft {
         Some(node) => {
             integer(found, node, "version", 1, 1);
         }
-        None => found.add_hint(
-            from.pos,
-            "a plan needs `version`",
-            "write `version: 1` at the top",
-        ),
+        None => found.add_hint(from.pos, "a plan needs `version`", "write `version: 1` at the top"),
     }
     let defaults = defaults(found, &from);
     let settings = settings::read(found, &from, &defaults);
@@ -144,9 +136,7 @@ fn newer_version(root: &Node) -> Option<(Pos, u64)> {
         Value::Scalar { text, plain: true } => Some(text.clone()),
         Value::Scalar { .. } | Value::List(_) | Value::Map(_) => None,
     };
-    let (_, value) = entries
-        .iter()
-        .find(|(key, _)| plain(key).as_deref() == Some("version"))?;
+    let (_, value) = entries.iter().find(|(key, _)| plain(key).as_deref() == Some("version"))?;
     let version = plain(value)?.parse::<u64>().ok()?;
     (version > 1).then_some((value.pos, version))
 }
@@ -177,9 +167,5 @@ fn steps(found: &mut Found, node: &Node, defaults: &Defaults) -> Vec<DraftStep> 
     if let Some(first) = items.get(STEPS_MAX) {
         found.add(first.pos, format!("more than {STEPS_MAX} steps"));
     }
-    items
-        .iter()
-        .take(STEPS_MAX)
-        .map(|item| step::step(found, item, defaults))
-        .collect()
+    items.iter().take(STEPS_MAX).map(|item| step::step(found, item, defaults)).collect()
 }

@@ -46,11 +46,7 @@ impl Flat {
             })
             .collect();
         let literal = prefix.chars().count() == tokens.len();
-        Self {
-            tokens,
-            prefix,
-            literal,
-        }
+        Self { tokens, prefix, literal }
     }
 
     /// Every path there is.
@@ -76,8 +72,7 @@ impl Flat {
             (true, false) => self.prefix.starts_with(&other.prefix) && self.meets(other),
             (false, true) => other.prefix.starts_with(&self.prefix) && self.meets(other),
             (false, false) => {
-                (self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix))
-                    && self.meets(other)
+                (self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix)) && self.meets(other)
             }
         }
     }
@@ -118,19 +113,13 @@ impl Glob {
         let tokens: Vec<Token> = path.chars().map(Token::Char).collect();
         self.flats.iter().any(|flat| {
             path.starts_with(&flat.prefix)
-                && if flat.literal {
-                    path == flat.prefix
-                } else {
-                    meet(&flat.tokens, &tokens)
-                }
+                && if flat.literal { path == flat.prefix } else { meet(&flat.tokens, &tokens) }
         })
     }
 
     /// Whether some path, existing or not, matches both.
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.flats
-            .iter()
-            .any(|a| other.flats.iter().any(|b| a.overlaps(b)))
+        self.flats.iter().any(|a| other.flats.iter().any(|b| a.overlaps(b)))
     }
 
     pub(crate) fn flats(&self) -> &[Flat] {

@@ -132,14 +132,9 @@ impl Graph {
 
 /// Kahn's algorithm; what is ready and has the greatest key comes next. A cycle leaves its steps out.
 fn topological<K: Ord>(edges: &DiGraph<(), EdgeKind>, key: impl Fn(usize) -> K) -> Vec<usize> {
-    let mut waits: Vec<usize> = edges
-        .node_indices()
-        .map(|n| edges.neighbors_directed(n, Direction::Incoming).count())
-        .collect();
-    let mut ready: BinaryHeap<(K, usize)> = (0..waits.len())
-        .filter(|i| waits[*i] == 0)
-        .map(|i| (key(i), i))
-        .collect();
+    let mut waits: Vec<usize> =
+        edges.node_indices().map(|n| edges.neighbors_directed(n, Direction::Incoming).count()).collect();
+    let mut ready: BinaryHeap<(K, usize)> = (0..waits.len()).filter(|i| waits[*i] == 0).map(|i| (key(i), i)).collect();
     let mut order = Vec::with_capacity(waits.len());
     while let Some((_, i)) = ready.pop() {
         order.push(i);
@@ -193,10 +188,8 @@ fn needs_path(
     let mut from: BTreeMap<usize, usize> = BTreeMap::new();
     let mut open = VecDeque::from([start]);
     while let Some(i) = open.pop_front() {
-        let mut needs: Vec<usize> = edges
-            .neighbors_directed(NodeIndex::new(i), Direction::Incoming)
-            .map(NodeIndex::index)
-            .collect();
+        let mut needs: Vec<usize> =
+            edges.neighbors_directed(NodeIndex::new(i), Direction::Incoming).map(NodeIndex::index).collect();
         needs.sort_unstable();
         for need in needs {
             if end(need) {
@@ -236,9 +229,7 @@ fn group_cycles(nodes: &[Node]) -> Vec<Vec<(usize, usize)>> {
     let mut between: BTreeMap<(usize, usize), (usize, usize)> = BTreeMap::new();
     for (i, node) in nodes.iter().enumerate() {
         for need in node.needs.iter().filter(|need| units[**need] != units[i]) {
-            between
-                .entry((units[i], units[*need]))
-                .or_insert((i, *need));
+            between.entry((units[i], units[*need])).or_insert((i, *need));
         }
     }
     let mut edges: DiGraph<(), EdgeKind> = DiGraph::new();
@@ -246,11 +237,7 @@ fn group_cycles(nodes: &[Node]) -> Vec<Vec<(usize, usize)>> {
         edges.add_node(());
     }
     for (unit, need) in between.keys() {
-        edges.add_edge(
-            NodeIndex::new(*need),
-            NodeIndex::new(*unit),
-            EdgeKind::Needs,
-        );
+        edges.add_edge(NodeIndex::new(*need), NodeIndex::new(*unit), EdgeKind::Needs);
     }
     let pairs = |cycle: &Vec<usize>| {
         let next = cycle.iter().cycle().skip(1);
@@ -282,11 +269,7 @@ fn add_implicit(edges: &mut DiGraph<(), EdgeKind>, nodes: &[Node]) {
                 continue;
             }
             let backwards = units.path(unit(later), unit(earlier));
-            let (from, to) = if backwards {
-                (later, earlier)
-            } else {
-                (earlier, later)
-            };
+            let (from, to) = if backwards { (later, earlier) } else { (earlier, later) };
             edges.add_edge(NodeIndex::new(from), NodeIndex::new(to), EdgeKind::After);
             steps.add(from, to);
             if unit(from) != unit(to) {
@@ -329,11 +312,7 @@ pub(crate) fn overlapping(nodes: &[Node]) -> Square {
     let mut pairs = Square::new(nodes.len());
     for (n, (prefix, i, flat)) in flats.iter().enumerate() {
         for (other_prefix, j, other) in &flats[n + 1..] {
-            let candidate = if flat.is_literal() {
-                other_prefix == prefix
-            } else {
-                other_prefix.starts_with(prefix)
-            };
+            let candidate = if flat.is_literal() { other_prefix == prefix } else { other_prefix.starts_with(prefix) };
             if !candidate {
                 break;
             }

@@ -12,10 +12,10 @@ pub const ID_BYTES_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// The text is empty.
-    #[error("an id is empty")]
+    #[error("read an id: it is empty")]
     Empty,
     /// The text is longer than [`ID_BYTES_MAX`].
-    #[error("the id `{start}…` is {bytes} bytes long, {ID_BYTES_MAX} are allowed")]
+    #[error("read the id `{start}…`: it is {bytes} bytes long, {ID_BYTES_MAX} are allowed")]
     TooLong {
         /// How the text begins.
         start: String,
@@ -23,7 +23,7 @@ pub enum IdError {
         bytes: usize,
     },
     /// The text has a character that ids do not have.
-    #[error("the id `{id}` must consist of a-z, 0-9 and `-` and begin with a letter or digit")]
+    #[error("read the id `{id}`: it must consist of a-z, 0-9 and `-` and begin with a letter or digit")]
     Characters {
         /// The text, with control characters escaped.
         id: String,
@@ -43,9 +43,7 @@ fn check(text: &str) -> Result<(), IdError> {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let first = text.as_bytes()[0];
     if !legal(first) || !text.bytes().all(|b| legal(b) || b == b'-') {
-        return Err(IdError::Characters {
-            id: text.escape_debug().to_string(),
-        });
+        return Err(IdError::Characters { id: text.escape_debug().to_string() });
     }
     Ok(())
 }
@@ -53,17 +51,7 @@ fn check(text: &str) -> Result<(), IdError> {
 macro_rules! id {
     ($name:ident, $doc:literal) => {
         #[doc = $doc]
-        #[derive(
-            Clone,
-            Debug,
-            PartialEq,
-            Eq,
-            PartialOrd,
-            Ord,
-            Hash,
-            serde::Serialize,
-            serde::Deserialize,
-        )]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(into = "String", try_from = "String")]
         pub struct $name(String);
 

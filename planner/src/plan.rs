@@ -160,17 +160,8 @@ pub struct Notify {
 impl Plan {
     /// Joins what validation has found to be right. `graph` is over the places of `steps`.
     pub(crate) fn new(settings: Settings, steps: Vec<Step>, graph: Graph) -> Self {
-        let index = steps
-            .iter()
-            .enumerate()
-            .map(|(i, step)| (step.id.clone(), i))
-            .collect();
-        Self {
-            settings,
-            steps,
-            index,
-            graph,
-        }
+        let index = steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i)).collect();
+        Self { settings, steps, index, graph }
     }
 
     /// What the user asked for.
@@ -241,11 +232,7 @@ impl Plan {
 
     /// A topological order over `needs` and implicit order: the longest chain of dependents first, then plan order.
     pub fn order(&self) -> Vec<&StepId> {
-        self.graph
-            .order()
-            .into_iter()
-            .map(|i| &self.steps[i].id)
-            .collect()
+        self.graph.order().into_iter().map(|i| &self.steps[i].id).collect()
     }
 
     /// What a step comes directly after, in plan order; empty for an unknown id.
@@ -258,21 +245,11 @@ impl Plan {
         self.edges(id, Graph::behind)
     }
 
-    fn edges(
-        &self,
-        id: &StepId,
-        of: impl Fn(&Graph, usize) -> Vec<(usize, EdgeKind)>,
-    ) -> Vec<Edge> {
+    fn edges(&self, id: &StepId, of: impl Fn(&Graph, usize) -> Vec<(usize, EdgeKind)>) -> Vec<Edge> {
         let Some(i) = self.index.get(id) else {
             return Vec::new();
         };
-        of(&self.graph, *i)
-            .into_iter()
-            .map(|(other, kind)| Edge {
-                step: self.steps[other].id.clone(),
-                kind,
-            })
-            .collect()
+        of(&self.graph, *i).into_iter().map(|(other, kind)| Edge { step: self.steps[other].id.clone(), kind }).collect()
     }
 
     /// The number of steps in the longest chain that waits for this one; 0 for an unknown id.
@@ -282,9 +259,10 @@ impl Plan {
 
     /// Every rule file the plan names, sorted, each once. The caller freezes their bytes.
     pub fn files(&self) -> Vec<&str> {
-        let works = self.steps.iter().flat_map(|step| {
-            std::iter::once(&step.work).chain(step.repair.as_ref().map(|repair| &repair.work))
-        });
+        let works = self
+            .steps
+            .iter()
+            .flat_map(|step| std::iter::once(&step.work).chain(step.repair.as_ref().map(|repair| &repair.work)));
         let files: BTreeSet<&str> = works
             .filter_map(|work| match work {
                 Work::Rewrite(RuleSource::File(path)) => Some(path.as_str()),

@@ -42,13 +42,9 @@ pub struct Problems {
 impl Problems {
     /// Puts `problems` in the order of their positions.
     pub(crate) fn new(file: &str, mut problems: Vec<Problem>) -> Self {
-        problems
-            .sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
+        problems.sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
         problems.dedup();
-        Self {
-            file: file.to_owned(),
-            problems,
-        }
+        Self { file: file.to_owned(), problems }
     }
 }
 
@@ -58,12 +54,7 @@ impl fmt::Display for Problems {
             if i > 0 {
                 f.write_str("\n")?;
             }
-            let Problem {
-                message,
-                hint,
-                line,
-                column,
-            } = problem;
+            let Problem { message, hint, line, column } = problem;
             write!(f, "{}:{line}:{column}: {message}", self.file)?;
             if let Some(hint) = hint {
                 write!(f, "\n    {hint}")?;
@@ -92,12 +83,7 @@ impl Found {
     }
 
     /// Notes a problem at `pos` and what to do about it.
-    pub(crate) fn add_hint(
-        &mut self,
-        pos: Pos,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
+    pub(crate) fn add_hint(&mut self, pos: Pos, message: impl Into<String>, hint: impl Into<String>) {
         self.push(pos, message.into(), Some(hint.into()));
     }
 
@@ -107,12 +93,7 @@ impl Found {
             self.dropped += 1;
             return;
         }
-        self.problems.push(Problem {
-            message,
-            hint,
-            line: pos.line,
-            column: pos.column,
-        });
+        self.problems.push(Problem { message, hint, line: pos.line, column: pos.column });
     }
 
     /// Whether no more problems are kept, so that a hint is not worth its cost.
@@ -126,10 +107,7 @@ impl Found {
 
     pub(crate) fn into_problems(self, file: &str) -> Problems {
         let mut problems = Problems::new(file, self.problems);
-        let last = problems
-            .problems
-            .last()
-            .map(|last| (last.line, last.column));
+        let last = problems.problems.last().map(|last| (last.line, last.column));
         if let (1.., Some((line, column))) = (self.dropped, last) {
             problems.problems.push(Problem {
                 message: format!("and {} more problems", self.dropped),
@@ -146,10 +124,7 @@ impl Found {
 const WORD_CHARS_MAX: usize = 64;
 
 /// "did you mean `x`?" where a candidate is near enough to `word`.
-pub(crate) fn did_you_mean<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let length = word.chars().count();
     if length > WORD_CHARS_MAX {
         return None;
@@ -181,9 +156,7 @@ fn distance(a: &str, b: &str) -> usize {
                 i + j
             } else {
                 let substitute = cost[(i - 1) * width + j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                let mut best = substitute
-                    .min(cost[(i - 1) * width + j] + 1)
-                    .min(cost[i * width + j - 1] + 1);
+                let mut best = substitute.min(cost[(i - 1) * width + j] + 1).min(cost[i * width + j - 1] + 1);
                 if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                     best = best.min(cost[(i - 2) * width + j - 2] + 1);
                 }
@@ -229,9 +202,6 @@ mod tests {
         let mut found = Found::default();
         found.add(Pos { line: 4, column: 2 }, "second");
         found.add_hint(Pos { line: 1, column: 9 }, "first", "mend it");
-        assert_eq!(
-            found.into_problems("p.yaml").to_string(),
-            "p.yaml:1:9: first\n    mend it\np.yaml:4:2: second"
-        );
+        assert_eq!(found.into_problems("p.yaml").to_string(), "p.yaml:1:9: first\n    mend it\np.yaml:4:2: second");
     }
 }

@@ -42,10 +42,7 @@ pub fn plan_from_reply(task: &str, json: &str, frame: &Frame) -> Result<String, 
     let reply = object(json)?;
     let mut found = Found::default();
     let top = Pos { line: 1, column: 1 };
-    for key in reply
-        .keys()
-        .filter(|key| !matches!(key.as_str(), "steps" | "proposed_checks"))
-    {
+    for key in reply.keys().filter(|key| !matches!(key.as_str(), "steps" | "proposed_checks")) {
         let key = key.escape_debug();
         found.add_hint(
             top,
@@ -78,12 +75,7 @@ pub fn plan_from_reply(task: &str, json: &str, frame: &Frame) -> Result<String, 
 fn object(json: &str) -> Result<Map<String, Value>, Problems> {
     let problem = |message: String, line: usize, column: usize| {
         let number = |n: usize| u32::try_from(n.max(1)).unwrap_or(u32::MAX);
-        let problem = Problem {
-            message,
-            hint: None,
-            line: number(line),
-            column: number(column),
-        };
+        let problem = Problem { message, hint: None, line: number(line), column: number(column) };
         Problems::new(REPLY, vec![problem])
     };
     if json.len() > node::PLAN_BYTES_MAX {
@@ -92,16 +84,8 @@ fn object(json: &str) -> Result<Map<String, Value>, Problems> {
     }
     match serde_json::from_str(json) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(problem(
-            "must be a JSON object with `steps`".to_owned(),
-            1,
-            1,
-        )),
-        Err(error) => Err(problem(
-            format!("not JSON: {error}"),
-            error.line(),
-            error.column(),
-        )),
+        Ok(_) => Err(problem("must be a JSON object with `steps`".to_owned(), 1, 1)),
+        Err(error) => Err(problem(format!("not JSON: {error}"), error.line(), error.column())),
     }
 }
 
@@ -119,10 +103,7 @@ fn judge_step(found: &mut Found, top: Pos, label: &str, step: &Value) {
     for work in works {
         for key in ["model", "via", "context", "max_usd"] {
             if work.get("agent").and_then(|agent| agent.get(key)).is_some() {
-                found.add(
-                    top,
-                    format!("{label}: `{key}` is not for a planning agent to decide"),
-                );
+                found.add(top, format!("{label}: `{key}` is not for a planning agent to decide"));
             }
         }
         // The file is read before anything is confined.
@@ -131,9 +112,7 @@ fn judge_step(found: &mut Found, top: Pos, label: &str, step: &Value) {
         if rule.and_then(Value::as_str).is_some_and(outside) {
             found.add_hint(
                 top,
-                format!(
-                    "{label}: a rule file must be a path relative to the root of the repository"
-                ),
+                format!("{label}: a rule file must be a path relative to the root of the repository"),
                 "write the rule out as `inline`",
             );
         }
@@ -153,10 +132,7 @@ fn proposed(found: &mut Found, top: Pos, value: Option<&Value>) -> Vec<Value> {
         let keys = check.as_object().into_iter().flat_map(Map::keys);
         for key in keys.filter(|key| !CHECK_KEYS.contains(&key.as_str())) {
             let key = key.escape_debug();
-            found.add(
-                top,
-                format!("`{key}` is not for a planning agent to decide in a check"),
-            );
+            found.add(top, format!("`{key}` is not for a planning agent to decide in a check"));
         }
     }
     checks
@@ -179,27 +155,14 @@ fn checks(found: &mut Found, top: Pos, frame: &Frame, proposed: &[Value]) -> Opt
     };
     let name = |check: &Value| check.get("name").and_then(Value::as_str).map(str::to_owned);
     let names: BTreeSet<String> = own.iter().filter_map(name).collect();
-    for name in proposed
-        .iter()
-        .filter_map(name)
-        .filter(|n| names.contains(n))
-    {
+    for name in proposed.iter().filter_map(name).filter(|n| names.contains(n)) {
         let name = name.escape_debug();
-        found.add(
-            top,
-            format!("the proposed check `{name}` has the name of one that there is"),
-        );
+        found.add(top, format!("the proposed check `{name}` has the name of one that there is"));
     }
     Some(own.into_iter().chain(proposed.iter().cloned()).collect())
 }
 
-fn render(
-    task: &str,
-    frame: &Frame,
-    checks: &Option<Vec<Value>>,
-    proposed: &[Value],
-    steps: &[Value],
-) -> String {
+fn render(task: &str, frame: &Frame, checks: &Option<Vec<Value>>, proposed: &[Value], steps: &[Value]) -> String {
     let mut out = format!("version: 1\ntask: {}\n", yaml::block(task, 2));
     if let Some(target) = &frame.target {
         out.push_str(&format!("target: {}\n", yaml::scalar(target)));
@@ -211,36 +174,23 @@ fn render(
                 1 => "check is proposed by the planning agent.\n".to_owned(),
                 n => format!("{n} checks are proposed by the planning agent.\n"),
             });
-            out.push_str(&section(
-                "checks",
-                &yaml::value(&Value::Array(checks.clone())),
-            ));
+            out.push_str(&section("checks", &yaml::value(&Value::Array(checks.clone()))));
         }
         (None, Some(text)) => out.push_str(&section("checks", text)),
         (None, None) => {}
     }
-    let framed = [
-        ("setup", &frame.setup),
-        ("limits", &frame.limits),
-        ("defaults", &frame.defaults),
-        ("commit", &frame.commit),
-    ];
+    let framed =
+        [("setup", &frame.setup), ("limits", &frame.limits), ("defaults", &frame.defaults), ("commit", &frame.commit)];
     for (key, text) in framed {
         if let Some(text) = text {
             out.push_str(&section(key, text));
         }
     }
-    let groups: BTreeSet<&str> = steps
-        .iter()
-        .filter_map(|step| step.get("group")?.as_str())
-        .collect();
+    let groups: BTreeSet<&str> = steps.iter().filter_map(|step| step.get("group")?.as_str()).collect();
     if !groups.is_empty() {
         out.push_str("groups:\n");
         for group in groups {
-            out.push_str(&format!(
-                "  {}: {{ land: together }}\n",
-                yaml::scalar(group)
-            ));
+            out.push_str(&format!("  {}: {{ land: together }}\n", yaml::scalar(group)));
         }
     }
     out.push_str("steps:\n");
@@ -264,9 +214,8 @@ fn indented(text: &str) -> String {
 
 /// Says in each message which step it is about: the agent never sees the lines of the plan.
 fn name_steps(mut problems: Problems, text: &str, steps: &[Value]) -> Problems {
-    let lines: Vec<u32> = node::read(text, &mut Found::default())
-        .map(|root| node::item_lines(&root, "steps"))
-        .unwrap_or_default();
+    let lines: Vec<u32> =
+        node::read(text, &mut Found::default()).map(|root| node::item_lines(&root, "steps")).unwrap_or_default();
     for problem in &mut problems.problems {
         let place = lines.iter().rposition(|line| *line <= problem.line);
         if let Some((i, step)) = place.and_then(|i| Some((i, steps.get(i)?))) {

@@ -56,10 +56,7 @@ mod tests {
     fn holds_task_and_facts_once_each() {
         let request = lead_request("rename `foo`\n", "- Rust, 3 packages\n");
         assert!(request.contains("\n## Task\n\nrename `foo`\n"), "{request}");
-        assert!(
-            request.contains("\n## What is known of the repository\n\n- Rust, 3 packages\n"),
-            "{request}"
-        );
+        assert!(request.contains("\n## What is known of the repository\n\n- Rust, 3 packages\n"), "{request}");
         assert!(!lead_request("rename", " \n").contains("What is known"));
     }
 }

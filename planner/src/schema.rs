@@ -194,9 +194,7 @@ fn texts(description: &str) -> Value {
 }
 
 fn globs(description: &str) -> Value {
-    texts(&format!(
-        "Globs relative to the root; `*` stops at `/`, `**` crosses it. {description}"
-    ))
+    texts(&format!("Globs relative to the root; `*` stops at `/`, `**` crosses it. {description}"))
 }
 
 #[cfg(test)]
@@ -222,10 +220,7 @@ mod tests {
     fn an_agent_is_not_offered_what_it_may_not_decide() {
         let schema = submit_plan_schema();
         assert_eq!(keys(&schema), BTreeSet::from(["steps", "proposed_checks"]));
-        assert_eq!(
-            keys(&schema["$defs"]["agent"]),
-            BTreeSet::from(["prompt", "max_turns"])
-        );
+        assert_eq!(keys(&schema["$defs"]["agent"]), BTreeSet::from(["prompt", "max_turns"]));
         assert!(!keys(&schema["$defs"]["check"]).contains("env"));
     }
 

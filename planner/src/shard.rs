@@ -51,9 +51,7 @@ impl FromStr for By {
             None if text == "dir" => Ok(Self::Dir { depth: None }),
             None if text == "package" => Ok(Self::Package),
             None if text == "owner" => Ok(Self::Owner),
-            Some(("dir", depth)) => Ok(Self::Dir {
-                depth: Some(number(depth)?),
-            }),
+            Some(("dir", depth)) => Ok(Self::Dir { depth: Some(number(depth)?) }),
             Some(("files", count)) => number(count).map(Self::Files),
             Some(_) | None => Err(error()),
         }
@@ -87,9 +85,7 @@ pub enum ShardError {
     #[error("shard the rewrite: the rule matches no file")]
     NothingMatches,
     /// More steps than a plan may have.
-    #[error(
-        "shard the rewrite: {steps} steps, a plan has at most {STEPS_MAX}; make the shards larger"
-    )]
+    #[error("shard the rewrite: {steps} steps, a plan has at most {STEPS_MAX}; make the shards larger")]
     TooManySteps {
         /// How many there would be.
         steps: usize,
@@ -130,10 +126,7 @@ pub fn shard(input: &ShardInput<'_>) -> Result<String, ShardError> {
         return Err(ShardError::TooManySteps { steps });
     }
     let touches = match input.by {
-        By::Files(_) => shards
-            .iter()
-            .map(|shard| shard.files.iter().map(|file| escape(file)).collect())
-            .collect(),
+        By::Files(_) => shards.iter().map(|shard| shard.files.iter().map(|file| escape(file)).collect()).collect(),
         By::Dir { .. } | By::Package | By::Owner => cover(&shards),
     };
     let text = render(input, matched.len(), &shards, &touches);
@@ -148,21 +141,13 @@ fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-fn collect<'a>(
-    matched: &BTreeSet<&'a str>,
-    key: impl Fn(&'a str) -> (String, &'a str, String),
-) -> Vec<Shard<'a>> {
+fn collect<'a>(matched: &BTreeSet<&'a str>, key: impl Fn(&'a str) -> (String, &'a str, String)) -> Vec<Shard<'a>> {
     let mut shards: BTreeMap<String, Shard<'a>> = BTreeMap::new();
     for file in matched {
         let (name, root, title) = key(file);
         let files = Vec::new();
         let id = name.clone();
-        let new = || Shard {
-            id,
-            title,
-            root,
-            files,
-        };
+        let new = || Shard { id, title, root, files };
         shards.entry(name).or_insert_with(new).files.push(file);
     }
     shards.into_values().collect()
@@ -204,10 +189,7 @@ fn by_package<'a>(matched: &BTreeSet<&'a str>, manifests: &[String]) -> Vec<Shar
     })
 }
 
-fn by_owner<'a>(
-    matched: &BTreeSet<&'a str>,
-    codeowners: Option<&str>,
-) -> Result<Vec<Shard<'a>>, ShardError> {
+fn by_owner<'a>(matched: &BTreeSet<&'a str>, codeowners: Option<&str>) -> Result<Vec<Shard<'a>>, ShardError> {
     let owners = Owners::parse(codeowners.ok_or(ShardError::NoCodeowners)?)
         .map_err(|(line, error)| ShardError::Codeowners { line, error })?;
     Ok(collect(matched, |file| match owners.of(file) {
@@ -247,10 +229,8 @@ fn ids(shards: &[Shard<'_>]) -> Vec<String> {
     let mut ids = Vec::with_capacity(shards.len());
     for shard in shards {
         let lower = shard.id.to_ascii_lowercase();
-        let words: Vec<&str> = lower
-            .split(|c: char| !c.is_ascii_alphanumeric())
-            .filter(|word| !word.is_empty())
-            .collect();
+        let words: Vec<&str> =
+            lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let name = words.join("-");
         let tail = &name[name.len().saturating_sub(room)..];
         let base = match tail.trim_start_matches('-') {
@@ -268,12 +248,7 @@ fn ids(shards: &[Shard<'_>]) -> Vec<String> {
     ids
 }
 
-fn render(
-    input: &ShardInput<'_>,
-    files: usize,
-    shards: &[Shard<'_>],
-    touches: &[BTreeSet<String>],
-) -> String {
+fn render(input: &ShardInput<'_>, files: usize, shards: &[Shard<'_>], touches: &[BTreeSet<String>]) -> String {
     let count = shards.len();
     let mut out = format!(
         "# {files} files where the rule matches, in {count} steps that share no path.\n\
@@ -320,10 +295,7 @@ fn step(id: &str, shard: &Shard<'_>, touches: &BTreeSet<String>, rewrite: &str) 
         n => format!("{n} files"),
     };
     let title = yaml::scalar(&format!("{} ({files})", shard.title));
-    let mut out = format!(
-        "  - id: {}\n    title: {title}\n    touches:\n",
-        yaml::scalar(id)
-    );
+    let mut out = format!("  - id: {}\n    title: {title}\n    touches:\n", yaml::scalar(id));
     for glob in touches {
         out.push_str(&format!("      - {}\n", yaml::scalar(glob)));
     }
@@ -339,11 +311,7 @@ fn rule(rule: &RuleSource) -> String {
         RuleSource::Pattern { pattern, fix, lang } => format!(
             "\n      pattern: {}\n      fix: {}\n      lang: {}",
             yaml::block(pattern, 8),
-            if fix.is_empty() {
-                "\"\"".to_owned()
-            } else {
-                yaml::block(fix, 8)
-            },
+            if fix.is_empty() { "\"\"".to_owned() } else { yaml::block(fix, 8) },
             yaml::scalar(lang),
         ),
     }

@@ -11,16 +11,16 @@ const HEADLINE_CHARS_MAX: usize = 72;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TaskError {
     /// There are no words in it.
-    #[error("the task is empty")]
+    #[error("read the task: it is empty")]
     Empty,
     /// It is longer than [`TASK_BYTES_MAX`].
-    #[error("the task is {bytes} bytes long, {TASK_BYTES_MAX} are allowed")]
+    #[error("read the task: it is {bytes} bytes long, {TASK_BYTES_MAX} are allowed")]
     TooLong {
         /// Its length.
         bytes: usize,
     },
     /// It has a control character other than tab and line break, which could forge terminal output.
-    #[error("the task has the control character {0:?}")]
+    #[error("read the task: it has the control character {0:?}")]
     Control(char),
 }
 
@@ -32,10 +32,7 @@ pub fn check(task: &str) -> Result<(), TaskError> {
     if task.len() > TASK_BYTES_MAX {
         return Err(TaskError::TooLong { bytes: task.len() });
     }
-    match task
-        .chars()
-        .find(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-    {
+    match task.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         Some(c) => Err(TaskError::Control(c)),
         None => Ok(()),
     }
@@ -43,15 +40,8 @@ pub fn check(task: &str) -> Result<(), TaskError> {
 
 /// The task in one line of at most 72 characters.
 pub fn headline(task: &str) -> String {
-    let line = task
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .unwrap_or("");
-    let clean: String = line
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let line = task.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("");
+    let clean: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if clean.chars().count() <= HEADLINE_CHARS_MAX {
         return clean;
     }
@@ -78,9 +68,6 @@ mod tests {
     fn a_headline_is_one_short_line() {
         assert_eq!(headline("\n  rename it \nand more"), "rename it");
         let long = headline(&"word ".repeat(40));
-        assert!(
-            long.chars().count() <= 72 && long.ends_with("word…"),
-            "{long}"
-        );
+        assert!(long.chars().count() <= 72 && long.ends_with("word…"), "{long}");
     }
 }

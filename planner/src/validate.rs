@@ -30,10 +30,7 @@ pub fn overlaps(plan: &Plan) -> Vec<(StepId, StepId)> {
     let steps = plan.steps();
     let nodes: Vec<Node> = steps
         .iter()
-        .map(|step| Node {
-            writes: (step.mode == Mode::Write).then(|| step.touches.clone()),
-            ..Node::default()
-        })
+        .map(|step| Node { writes: (step.mode == Mode::Write).then(|| step.touches.clone()), ..Node::default() })
         .collect();
     let pairs = overlapping(&nodes);
     let mut overlaps = Vec::new();
@@ -63,10 +60,7 @@ fn validate(draft: Draft, found: &mut Found) -> Option<Plan> {
         }
         nodes.push(Node {
             needs,
-            group: step
-                .group
-                .as_ref()
-                .and_then(|group| known_group(&groups, group, found)),
+            group: step.group.as_ref().and_then(|group| known_group(&groups, group, found)),
             writes: (step.mode == Mode::Write).then(|| step.touches.clone()),
         });
     }
@@ -80,11 +74,7 @@ fn validate(draft: Draft, found: &mut Found) -> Option<Plan> {
     if !found.is_empty() {
         return None;
     }
-    let all: Vec<Option<StepId>> = draft
-        .steps
-        .iter()
-        .map(|step| step.id.as_ref().map(|id| id.value.clone()))
-        .collect();
+    let all: Vec<Option<StepId>> = draft.steps.iter().map(|step| step.id.as_ref().map(|id| id.value.clone())).collect();
     let steps: Option<Vec<Step>> = draft
         .steps
         .into_iter()
@@ -109,10 +99,7 @@ fn ids<'d>(steps: &'d [DraftStep], found: &mut Found) -> BTreeMap<&'d str, usize
             Some(&first) => {
                 let first: &DraftStep = &steps[first];
                 let line = first.pos.line;
-                found.add(
-                    id.pos,
-                    format!("the id `{}` is taken by the step of line {line}", id.value),
-                );
+                found.add(id.pos, format!("the id `{}` is taken by the step of line {line}", id.value));
             }
         }
     }
@@ -148,7 +135,7 @@ fn needs<'d>(
             Ok(matching.map(|(_, place)| *place).collect())
         });
         match matching {
-            Err(error) => found.add(*pos, error.to_string()),
+            Err(error) => found.add(*pos, format!("cannot {error}")),
             Ok(places) => {
                 // A glob that also matches its own step means the others.
                 let before = needs.len();
@@ -164,40 +151,19 @@ fn needs<'d>(
     needs
 }
 
-fn missing(
-    steps: &[DraftStep],
-    ids: &BTreeMap<&str, usize>,
-    i: usize,
-    need: &str,
-    pos: Pos,
-    found: &mut Found,
-) {
+fn missing(steps: &[DraftStep], ids: &BTreeMap<&str, usize>, i: usize, need: &str, pos: Pos, found: &mut Found) {
     let own = steps[i].id.as_ref().map(|id| id.value.as_str());
     let others = ids.keys().copied().filter(|id| Some(*id) != own);
-    let hint = if found.is_full() {
-        None
-    } else {
-        did_you_mean(need, others)
-    };
-    found.push(
-        pos,
-        format!("there is no step `{}`", need.escape_debug()),
-        hint,
-    );
+    let hint = if found.is_full() { None } else { did_you_mean(need, others) };
+    found.push(pos, format!("there is no step `{}`", need.escape_debug()), hint);
 }
 
-fn known_group(
-    groups: &BTreeMap<&GroupId, usize>,
-    group: &At<GroupId>,
-    found: &mut Found,
-) -> Option<usize> {
+fn known_group(groups: &BTreeMap<&GroupId, usize>, group: &At<GroupId>, found: &mut Found) -> Option<usize> {
     let place = groups.get(&group.value).copied();
     if place.is_none() {
         let id = &group.value;
-        let hint =
-            did_you_mean(id.as_str(), groups.keys().map(|g| g.as_str())).unwrap_or_else(|| {
-                format!("write `groups: {{ {id}: {{ land: together }} }}` at the top")
-            });
+        let hint = did_you_mean(id.as_str(), groups.keys().map(|g| g.as_str()))
+            .unwrap_or_else(|| format!("write `groups: {{ {id}: {{ land: together }} }}` at the top"));
         found.add_hint(group.pos, format!("there is no group `{id}`"), hint);
     }
     place
@@ -209,10 +175,7 @@ fn report(steps: &[DraftStep], disorder: &Disorder, found: &mut Found) {
     match disorder {
         Disorder::Cycle(cycle) => {
             let path: Vec<&str> = cycle.iter().chain(cycle.first()).map(name).collect();
-            found.add(
-                pos(cycle[0]),
-                format!("these steps need each other: {}", path.join(" → ")),
-            );
+            found.add(pos(cycle[0]), format!("these steps need each other: {}", path.join(" → ")));
         }
         Disorder::GroupCycle(pairs) => {
             let (message, hint) = group_cycle(steps, pairs, name);
@@ -253,10 +216,7 @@ fn group_cycle<'d>(
         );
     }
     (
-        format!(
-            "the groups {} would have to land before each other: {chain}",
-            groups.join(" and ")
-        ),
+        format!("the groups {} would have to land before each other: {chain}", groups.join(" and ")),
         "make them one group, or take a step out of one".to_owned(),
     )
 }

@@ -10,9 +10,7 @@ const RESERVED: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", 
 /// A text as a scalar: without quotes where nothing can be misread, else in double quotes.
 pub(crate) fn scalar(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'.' | b'-'))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'.' | b'-'))
         && !RESERVED.contains(&text.to_ascii_lowercase().as_str());
     if plain {
         return text.to_owned();
@@ -28,8 +26,7 @@ pub(crate) fn scalar(text: &str) -> String {
             '\r' => quoted.push_str("\\r"),
             c if printable(c) => quoted.push(c),
             c => {
-                write!(quoted, "\\U{:08X}", u32::from(c))
-                    .expect("writing to a string does not fail");
+                write!(quoted, "\\U{:08X}", u32::from(c)).expect("writing to a string does not fail");
             }
         }
     }
@@ -129,9 +126,7 @@ fn write_value(out: &mut String, value: &Value, indent: usize) {
 fn flat(value: &Value) -> String {
     match value {
         Value::String(text) => scalar(text),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            value.to_string()
-        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
 

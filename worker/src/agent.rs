@@ -99,23 +99,11 @@ pub(crate) async fn converse(
         Ok(transcript) => transcript,
         Err(error) => {
             let end = Finish::Failed(Cause::Environment, error.to_string());
-            return Conversation {
-                end,
-                report: String::new(),
-                planned: false,
-                evidence: Evidence::default(),
-            };
+            return Conversation { end, report: String::new(), planned: false, evidence: Evidence::default() };
         }
     };
     let dispatch = Dispatch::new(&task, Arc::clone(&host), tool_host, &transcript);
-    let mut talk = Talk {
-        task,
-        model,
-        host,
-        transcript,
-        dispatch,
-        spent: 0,
-    };
+    let mut talk = Talk { task, model, host, transcript, dispatch, spent: 0 };
     let end = match talk.run().await {
         Ok(()) => Finish::Done,
         Err(Halt::Parked) => Finish::Parked,
@@ -126,20 +114,12 @@ pub(crate) async fn converse(
         None => bounded(talk.transcript.report()),
     };
     let planned = talk.dispatch.accepted.is_some();
-    Conversation {
-        end,
-        report,
-        planned,
-        evidence: talk.dispatch.evidence,
-    }
+    Conversation { end, report, planned, evidence: talk.dispatch.evidence }
 }
 
 fn bounded(mut report: String) -> String {
     if report.len() > REPORT_BYTES_MAX {
-        let cut = (0..=REPORT_BYTES_MAX)
-            .rev()
-            .find(|at| report.is_char_boundary(*at))
-            .unwrap_or(0);
+        let cut = (0..=REPORT_BYTES_MAX).rev().find(|at| report.is_char_boundary(*at)).unwrap_or(0);
         report.truncate(cut);
         report.push_str("\n\n(The report was cut here.)\n");
     }
@@ -160,9 +140,7 @@ async fn send(host: &Arc<dyn Host>, message: Message) -> HostReply {
 async fn record(host: &Arc<dyn Host>, message: Message) -> Result<(), Halt> {
     match send(host, message).await {
         HostReply::Ack { .. } | HostReply::Granted | HostReply::Answer { .. } => Ok(()),
-        HostReply::Refused { reason } => {
-            Err(Halt::Failed(Cause::Environment, format!("go on: {reason}")))
-        }
+        HostReply::Refused { reason } => Err(Halt::Failed(Cause::Environment, format!("go on: {reason}"))),
         HostReply::Cancel => Err(Halt::Parked),
     }
 }
@@ -197,11 +175,7 @@ impl Talk<'_> {
                     None => return Ok(()),
                 },
                 Standing::ToSend => {
-                    let feedback = if again {
-                        self.transcript.feedback(self.task.feedback)
-                    } else {
-                        None
-                    };
+                    let feedback = if again { self.transcript.feedback(self.task.feedback) } else { None };
                     if let Some(message) = feedback {
                         self.append(message).await?;
                     }
@@ -222,11 +196,7 @@ impl Talk<'_> {
     }
 
     async fn journal(&self, index: u32, json: String) -> Result<(), Halt> {
-        record(
-            &self.host,
-            Message::Result(StepResult::Turn { index, json }),
-        )
-        .await
+        record(&self.host, Message::Result(StepResult::Turn { index, json })).await
     }
 
     /// One reply; `None` = the model is done and said nothing more.
@@ -239,17 +209,10 @@ impl Talk<'_> {
         let mut reply = self.request(OUTPUT_TOKENS).await?;
         if reply.stop == Stop::MaxTokens {
             // A reply that was cut may hold half a call: it is thrown away, the turn is asked for again.
-            self.bound(
-                "output_tokens",
-                "a reply was cut; asked again with more room",
-            )
-            .await?;
+            self.bound("output_tokens", "a reply was cut; asked again with more room").await?;
             reply = self.request(OUTPUT_TOKENS_SECOND).await?;
         }
-        let calls = reply
-            .blocks
-            .iter()
-            .any(|block| matches!(block, Block::ToolUse { .. }));
+        let calls = reply.blocks.iter().any(|block| matches!(block, Block::ToolUse { .. }));
         let failed = |message: String| Err(Halt::Failed(Cause::Model, message));
         match reply.stop {
             Stop::MaxTokens => {
@@ -257,29 +220,17 @@ impl Talk<'_> {
                 Err(Halt::Failed(Cause::Turns, message))
             }
             Stop::Refusal => failed("the model declined to go on".to_owned()),
-            Stop::ContextFull => {
-                failed("the conversation no longer fits the model's context".to_owned())
-            }
-            Stop::Pause if !calls => {
-                failed("the model paused its turn, which nothing here asks for".to_owned())
-            }
+            Stop::ContextFull => failed("the conversation no longer fits the model's context".to_owned()),
+            Stop::Pause if !calls => failed("the model paused its turn, which nothing here asks for".to_owned()),
             Stop::End | Stop::ToolUse | Stop::StopSequence | Stop::Pause | Stop::Other(_) => {
-                Ok(if reply.blocks.is_empty() {
-                    None
-                } else {
-                    Some(reply.message_json)
-                })
+                Ok(if reply.blocks.is_empty() { None } else { Some(reply.message_json) })
             }
         }
     }
 
     async fn bound(&self, bound: &str, message: &str) -> Result<(), Halt> {
         let (bound, message) = (bound.to_owned(), message.to_owned());
-        record(
-            &self.host,
-            Message::Result(StepResult::BoundHit { bound, message }),
-        )
-        .await
+        record(&self.host, Message::Result(StepResult::BoundHit { bound, message })).await
     }
 
     async fn request(&mut self, max_tokens: u32) -> Result<Reply, Halt> {
@@ -293,10 +244,7 @@ impl Talk<'_> {
         let rendered = self.transcript.render(&options);
         self.reserve(rendered.bytes.len(), max_tokens).await?;
         let prefix_sha = rendered.prefix_sha.clone();
-        let request = ModelRequest {
-            bytes: rendered.bytes.into(),
-            prefix_sha: rendered.prefix_sha,
-        };
+        let request = ModelRequest { bytes: rendered.bytes.into(), prefix_sha: rendered.prefix_sha };
         let answered = self.model.stream(request, self.host.cancelled()).await;
         let attempts = match &answered {
             Ok(reply) => reply.attempts.clone(),
@@ -320,14 +268,10 @@ impl Talk<'_> {
         let nano_usd = rates.and_then(|rates| ledger::reserve_nano_usd(prompt, out, &rates));
         if let Some(max) = self.task.max_nano_usd {
             let message = match nano_usd {
-                None => Some(format!(
-                    "max_usd is set, but the price of {} is not known",
-                    self.task.model_name
-                )),
-                Some(next) if self.spent.saturating_add(next) > max => Some(format!(
-                    "the next request could cost {next} nano-dollars; {} of {max} are spent",
-                    self.spent
-                )),
+                None => Some(format!("max_usd is set, but the price of {} is not known", self.task.model_name)),
+                Some(next) if self.spent.saturating_add(next) > max => {
+                    Some(format!("the next request could cost {next} nano-dollars; {} of {max} are spent", self.spent))
+                }
                 Some(_) => None,
             };
             if let Some(message) = message {
@@ -335,15 +279,7 @@ impl Talk<'_> {
                 return Err(Halt::Failed(Cause::Budget, message));
             }
         }
-        match send(
-            &self.host,
-            Message::Reserve {
-                tokens: prompt.saturating_add(out),
-                nano_usd,
-            },
-        )
-        .await
-        {
+        match send(&self.host, Message::Reserve { tokens: prompt.saturating_add(out), nano_usd }).await {
             HostReply::Granted | HostReply::Ack { .. } | HostReply::Answer { .. } => Ok(()),
             HostReply::Refused { reason } => Err(Halt::Failed(Cause::Budget, reason)),
             HostReply::Cancel => Err(Halt::Parked),

@@ -52,21 +52,12 @@ impl Executed {
 
     /// The end of an executor that was told to stop.
     pub(crate) fn parked() -> Self {
-        Self {
-            end: ExecEnd::Parked,
-            report: String::new(),
-            evidence: Evidence::default(),
-        }
+        Self { end: ExecEnd::Parked, report: String::new(), evidence: Evidence::default() }
     }
 }
 
 /// Does the work of a step (or of its repair) in the step's worktree.
-pub(crate) async fn execute(
-    step: &StepAssignment,
-    work: &Work,
-    host: &Arc<dyn Host>,
-    tools: &Arc<Tools>,
-) -> Executed {
+pub(crate) async fn execute(step: &StepAssignment, work: &Work, host: &Arc<dyn Host>, tools: &Arc<Tools>) -> Executed {
     match work {
         Work::Run(command) => command::run(step, command, host, tools).await,
         Work::Rewrite(rewrite) => rewrite::step::run(step, rewrite, host, tools).await,

@@ -1,7 +1,7 @@
 //! Does one assignment, whatever goes wrong on the way: everything is an outcome.
 //!
-//! A step goes through one pipeline, the same for all executors ([`pipeline`]); a check or a setup is one process
-//! ([`verify`]). Before every effect its intent is sent and its `Ack` awaited.
+//! A step goes through one pipeline, the same for all executors (`pipeline`); a check or a setup is one process
+//! (`verify`). Before every effect its intent is sent and its `Ack` awaited.
 
 mod deadline;
 mod pipeline;
@@ -35,13 +35,8 @@ pub async fn perform(assignment: Assignment, host: Arc<dyn Host>, tools: Arc<Too
         Ok(outcome) => outcome,
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_default();
-            failed(
-                Cause::Environment,
-                format!("do an assignment: a bug: {text}"),
-            )
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            failed(Cause::Environment, format!("do an assignment: a bug: {text}"))
         }
     }
 }
@@ -55,13 +50,7 @@ fn failed(cause: Cause, message: impl Into<String>) -> Outcome {
 
 /// An outcome with no commit and no check.
 fn outcome(end: End, report: String, evidence: Evidence) -> Outcome {
-    Outcome {
-        end,
-        report,
-        commit: None,
-        check: None,
-        evidence,
-    }
+    Outcome { end, report, commit: None, check: None, evidence }
 }
 
 /// Why a worker does not go on.
@@ -83,17 +72,13 @@ impl Halt {
 async fn say(host: &Arc<dyn Host>, message: Message) -> Result<(), Halt> {
     match host.send(message).await {
         Reply::Ack { .. } | Reply::Granted | Reply::Answer { .. } => Ok(()),
-        Reply::Refused { reason } => {
-            Err(Halt::Failed(Cause::Environment, format!("go on: {reason}")))
-        }
+        Reply::Refused { reason } => Err(Halt::Failed(Cause::Environment, format!("go on: {reason}"))),
         Reply::Cancel => Err(Halt::Parked),
     }
 }
 
 /// Runs what blocks (git, files) on a thread for that, and waits for it.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Halt> + Send + 'static,
-) -> Result<T, Halt> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Halt> + Send + 'static) -> Result<T, Halt> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {

@@ -4,7 +4,7 @@
 //! that their order is the order of writing. Four things end it: its own exit, its wall-time bound, its
 //! bound on silence, and cancellation. Whatever ended it, nothing of it is left: the group is killed,
 //! then every process that carries the job's token in its environment, then whoever still holds the
-//! pipe ([`leftover`]). A process that changed its session, cleared its environment and closed
+//! pipe (`leftover`). A process that changed its session, cleared its environment and closed
 //! its outputs is not found; only the walls of a later issue stop that one.
 
 mod capture;
@@ -106,23 +106,14 @@ impl Ended {
         match &self.how {
             How::Exited(code) if ok_exit.contains(code) => None,
             How::Cancelled => None,
-            How::Exited(code) => Some((
-                Cause::Exit,
-                format!("the command ended with exit code {code}"),
-            )),
-            How::Signalled(signal) => {
-                Some((Cause::Signal, format!("signal {signal} ended the command")))
+            How::Exited(code) => Some((Cause::Exit, format!("the command ended with exit code {code}"))),
+            How::Signalled(signal) => Some((Cause::Signal, format!("signal {signal} ended the command"))),
+            How::TimedOut => {
+                Some((Cause::Timeout, format!("the command ran longer than {}", seconds(bounds.timeout_ms))))
             }
-            How::TimedOut => Some((
-                Cause::Timeout,
-                format!("the command ran longer than {}", seconds(bounds.timeout_ms)),
-            )),
             How::Idle => Some((
                 Cause::Idle,
-                format!(
-                    "the command wrote nothing for {}",
-                    seconds(bounds.idle_ms.unwrap_or_default())
-                ),
+                format!("the command wrote nothing for {}", seconds(bounds.idle_ms.unwrap_or_default())),
             )),
             How::NotStarted(why) => Some((Cause::Environment, why.clone())),
         }
@@ -130,11 +121,7 @@ impl Ended {
 }
 
 fn seconds(ms: u64) -> String {
-    if ms.is_multiple_of(1000) {
-        format!("{} s", ms / 1000)
-    } else {
-        format!("{ms} ms")
-    }
+    if ms.is_multiple_of(1000) { format!("{} s", ms / 1000) } else { format!("{ms} ms") }
 }
 
 /// Runs a job to its end and leaves nothing of it behind, however it ends.
@@ -142,10 +129,8 @@ fn seconds(ms: u64) -> String {
 /// Dropping the future kills the job, too.
 pub async fn run(job: &Job, cancel: &CancellationToken) -> Ended {
     let started = Instant::now();
-    let mut evidence = Evidence {
-        argv: vec!["sh".to_owned(), "-c".to_owned(), job.run.clone()],
-        ..Evidence::default()
-    };
+    let mut evidence =
+        Evidence { argv: vec!["sh".to_owned(), "-c".to_owned(), job.run.clone()], ..Evidence::default() };
     let how = match start(job) {
         Err(why) => How::NotStarted(why),
         Ok(mut live) => {
@@ -175,62 +160,30 @@ struct Live {
 
 fn start(job: &Job) -> Result<Live, String> {
     if !job.dir.is_absolute() || !job.dir.is_dir() {
-        return Err(format!(
-            "start a command: {} is not a directory",
-            job.dir.display()
-        ));
+        return Err(format!("start a command: {} is not a directory", job.dir.display()));
     }
     let fault = |error: std::io::Error| format!("start `sh -c` in {}: {error}", job.dir.display());
     let (reader, writer) = std::io::pipe().map_err(fault)?;
     let second = writer.try_clone().map_err(fault)?;
     let token = leftover::token();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this module is where processes start"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this module is where processes start")]
     let mut command = tokio::process::Command::new(SHELL);
-    command
-        .arg("-c")
-        .arg(&job.run)
-        .current_dir(&job.dir)
-        .env_clear()
-        .envs(&job.env);
+    command.arg("-c").arg(&job.run).current_dir(&job.dir).env_clear().envs(&job.env);
     for name in GIT_LOCATION {
         command.env_remove(name);
     }
-    command
-        .env_remove("OLDPWD")
-        .env("PWD", &job.dir)
-        .env(TOKEN, &token);
-    command
-        .stdin(Stdio::null())
-        .stdout(writer)
-        .stderr(second)
-        .process_group(0)
-        .kill_on_drop(true);
+    command.env_remove("OLDPWD").env("PWD", &job.dir).env(TOKEN, &token);
+    command.stdin(Stdio::null()).stdout(writer).stderr(second).process_group(0).kill_on_drop(true);
     let child = command.spawn().map_err(fault)?;
     drop(command); // Holds our copies of the pipe's writing end.
-    let pid = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| "start a command: it has no process id".to_owned())?;
-    let group = Group {
-        pid,
-        token,
-        pipe: leftover::inode(&reader),
-        gone: false,
-    };
+    let group = Group { pid, token, pipe: leftover::inode(&reader), gone: false };
     let fd = OwnedFd::from(reader);
     rustix::io::ioctl_fionbio(&fd, true).map_err(|error| fault(error.into()))?;
     let output = Receiver::from_owned_fd(fd).map_err(fault)?;
     let capture = Capture::new(job.bounds.output_bytes_max);
-    Ok(Live {
-        child,
-        group,
-        output: Some(output),
-        capture,
-    })
+    Ok(Live { child, group, output: Some(output), capture })
 }
 
 /// Everything a job started; killed when dropped.
@@ -340,11 +293,7 @@ impl Live {
         true
     }
 
-    async fn next(
-        &mut self,
-        deadline: Option<Instant>,
-        cancel: Option<&CancellationToken>,
-    ) -> Seen {
+    async fn next(&mut self, deadline: Option<Instant>, cancel: Option<&CancellationToken>) -> Seen {
         let at = deadline.unwrap_or_else(Instant::now);
         // In this order: a flood of output must not hide a deadline.
         let seen = tokio::select! {
@@ -368,9 +317,7 @@ fn ended(status: ExitStatus) -> How {
     match (status.code(), status.signal()) {
         (Some(code), _) => How::Exited(code),
         (None, Some(signal)) => How::Signalled(signal),
-        (None, None) => How::NotStarted(format!(
-            "the command ended with an unknown status: {status}"
-        )),
+        (None, None) => How::NotStarted(format!("the command ended with an unknown status: {status}")),
     }
 }
 

@@ -2,8 +2,30 @@
 //!
 //! It is what `--model script:FILE` starts, and the peer that the model wire is tested against. So it shares
 //! no code with the client: it reads requests with its own eyes and refuses what the real service refuses
-//! ([`request`]), counts tokens and cache hits by the service's rules ([`account`]), and answers
-//! with the service's error objects. What it says comes from the script alone ([`script`]).
+//! (`request`), counts tokens and cache hits by the service's rules (`account`), and answers
+//! with the service's error objects. What it says comes from the script alone (`script`):
+//!
+//! ```yaml
+//! version: 1
+//! replies:
+//!   - match:                    # all that are given have to hold; none = every request
+//!       text: rename the parser # occurs in a text of the user (the shared brief is not searched)
+//!       not_text: "# Feedback"  # occurs in none
+//!       turn: 0                 # assistant messages so far
+//!       tool_result: exit code  # occurs in a tool result of the newest message
+//!       role: worker            # lead | worker, from the line `Role: …` of the first message
+//!       model: claude-sonnet-5  # the model that is asked for
+//!     times: 1                  # how often it may be used; absent = always
+//!     delay_ms: 50              # before the first byte
+//!     blocks:
+//!       - text: I will edit.
+//!       - { tool: Edit, input: { file_path: src/a.rs, old_string: a, new_string: b } }
+//!     stop: tool_use            # default: tool_use where a tool is called, else end_turn
+//!     fault:                    # what goes wrong, instead of or in the reply
+//!       status: 529             # with retry_after: SECONDS
+//!       cut_after_bytes: 100
+//!       error_event: overloaded_error
+//! ```
 
 mod account;
 mod request;
@@ -70,11 +92,7 @@ impl Server {
 
     /// The bodies of all requests for a message so far, as they came, in the order of their arrival.
     pub fn requests(&self) -> Vec<Bytes> {
-        self.state
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the server and waits until nothing of it is left.
@@ -115,9 +133,7 @@ pub async fn serve_text(script: &str, port: u16) -> Result<Server, ServeError> {
 /// Fails where the port is taken.
 pub async fn serve_script(script: Script, port: u16) -> Result<Server, ServeError> {
     let fault = |source| ServeError::Listen { port, source };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .map_err(fault)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(fault)?;
     let addr = listener.local_addr().map_err(fault)?;
     let state = Arc::new(State {
         script: Mutex::new(script),
@@ -126,12 +142,7 @@ pub async fn serve_script(script: Script, port: u16) -> Result<Server, ServeErro
     });
     let stop = CancellationToken::new();
     let task = tokio::spawn(accept(listener, Arc::clone(&state), stop.clone()));
-    Ok(Server {
-        addr,
-        state,
-        stop,
-        task: Some(task),
-    })
+    Ok(Server { addr, state, stop, task: Some(task) })
 }
 
 /// What connections share.
@@ -165,9 +176,7 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
         let state = Arc::clone(&state);
         async move { Ok::<_, Infallible>(answer(request, &state).await) }
     });
-    let served = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     if let Err(error) = served {
         // A client that went away, or a reply that the script cut off.
         tracing::debug!(%error, "scripted model: connection ended early");
@@ -191,11 +200,7 @@ async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
         }
     };
     if !counting {
-        state
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(body.clone());
+        state.requests.lock().unwrap_or_else(PoisonError::into_inner).push(body.clone());
     }
     let parsed = match request::check(&head.headers, &body, counting) {
         Ok(parsed) => parsed,
@@ -208,18 +213,11 @@ async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
 }
 
 async fn reply(parsed: &Parsed, body: &Bytes, state: &State) -> Response<Body> {
-    let chosen = state
-        .script
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .choose(parsed);
+    let chosen = state.script.lock().unwrap_or_else(PoisonError::into_inner).choose(parsed);
     let chosen = match chosen {
         Some(chosen) => chosen,
         None => {
-            let message = format!(
-                "no reply of the script matches: {}",
-                script::describe(parsed)
-            );
+            let message = format!("no reply of the script matches: {}", script::describe(parsed));
             return wire::error(&Refusal::new(400, "invalid_request_error", message));
         }
     };
@@ -233,13 +231,6 @@ async fn reply(parsed: &Parsed, body: &Bytes, state: &State) -> Response<Body> {
         refusal.retry_after = chosen.fault.retry_after;
         return wire::error(&refusal);
     }
-    let bill = state
-        .accounts
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .bill(parsed);
+    let bill = state.accounts.lock().unwrap_or_else(PoisonError::into_inner).bill(parsed);
     wire::message(parsed, body, &chosen, bill)
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,7 @@ mod glob;
 mod grep;
 pub(crate) mod host;
 mod read;
-mod shell;
+pub(crate) mod shell;
 mod walk;
 mod write;
 
@@ -69,19 +69,11 @@ pub struct ToolResult {
 
 impl ToolResult {
     pub(crate) fn failed(message: impl Into<String>) -> ToolResult {
-        ToolResult {
-            content: message.into(),
-            is_error: true,
-            evidence: Evidence::default(),
-        }
+        ToolResult { content: message.into(), is_error: true, evidence: Evidence::default() }
     }
 
     pub(crate) fn done(content: impl Into<String>) -> ToolResult {
-        ToolResult {
-            content: content.into(),
-            is_error: false,
-            evidence: Evidence::default(),
-        }
+        ToolResult { content: content.into(), is_error: false, evidence: Evidence::default() }
     }
 }
 
@@ -102,12 +94,10 @@ pub(crate) fn parse<T: DeserializeOwned>(name: &str, input: &str) -> Result<T, S
         invalid_json: String,
     }
     serde_json::from_str(input).map_err(|error| match serde_json::from_str::<Invalid>(input) {
-        Ok(Invalid { invalid_json }) => {
-            match serde_json::from_str::<serde::de::IgnoredAny>(&invalid_json) {
-                Ok(_) => format!("the input of {name} has to be a JSON object"),
-                Err(error) => format!("the input of {name} was not valid JSON: {error}"),
-            }
-        }
+        Ok(Invalid { invalid_json }) => match serde_json::from_str::<serde::de::IgnoredAny>(&invalid_json) {
+            Ok(_) => format!("the input of {name} has to be a JSON object"),
+            Err(error) => format!("the input of {name} was not valid JSON: {error}"),
+        },
         Err(_) => format!("the input of {name} does not fit its schema: {error}"),
     })
 }
@@ -161,13 +151,11 @@ pub(crate) fn definitions() -> Vec<ToolDefinition> {
             r#"{"type":"object","properties":{"file_path":{"type":"string"},"content":{"type":"string"}},"required":["file_path","content"],"additionalProperties":false}"#,
         ),
     ];
-    let all = all
-        .into_iter()
-        .map(|(name, description, schema)| ToolDefinition {
-            name: name.to_owned(),
-            description: description.to_owned(),
-            input_schema: schema.to_owned(),
-        });
+    let all = all.into_iter().map(|(name, description, schema)| ToolDefinition {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        input_schema: schema.to_owned(),
+    });
     all.collect()
 }
 

@@ -56,14 +56,8 @@ pub enum CaptureError {
 impl Repo {
     /// Makes a tree of the files in `worktree`: tracked and untracked, without ignored ones, relative to `base`. Writes
     /// objects, but changes nothing in the worktree or in its git state.
-    pub fn capture(
-        &self,
-        worktree: &Path,
-        base: &CommitId,
-        o: &CaptureOptions,
-    ) -> Result<Captured, CaptureError> {
-        let discard =
-            RegexSet::new(&o.discard).map_err(|e| CaptureError::Pattern { why: e.to_string() })?;
+    pub fn capture(&self, worktree: &Path, base: &CommitId, o: &CaptureOptions) -> Result<Captured, CaptureError> {
+        let discard = RegexSet::new(&o.discard).map_err(|e| CaptureError::Pattern { why: e.to_string() })?;
         let base_tree = self.tree_of(base)?;
         let index = ScratchIndex::new(self, worktree, base)?;
         let paths = index.unexpressible(&base_tree)?;
@@ -81,16 +75,9 @@ impl Repo {
 
     /// Makes the files of a clean worktree at `base` those of `tree`, without touching its HEAD or its index: afterwards
     /// they are changes, as if somebody had made them there.
-    pub fn place_tree(
-        &self,
-        worktree: &Path,
-        base: &CommitId,
-        tree: &TreeId,
-    ) -> Result<(), GitError> {
+    pub fn place_tree(&self, worktree: &Path, base: &CommitId, tree: &TreeId) -> Result<(), GitError> {
         let index = ScratchIndex::new(self, worktree, base)?;
-        index
-            .git(["read-tree", "-m", "-u", base.as_str(), tree.as_str()])
-            .run()?;
+        index.git(["read-tree", "-m", "-u", base.as_str(), tree.as_str()]).run()?;
         Ok(())
     }
 
@@ -102,11 +89,7 @@ impl Repo {
     }
 
     /// What in a worktree no commit can hold, ignored places left out.
-    pub(crate) fn unexpressible(
-        &self,
-        worktree: &Path,
-        base: &CommitId,
-    ) -> Result<Vec<String>, GitError> {
+    pub(crate) fn unexpressible(&self, worktree: &Path, base: &CommitId) -> Result<Vec<String>, GitError> {
         let suspects = suspects(worktree)?;
         if suspects.is_empty() {
             return Ok(Vec::new());
@@ -127,47 +110,28 @@ struct ScratchIndex<'a> {
 impl<'a> ScratchIndex<'a> {
     fn new(repo: &'a Repo, worktree: &'a Path, base: &CommitId) -> Result<Self, GitError> {
         let io = |e| GitError::io(repo.state_dir(), e);
-        let dir = tempfile::Builder::new()
-            .prefix("index-")
-            .tempdir_in(repo.state_dir());
+        let dir = tempfile::Builder::new().prefix("index-").tempdir_in(repo.state_dir());
         let dir = dir.map_err(io)?;
         let path = dir.path().join("index");
         let warm = repo.slot_index(worktree);
         if let Some(warm) = &warm {
             copy_with_time(warm, &path).map_err(|e| GitError::io(warm, e))?;
         }
-        let index = ScratchIndex {
-            repo,
-            worktree,
-            path,
-            _dir: dir,
-        };
+        let index = ScratchIndex { repo, worktree, path, _dir: dir };
         // `-m` keeps the stat data of entries that stay; without an index there are none to keep.
         let merge = warm.map(|_| "-m");
-        index
-            .git(
-                ["read-tree"]
-                    .into_iter()
-                    .chain(merge)
-                    .chain([base.as_str()]),
-            )
-            .run()?;
+        index.git(["read-tree"].into_iter().chain(merge).chain([base.as_str()])).run()?;
         Ok(index)
     }
 
     fn git<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> Run {
-        let at = At::Files {
-            work_tree: self.worktree,
-            index: &self.path,
-        };
+        let at = At::Files { work_tree: self.worktree, index: &self.path };
         self.repo.git().at(at).args(args)
     }
 
     fn write_tree(&self) -> Result<TreeId, GitError> {
         let ran = self.git(["write-tree"]).run()?;
-        ran.text()
-            .parse()
-            .map_err(|e| ran.unreadable(format!("{e}")))
+        ran.text().parse().map_err(|e| ran.unreadable(format!("{e}")))
     }
 
     fn unexpressible(&self, base: &TreeId) -> Result<Vec<String>, GitError> {
@@ -185,18 +149,13 @@ impl<'a> ScratchIndex<'a> {
             input.push(0);
         }
         // A pathspec is literal here anyway, and check-ignore refuses to be told so.
-        let run = self
-            .git(["check-ignore", "-z", "--stdin"])
-            .env("GIT_LITERAL_PATHSPECS", "0");
+        let run = self.git(["check-ignore", "-z", "--stdin"]).env("GIT_LITERAL_PATHSPECS", "0");
         let ran = run.stdin(input).accept(1).run()?;
         let ignored: Vec<&[u8]> = ran.fields().collect();
         let mut paths = Vec::new();
         for path in suspects {
             let text = path.to_string_lossy().into_owned();
-            let submodule = self
-                .repo
-                .entry(base, &text)?
-                .is_some_and(|e| e.mode == MODE_GITLINK);
+            let submodule = self.repo.entry(base, &text)?.is_some_and(|e| e.mode == MODE_GITLINK);
             if !submodule && !ignored.contains(&path.as_os_str().as_bytes()) {
                 paths.push(text);
             }
@@ -207,17 +166,8 @@ impl<'a> ScratchIndex<'a> {
 
     /// Puts the base's content of matching paths back into the index; tells whether there were any.
     fn restore(&self, base: &TreeId, tree: &TreeId, discard: &RegexSet) -> Result<bool, GitError> {
-        let args = [
-            "diff-tree",
-            "-r",
-            "-z",
-            "--no-renames",
-            "--raw",
-            "--no-abbrev",
-        ];
-        let ran = self
-            .git(args.into_iter().chain([base.as_str(), tree.as_str()]))
-            .run()?;
+        let args = ["diff-tree", "-r", "-z", "--no-renames", "--raw", "--no-abbrev"];
+        let ran = self.git(args.into_iter().chain([base.as_str(), tree.as_str()])).run()?;
         let mut fields = ran.fields();
         let mut input = Vec::new();
         while let (Some(info), Some(path)) = (fields.next(), fields.next()) {
@@ -236,9 +186,7 @@ impl<'a> ScratchIndex<'a> {
         if input.is_empty() {
             return Ok(false);
         }
-        self.git(["update-index", "--replace", "-z", "--index-info"])
-            .stdin(input)
-            .run()?;
+        self.git(["update-index", "--replace", "-z", "--index-info"]).stdin(input).run()?;
         Ok(true)
     }
 }
@@ -263,9 +211,7 @@ fn suspects(root: &Path) -> Result<Vec<PathBuf>, GitError> {
             let entry = entry.map_err(|e| GitError::io(&dir, e))?;
             let name = entry.file_name();
             let path = relative.join(&name);
-            let kind = entry
-                .file_type()
-                .map_err(|e| GitError::io(&entry.path(), e))?;
+            let kind = entry.file_type().map_err(|e| GitError::io(&entry.path(), e))?;
             // Git refuses the name in every spelling.
             if name.eq_ignore_ascii_case(".git") {
                 nested |= !relative.as_os_str().is_empty();

@@ -106,22 +106,12 @@ impl Repo {
             Vec::new()
         });
         let full = format!("refs/heads/{branch}");
-        listed
-            .into_iter()
-            .filter(|(_, at)| *at == Some(full.clone()))
-            .map(|(path, _)| path)
-            .collect()
+        listed.into_iter().filter(|(_, at)| *at == Some(full.clone())).map(|(path, _)| path).collect()
     }
 
     /// Moves the branch (short name) from `old` to `new`, and every checkout of it, or nothing. When the branch is at `new`
     /// already, completes checkouts that are still at `old`. Nothing of the user's is reset, stashed or cleaned.
-    pub fn advance(
-        &self,
-        branch: &str,
-        old: &CommitId,
-        new: &CommitId,
-        reason: &str,
-    ) -> Result<Advance, GitError> {
+    pub fn advance(&self, branch: &str, old: &CommitId, new: &CommitId, reason: &str) -> Result<Advance, GitError> {
         let name = format!("refs/heads/{branch}");
         let found = self.read_ref(&name)?;
         let moved = found.as_ref() == Some(new);
@@ -134,18 +124,10 @@ impl Repo {
             let Some(git_dir) = self.git_dir_of(&worktree) else {
                 continue;
             };
-            let checkout = Checkout {
-                repo: self,
-                path: worktree,
-                git_dir,
-            };
+            let checkout = Checkout { repo: self, path: worktree, git_dir };
             if at.as_deref() != Some(&name) {
                 if let Some(why) = checkout.returns_to(branch) {
-                    return Ok(Advance::Held {
-                        worktree: checkout.path,
-                        paths: Vec::new(),
-                        why,
-                    });
+                    return Ok(Advance::Held { worktree: checkout.path, paths: Vec::new(), why });
                 }
                 continue;
             }
@@ -154,20 +136,12 @@ impl Repo {
                 Stand::Ready => pending.push(checkout),
                 Stand::Done => {}
                 Stand::Held(paths, why) => {
-                    return Ok(Advance::Held {
-                        worktree: checkout.path,
-                        paths,
-                        why,
-                    });
+                    return Ok(Advance::Held { worktree: checkout.path, paths, why });
                 }
             }
         }
         if !moved {
-            let change = RefChange {
-                name,
-                new: Some(new.clone()),
-                old: Expect::Is(old.clone()),
-            };
+            let change = RefChange { name, new: Some(new.clone()), old: Expect::Is(old.clone()) };
             match self.update_refs(std::slice::from_ref(&change), reason) {
                 Ok(()) => {}
                 Err(RefError::Moved { found, .. }) => return Ok(Advance::TargetMoved { found }),
@@ -215,30 +189,18 @@ impl Repo {
                 }
             }
             let worktree = checkout.path.clone();
-            return Ok(Advance::Held {
-                worktree,
-                paths,
-                why: HeldWhy::CheckoutFailed,
-            });
+            return Ok(Advance::Held { worktree, paths, why: HeldWhy::CheckoutFailed });
         }
         Ok(Advance::Moved { checkouts })
     }
 
     /// Every worktree with a checkout, and the full name of the branch in it.
     fn worktrees(&self) -> Result<Vec<(PathBuf, Option<String>)>, GitError> {
-        let ran = self
-            .common()
-            .args(["worktree", "list", "--porcelain", "-z"])
-            .run()?;
+        let ran = self.common().args(["worktree", "list", "--porcelain", "-z"]).run()?;
         let text = String::from_utf8_lossy(&ran.stdout).into_owned();
         let mut found = Vec::new();
         for block in text.split("\0\0").filter(|block| !block.is_empty()) {
-            let line = |key: &str| {
-                block
-                    .split('\0')
-                    .find_map(|l| l.strip_prefix(key))
-                    .map(str::to_owned)
-            };
+            let line = |key: &str| block.split('\0').find_map(|l| l.strip_prefix(key)).map(str::to_owned);
             let Some(path) = line("worktree ").map(PathBuf::from) else {
                 continue;
             };
@@ -247,10 +209,7 @@ impl Repo {
             }
             // Of a repository whose git directory lies elsewhere git lists that directory instead of the checkout.
             let elsewhere = path == self.common_dir() && self.git_dir() == self.common_dir();
-            let path = self
-                .worktree()
-                .filter(|_| elsewhere)
-                .map_or(path, Path::to_owned);
+            let path = self.worktree().filter(|_| elsewhere).map_or(path, Path::to_owned);
             found.push((path, line("branch ")));
         }
         Ok(found)
@@ -263,26 +222,17 @@ impl Repo {
             return dot.canonicalize().ok();
         }
         let text = fs::read_to_string(&dot).ok()?;
-        worktree
-            .join(text.trim_end().strip_prefix("gitdir: ")?)
-            .canonicalize()
-            .ok()
+        worktree.join(text.trim_end().strip_prefix("gitdir: ")?).canonicalize().ok()
     }
 }
 
 fn refused(e: &RefError) -> GitError {
-    GitError::Output {
-        command: "git update-ref --stdin".to_owned(),
-        what: e.to_string(),
-    }
+    GitError::Output { command: "git update-ref --stdin".to_owned(), what: e.to_string() }
 }
 
 impl Checkout<'_> {
     fn git<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> Run {
-        let at = At::Worktree {
-            git_dir: &self.git_dir,
-            work_tree: Some(&self.path),
-        };
+        let at = At::Worktree { git_dir: &self.git_dir, work_tree: Some(&self.path) };
         self.repo.git().at(at).args(args)
     }
 
@@ -298,9 +248,7 @@ impl Checkout<'_> {
     /// Whether the checkout can move from `old` to `new`; with `moved` its branch has moved before, and only a checkout
     /// whose index is still at `old` is behind.
     fn stand(&self, old: &CommitId, new: &CommitId, moved: bool) -> Result<Stand, GitError> {
-        let changed = self
-            .repo
-            .changed_paths(&self.repo.tree_of(old)?, &self.repo.tree_of(new)?)?;
+        let changed = self.repo.changed_paths(&self.repo.tree_of(old)?, &self.repo.tree_of(new)?)?;
         if moved {
             let staged = |commit: &CommitId| -> Result<bool, GitError> {
                 let differing = self.differing(&["--cached", commit.as_str()])?;
@@ -310,55 +258,30 @@ impl Checkout<'_> {
                 return Ok(Stand::Done);
             }
         }
-        let under_way = UNDER_WAY
-            .iter()
-            .find(|(name, _)| self.git_dir.join(name).exists());
+        let under_way = UNDER_WAY.iter().find(|(name, _)| self.git_dir.join(name).exists());
         if let Some((name, why)) = under_way {
-            let paths = if *why == HeldWhy::IndexLocked {
-                vec![self.shown(name)]
-            } else {
-                Vec::new()
-            };
+            let paths = if *why == HeldWhy::IndexLocked { vec![self.shown(name)] } else { Vec::new() };
             return Ok(Stand::Held(paths, *why));
         }
         if moved {
             let index = self.index_with_what_is_done(new, &changed)?;
             let run = self.git(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()]);
-            if run
-                .env("GIT_INDEX_FILE", &index.path)
-                .accept(128)
-                .run()?
-                .code
-                == 0
-            {
+            if run.env("GIT_INDEX_FILE", &index.path).accept(128).run()?.code == 0 {
                 return Ok(Stand::Ready);
             }
         }
         // Files that were only touched are not changed; without this the dry run would take them for it.
-        let refresh = self
-            .git(["update-index", "-q", "--refresh"])
-            .accept(128)
-            .run()?;
-        let dry = self
-            .git(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()])
-            .accept(128)
-            .run()?;
+        let refresh = self.git(["update-index", "-q", "--refresh"]).accept(128).run()?;
+        let dry = self.git(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()]).accept(128).run()?;
         if dry.code == 0 {
             return Ok(Stand::Ready);
         }
         if dry.stderr.contains("index.lock") {
-            return Ok(Stand::Held(
-                vec![self.shown("index.lock")],
-                HeldWhy::IndexLocked,
-            ));
+            return Ok(Stand::Held(vec![self.shown("index.lock")], HeldWhy::IndexLocked));
         }
         let mut paths: BTreeSet<String> = named_paths(&dry.stderr).into_iter().collect();
         // git stops at the first path in the way; the user wants all.
-        paths.extend(
-            self.differing(&[old.as_str()])?
-                .intersection(&changed)
-                .cloned(),
-        );
+        paths.extend(self.differing(&[old.as_str()])?.intersection(&changed).cloned());
         if paths.is_empty() {
             tracing::debug!(refresh = %refresh.stderr, "a checkout refuses without naming a path");
             return Err(dry.failed());
@@ -372,32 +295,19 @@ impl Checkout<'_> {
 
     /// The tracked paths in which the files, or with `--cached` the index, differ from a commit.
     fn differing(&self, args: &[&str]) -> Result<BTreeSet<String>, GitError> {
-        let diff = [
-            "diff-index",
-            "-z",
-            "--name-only",
-            "--no-renames",
-            "--ignore-submodules=dirty",
-        ];
+        let diff = ["diff-index", "-z", "--name-only", "--no-renames", "--ignore-submodules=dirty"];
         let ran = self.git(diff.iter().chain(args).copied()).run()?;
-        Ok(ran
-            .fields()
-            .map(|f| String::from_utf8_lossy(f).into_owned())
-            .collect())
+        Ok(ran.fields().map(|f| String::from_utf8_lossy(f).into_owned()).collect())
     }
 
     fn switch(&self, from: &CommitId, to: &CommitId) -> Result<(), GitError> {
-        self.git(["read-tree", "-m", "-u", from.as_str(), to.as_str()])
-            .run()
-            .map(|_| ())
+        self.git(["read-tree", "-m", "-u", from.as_str(), to.as_str()]).run().map(|_| ())
     }
 
     /// Completes a switch that was cut off: its files may be written already, its index not. The index is replaced at the
     /// end, whole, so that another cut leaves what this one found.
     fn complete(&self, old: &CommitId, new: &CommitId) -> Result<(), GitError> {
-        let changed = self
-            .repo
-            .changed_paths(&self.repo.tree_of(old)?, &self.repo.tree_of(new)?)?;
+        let changed = self.repo.changed_paths(&self.repo.tree_of(old)?, &self.repo.tree_of(new)?)?;
         let index = self.index_with_what_is_done(new, &changed)?;
         let run = self.git(["read-tree", "-m", "-u", old.as_str(), new.as_str()]);
         run.env("GIT_INDEX_FILE", &index.path).run()?;
@@ -411,29 +321,16 @@ impl Checkout<'_> {
     }
 
     /// A copy of the checkout's index in which those of the changed paths are at `new` whose files are.
-    fn index_with_what_is_done(
-        &self,
-        new: &CommitId,
-        changed: &BTreeSet<String>,
-    ) -> Result<IndexCopy, GitError> {
+    fn index_with_what_is_done(&self, new: &CommitId, changed: &BTreeSet<String>) -> Result<IndexCopy, GitError> {
         let io = |e| GitError::io(&self.git_dir, e);
-        let dir = tempfile::Builder::new()
-            .prefix("index-")
-            .tempdir_in(self.repo.state_dir())
-            .map_err(io)?;
+        let dir = tempfile::Builder::new().prefix("index-").tempdir_in(self.repo.state_dir()).map_err(io)?;
         let (path, at_new) = (dir.path().join("index"), dir.path().join("new"));
         copy_with_time(&self.git_dir.join("index"), &path).map_err(io)?;
-        let run = |args: &[&str], index: &Path| {
-            self.git(args.iter().copied()).env("GIT_INDEX_FILE", index)
-        };
-        run(&["update-index", "-q", "--refresh"], &path)
-            .accept(1)
-            .run()?;
+        let run = |args: &[&str], index: &Path| self.git(args.iter().copied()).env("GIT_INDEX_FILE", index);
+        run(&["update-index", "-q", "--refresh"], &path).accept(1).run()?;
         run(&["read-tree", new.as_str()], &at_new).run()?;
         // A fresh index knows no file times; until it does, every file counts as changed.
-        run(&["update-index", "-q", "--refresh"], &at_new)
-            .accept(1)
-            .run()?;
+        run(&["update-index", "-q", "--refresh"], &at_new).accept(1).run()?;
         let undone = run(&["diff-files", "-z", "--name-only"], &at_new).run()?;
         let undone: BTreeSet<&[u8]> = undone.fields().collect();
         let mut input = Vec::new();
@@ -445,12 +342,8 @@ impl Checkout<'_> {
                 input.push(0);
             }
         }
-        run(&["update-index", "-z", "--index-info"], &path)
-            .stdin(input)
-            .run()?;
-        run(&["update-index", "-q", "--refresh"], &path)
-            .accept(1)
-            .run()?;
+        run(&["update-index", "-z", "--index-info"], &path).stdin(input).run()?;
+        run(&["update-index", "-q", "--refresh"], &path).accept(1).run()?;
         Ok(IndexCopy { path, _dir: dir })
     }
 }
@@ -464,20 +357,9 @@ struct IndexCopy {
 impl Repo {
     /// Every path that differs between two trees, both sides of a rename.
     fn changed_paths(&self, from: &TreeId, to: &TreeId) -> Result<BTreeSet<String>, GitError> {
-        let args = [
-            "diff-tree",
-            "-r",
-            "-z",
-            "--name-only",
-            "--no-renames",
-            from.as_str(),
-            to.as_str(),
-        ];
+        let args = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", from.as_str(), to.as_str()];
         let ran = self.store().args(args).run()?;
-        Ok(ran
-            .fields()
-            .map(|f| String::from_utf8_lossy(f).into_owned())
-            .collect())
+        Ok(ran.fields().map(|f| String::from_utf8_lossy(f).into_owned()).collect())
     }
 }
 
@@ -487,9 +369,7 @@ fn named_paths(stderr: &str) -> Vec<String> {
         let (from, to) = (line.find('\'')?, line.rfind('\'')?);
         (from < to).then(|| line[from + 1..to].to_owned())
     };
-    let refusals = stderr
-        .lines()
-        .filter(|l| l.starts_with("error:") || l.starts_with("fatal:"));
+    let refusals = stderr.lines().filter(|l| l.starts_with("error:") || l.starts_with("fatal:"));
     refusals.filter_map(quoted).collect()
 }
 

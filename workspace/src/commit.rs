@@ -25,15 +25,8 @@ pub struct CommitSpec {
 
 /// A name or address without what would end its header: git drops the same characters.
 fn plain(text: &str) -> String {
-    let text: String = text
-        .chars()
-        .filter(|c| !matches!(c, '<' | '>' | '\n' | '\r' | '\0'))
-        .collect();
-    let crud = |c: char| {
-        c.is_whitespace()
-            || c.is_control()
-            || matches!(c, '.' | ',' | ':' | ';' | '"' | '\\' | '\'')
-    };
+    let text: String = text.chars().filter(|c| !matches!(c, '<' | '>' | '\n' | '\r' | '\0')).collect();
+    let crud = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '.' | ',' | ':' | ';' | '"' | '\\' | '\'');
     text.trim_matches(crud).to_owned()
 }
 
@@ -43,13 +36,7 @@ fn object(s: &CommitSpec) -> String {
         _ = writeln!(out, "parent {parent}");
     }
     for (role, who) in [("author", &s.author), ("committer", &s.committer)] {
-        _ = writeln!(
-            out,
-            "{role} {} <{}> {} +0000",
-            plain(&who.name),
-            plain(&who.email),
-            s.time_s
-        );
+        _ = writeln!(out, "{role} {} <{}> {} +0000", plain(&who.name), plain(&who.email), s.time_s);
     }
     // A NUL would end the message for every reader of it.
     let message = s.message.replace('\0', "");
@@ -63,26 +50,16 @@ fn object(s: &CommitSpec) -> String {
 impl Repo {
     /// Writes the commit, durably, and gives its id.
     pub fn commit(&self, s: &CommitSpec) -> Result<CommitId, GitError> {
-        hash(
-            self.store()
-                .args(["hash-object", "-t", "commit", "-w", "--stdin"]),
-            s,
-        )
+        hash(self.store().args(["hash-object", "-t", "commit", "-w", "--stdin"]), s)
     }
 
     /// The id that [`Repo::commit`] would give, without writing anything.
     pub fn commit_id(&self, s: &CommitSpec) -> Result<CommitId, GitError> {
-        hash(
-            self.store()
-                .args(["hash-object", "-t", "commit", "--stdin"]),
-            s,
-        )
+        hash(self.store().args(["hash-object", "-t", "commit", "--stdin"]), s)
     }
 }
 
 fn hash(run: Run, s: &CommitSpec) -> Result<CommitId, GitError> {
     let ran = run.stdin(object(s)).run()?;
-    ran.text()
-        .parse()
-        .map_err(|e| ran.unreadable(format!("{e}")))
+    ran.text().parse().map_err(|e| ran.unreadable(format!("{e}")))
 }

@@ -18,15 +18,7 @@ const DEFAULT_NAME: &str = "Wattle";
 const DEFAULT_EMAIL: &str = "wattle@localhost";
 
 /// Sections whose settings are admitted whole: who the user is, how content is converted and merged, how it is signed.
-const SECTIONS: &[&str] = &[
-    "user",
-    "author",
-    "committer",
-    "filter",
-    "merge",
-    "gpg",
-    "lfs",
-];
+const SECTIONS: &[&str] = &["user", "author", "committer", "filter", "merge", "gpg", "lfs"];
 /// Single settings that are admitted: line ends, and files that tell what is ignored.
 const KEYS: &[&str] = &[
     "commit.gpgsign",
@@ -50,24 +42,15 @@ pub(crate) struct Effective {
 impl Effective {
     pub(crate) fn parse(list: &[u8]) -> Effective {
         let text = String::from_utf8_lossy(list);
-        let entries =
-            text.split('\0')
-                .filter(|e| !e.is_empty())
-                .map(|e| match e.split_once('\n') {
-                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                    None => (e.to_owned(), None),
-                });
-        Effective {
-            entries: entries.collect(),
-        }
+        let entries = text.split('\0').filter(|e| !e.is_empty()).map(|e| match e.split_once('\n') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (e.to_owned(), None),
+        });
+        Effective { entries: entries.collect() }
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        self.entries
-            .iter()
-            .rev()
-            .find(|(k, _)| k == key)
-            .and_then(|(_, v)| v.as_deref())
+        self.entries.iter().rev().find(|(k, _)| k == key).and_then(|(_, v)| v.as_deref())
     }
 
     pub(crate) fn identity(&self) -> Signature {
@@ -120,17 +103,12 @@ fn push_entry(out: &mut String, key: &str, value: Option<&str>) {
 
 /// The text of the admitted configuration. `excludes` is where git looks for personal ignore rules when nothing says so.
 fn admitted_text(effective: &Effective, common: &Path, excludes: Option<&Path>) -> String {
-    let mut out = String::from(
-        "# Written by wattle at the start of a run from the effective git configuration.\n",
-    );
+    let mut out = String::from("# Written by wattle at the start of a run from the effective git configuration.\n");
     let defaults = excludes.filter(|_| effective.get("core.excludesfile").is_none());
     if let Some(path) = defaults.and_then(Path::to_str) {
         push_entry(&mut out, "core.excludesfile", Some(path));
     }
-    let lfs = effective
-        .get("filter.lfs.smudge")
-        .or(effective.get("filter.lfs.process"))
-        .is_some();
+    let lfs = effective.get("filter.lfs.smudge").or(effective.get("filter.lfs.process")).is_some();
     if lfs && let Some(path) = common.join("lfs").to_str() {
         // Else it would keep its objects in the folder that stands for the repository.
         push_entry(&mut out, "lfs.storage", Some(path));
@@ -146,9 +124,7 @@ fn admitted_text(effective: &Effective, common: &Path, excludes: Option<&Path>) 
 
 /// The configuration of `store`: the object format of the real repository and nothing else of it.
 fn store_text(effective: &Effective) -> String {
-    let mut out = String::from(
-        "[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tlogAllRefUpdates = false\n",
-    );
+    let mut out = String::from("[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tlogAllRefUpdates = false\n");
     for key in ["extensions.objectformat", "extensions.partialclone"] {
         if let Some(value) = effective.get(key) {
             push_entry(&mut out, key, Some(value));
@@ -167,9 +143,7 @@ fn place(path: &Path, text: &str) -> io::Result<()> {
 
 /// Replaces a file whole: written beside it, synced, renamed.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path
-        .parent()
-        .expect("every file of ours is in a folder of ours");
+    let dir = path.parent().expect("every file of ours is in a folder of ours");
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     io::Write::write_all(&mut file, bytes)?;
     file.as_file().sync_all()?;
@@ -193,10 +167,7 @@ pub(crate) fn write_store(
     let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
     files.insert(store.join("HEAD"), "ref: refs/heads/none\n".to_owned());
     files.insert(store.join("config"), store_text(effective));
-    files.insert(
-        store.join("user.config"),
-        admitted_text(effective, common, excludes),
-    );
+    files.insert(store.join("user.config"), admitted_text(effective, common, excludes));
     if let Some(objects) = common.join("objects").to_str() {
         files.insert(store.join(ALTERNATES), format!("{objects}\n"));
     }
@@ -233,12 +204,7 @@ mod tests {
     fn only_what_is_admitted_is_written_and_git_reads_it_back_unchanged() {
         let dir = tempfile::TempDir::new().unwrap();
         let f = crate::fixture::Fixture::empty(&[]);
-        let values = [
-            "plain",
-            " spaced ; # \"quoted\" \\ back",
-            "two\nlines\tand a tab",
-            "",
-        ];
+        let values = ["plain", " spaced ; # \"quoted\" \\ back", "two\nlines\tand a tab", ""];
         for (n, value) in values.iter().enumerate() {
             f.git(&["config", &format!("filter.a.b \"{n}.clean"), value]);
         }
@@ -253,9 +219,6 @@ mod tests {
         for (n, value) in values.iter().enumerate() {
             assert_eq!(again.get(&format!("filter.a.b \"{n}.clean")), Some(*value));
         }
-        assert_eq!(
-            (again.get("alias.evil"), again.get("core.sshcommand")),
-            (None, None)
-        );
+        assert_eq!((again.get("alias.evil"), again.get("core.sshcommand")), (None, None));
     }
 }

@@ -51,42 +51,19 @@ impl Repo {
     /// How the repository stands now.
     pub fn facts(&self) -> Result<Facts, GitError> {
         if self.worktree().is_none() {
-            let bare = self
-                .common()
-                .args(["rev-parse", "--is-bare-repository"])
-                .text()?
-                == "true";
-            return Ok(Facts {
-                head: self.head()?,
-                upstream: None,
-                dirty: Vec::new(),
-                bare,
-            });
+            let bare = self.common().args(["rev-parse", "--is-bare-repository"]).text()? == "true";
+            return Ok(Facts { head: self.head()?, upstream: None, dirty: Vec::new(), bare });
         }
-        let args = [
-            "status",
-            "--porcelain=v2",
-            "--branch",
-            "-z",
-            "--no-renames",
-            "--ahead-behind",
-        ];
+        let args = ["status", "--porcelain=v2", "--branch", "-z", "--no-renames", "--ahead-behind"];
         let ran = self.checkout().args(args).run()?;
         read(&ran)
     }
 
     fn head(&self) -> Result<Head, GitError> {
         let commit = self.resolve("HEAD")?;
-        let ran = self
-            .checkout()
-            .args(["symbolic-ref", "--quiet", "--short", "HEAD"])
-            .accept(1)
-            .run()?;
+        let ran = self.checkout().args(["symbolic-ref", "--quiet", "--short", "HEAD"]).accept(1).run()?;
         match (ran.code, commit) {
-            (0, commit) => Ok(Head::Branch {
-                name: ran.text(),
-                commit,
-            }),
+            (0, commit) => Ok(Head::Branch { name: ran.text(), commit }),
             (_, Some(commit)) => Ok(Head::Detached { commit }),
             (_, None) => Err(ran.unreadable("HEAD is neither a branch nor a commit")),
         }
@@ -101,16 +78,9 @@ fn read(ran: &Ran) -> Result<Facts, GitError> {
         if let Some(header) = field.strip_prefix("# branch.") {
             match header.split_once(' ') {
                 Some(("oid", oid)) => commit = oid.parse::<CommitId>().ok(),
-                Some(("head", name)) => {
-                    branch = Some(name.to_owned()).filter(|n| n != "(detached)")
-                }
+                Some(("head", name)) => branch = Some(name.to_owned()).filter(|n| n != "(detached)"),
                 Some(("upstream", name)) => upstream = Some(name.to_owned()),
-                Some(("ab", ab)) => {
-                    counts = ab
-                        .strip_prefix('+')
-                        .and_then(|ab| ab.split_once(" -"))
-                        .map(parse_counts)
-                }
+                Some(("ab", ab)) => counts = ab.strip_prefix('+').and_then(|ab| ab.split_once(" -")).map(parse_counts),
                 Some(_) | None => {}
             }
             continue;
@@ -129,20 +99,9 @@ fn read(ran: &Ran) -> Result<Facts, GitError> {
         (None, Some(commit)) => Head::Detached { commit },
         (None, None) => return Err(ran.unreadable("no branch and no commit")),
     };
-    let upstream = upstream
-        .zip(counts)
-        .map(|(name, (ahead, behind))| Upstream {
-            name,
-            ahead,
-            behind,
-        });
+    let upstream = upstream.zip(counts).map(|(name, (ahead, behind))| Upstream { name, ahead, behind });
     dirty.sort();
-    Ok(Facts {
-        head,
-        upstream,
-        dirty,
-        bare: false,
-    })
+    Ok(Facts { head, upstream, dirty, bare: false })
 }
 
 fn parse_counts((ahead, behind): (&str, &str)) -> (u32, u32) {

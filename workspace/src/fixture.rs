@@ -16,10 +16,7 @@ pub(crate) struct Fixture {
     exe: PathBuf,
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests need the search path on which the machine's git is"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests need the search path on which the machine's git is")]
 fn search_path() -> OsString {
     std::env::var_os("PATH").expect("tests run with a search path")
 }

@@ -68,10 +68,7 @@ pub enum GitError {
 
 impl GitError {
     pub(crate) fn io(path: &Path, source: io::Error) -> GitError {
-        GitError::Io {
-            path: path.to_owned(),
-            source,
-        }
+        GitError::Io { path: path.to_owned(), source }
     }
 }
 
@@ -82,11 +79,7 @@ pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
 impl Version {
     /// Reads `git version 2.47.3`, with whatever a distribution appends.
     pub(crate) fn parse(text: &str) -> Option<Version> {
-        let number = text
-            .trim()
-            .strip_prefix("git version ")?
-            .split_whitespace()
-            .next()?;
+        let number = text.trim().strip_prefix("git version ")?.split_whitespace().next()?;
         let mut parts = number.split('.').map(|p| p.parse::<u32>().ok());
         let major = parts.next()??;
         let minor = parts.next()??;
@@ -119,19 +112,13 @@ pub(crate) enum At<'a> {
     /// Objects only, with our configuration and none of the repository's.
     Store,
     /// The files of a worktree seen through an index of ours, with our configuration.
-    Files {
-        work_tree: &'a Path,
-        index: &'a Path,
-    },
+    Files { work_tree: &'a Path, index: &'a Path },
     /// The repository itself: its refs.
     Common,
     /// Whatever repository git finds from a folder, by its own search.
     Discover { dir: &'a Path },
     /// A worktree's own git directory: its HEAD and, for the user's checkouts, its index.
-    Worktree {
-        git_dir: &'a Path,
-        work_tree: Option<&'a Path>,
-    },
+    Worktree { git_dir: &'a Path, work_tree: Option<&'a Path> },
 }
 
 /// Finds an executable `git` on a search path.
@@ -139,16 +126,10 @@ pub(crate) fn find(path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path)
         .filter(|dir| dir.is_absolute())
         .map(|dir| dir.join("git"))
-        .find(|exe| {
-            exe.metadata()
-                .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-        })
+        .find(|exe| exe.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place that starts git"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that starts git")]
 pub(crate) fn command(exe: &Path) -> Command {
     let mut command = Command::new(exe);
     command.env_clear();
@@ -158,12 +139,7 @@ pub(crate) fn command(exe: &Path) -> Command {
 }
 
 impl Git {
-    pub(crate) fn new(
-        exe: PathBuf,
-        env: Vec<(OsString, OsString)>,
-        common: &Path,
-        store: &Path,
-    ) -> Git {
+    pub(crate) fn new(exe: PathBuf, env: Vec<(OsString, OsString)>, common: &Path, store: &Path) -> Git {
         Git {
             exe,
             env,
@@ -176,17 +152,11 @@ impl Git {
 
     /// The commit whose `.gitattributes` count from now on, in every worktree.
     pub(crate) fn set_attributes(&self, commit: &str) {
-        *self
-            .attributes
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(commit.to_owned());
+        *self.attributes.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(commit.to_owned());
     }
 
     fn attributes(&self) -> Option<String> {
-        self.attributes
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.attributes.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     pub(crate) fn store(&self) -> &Path {
@@ -201,18 +171,12 @@ impl Git {
         set_overrides(&mut command);
         match at {
             At::Store => {
-                command
-                    .env("GIT_DIR", &self.store)
-                    .env("GIT_OBJECT_DIRECTORY", self.common.join("objects"));
+                command.env("GIT_DIR", &self.store).env("GIT_OBJECT_DIRECTORY", self.common.join("objects"));
                 command.current_dir(&self.store);
             }
             At::Files { work_tree, index } => {
-                command
-                    .env("GIT_DIR", &self.store)
-                    .env("GIT_OBJECT_DIRECTORY", self.common.join("objects"));
-                command
-                    .env("GIT_WORK_TREE", work_tree)
-                    .env("GIT_INDEX_FILE", index);
+                command.env("GIT_DIR", &self.store).env("GIT_OBJECT_DIRECTORY", self.common.join("objects"));
+                command.env("GIT_WORK_TREE", work_tree).env("GIT_INDEX_FILE", index);
                 command.current_dir(work_tree);
             }
             At::Discover { dir } => {
@@ -235,11 +199,7 @@ impl Git {
         if let Some(source) = self.attributes().filter(|_| ours) {
             command.env("GIT_ATTR_SOURCE", source);
         }
-        Run {
-            command,
-            stdin: None,
-            accepted: 0,
-        }
+        Run { command, stdin: None, accepted: 0 }
     }
 }
 
@@ -264,9 +224,7 @@ fn set_overrides(command: &mut Command) {
     ];
     command.env("GIT_CONFIG_COUNT", OVERRIDES.len().to_string());
     for (n, (key, value)) in OVERRIDES.iter().enumerate() {
-        command
-            .env(format!("GIT_CONFIG_KEY_{n}"), key)
-            .env(format!("GIT_CONFIG_VALUE_{n}"), value);
+        command.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), value);
     }
 }
 
@@ -289,9 +247,7 @@ pub(crate) struct Ran {
 impl Ran {
     /// Standard output as text, without its last line end.
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.stdout)
-            .trim_end_matches('\n')
-            .to_owned()
+        String::from_utf8_lossy(&self.stdout).trim_end_matches('\n').to_owned()
     }
 
     /// The NUL-separated fields of standard output, the last terminator dropped.
@@ -302,30 +258,19 @@ impl Ran {
     }
 
     pub(crate) fn unreadable(&self, what: impl Into<String>) -> GitError {
-        GitError::Output {
-            command: self.command.clone(),
-            what: what.into(),
-        }
+        GitError::Output { command: self.command.clone(), what: what.into() }
     }
 
     /// As the error that this result is to those who did not expect its exit code.
     pub(crate) fn failed(&self) -> GitError {
-        GitError::Failed {
-            command: self.command.clone(),
-            status: Some(self.code),
-            stderr: self.stderr.clone(),
-        }
+        GitError::Failed { command: self.command.clone(), status: Some(self.code), stderr: self.stderr.clone() }
     }
 }
 
 impl Run {
     /// A command outside every repository, in an environment that the caller gives.
     pub(crate) fn bare(exe: &Path) -> Run {
-        Run {
-            command: command(exe),
-            stdin: None,
-            accepted: 0,
-        }
+        Run { command: command(exe), stdin: None, accepted: 0 }
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Run {
@@ -361,19 +306,9 @@ impl Run {
     /// Runs it to its end.
     pub(crate) fn run(mut self) -> Result<Ran, GitError> {
         let line = self.line();
-        let start = |source| GitError::Start {
-            command: line.clone(),
-            source,
-        };
-        let stdin = if self.stdin.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        };
-        self.command
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let start = |source| GitError::Start { command: line.clone(), source };
+        let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+        self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().map_err(start)?;
         let input = self.stdin.take().zip(child.stdin.take());
         // The input is written beside the reading of the output, or two full pipes would wait for each other.
@@ -389,17 +324,10 @@ impl Run {
         let stderr = String::from_utf8_lossy(said).trim_end().to_owned();
         tracing::trace!(command = %line, code = output.status.code(), "git");
         match output.status.code() {
-            Some(code) if (0..=self.accepted).contains(&code) => Ok(Ran {
-                code,
-                stdout: output.stdout,
-                stderr,
-                command: line,
-            }),
-            status => Err(GitError::Failed {
-                command: line,
-                status,
-                stderr,
-            }),
+            Some(code) if (0..=self.accepted).contains(&code) => {
+                Ok(Ran { code, stdout: output.stdout, stderr, command: line })
+            }
+            status => Err(GitError::Failed { command: line, status, stderr }),
         }
     }
 
@@ -411,14 +339,8 @@ impl Run {
     /// Starts it as a coprocess with piped input and output; what it says on stderr is dropped.
     pub(crate) fn spawn(mut self) -> Result<(Child, String), GitError> {
         let line = self.line();
-        self.command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let child = self.command.spawn().map_err(|source| GitError::Start {
-            command: line.clone(),
-            source,
-        })?;
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let child = self.command.spawn().map_err(|source| GitError::Start { command: line.clone(), source })?;
         Ok((child, line))
     }
 }

@@ -22,24 +22,16 @@ fn check_hex(text: &str) -> Result<(), IdError> {
     if hex && matches!(text.len(), 40 | 64) {
         return Ok(());
     }
-    Err(IdError {
-        text: text.to_owned(),
-        expected: "an object id (40 or 64 lowercase hex digits)",
-    })
+    Err(IdError { text: text.to_owned(), expected: "an object id (40 or 64 lowercase hex digits)" })
 }
 
 /// Becomes a folder name, so it holds nothing that a path could be made of.
 fn check_repo_id(text: &str) -> Result<(), IdError> {
-    let plain = text
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if plain && (1..=64).contains(&text.len()) {
         return Ok(());
     }
-    Err(IdError {
-        text: text.to_owned(),
-        expected: "a repository id (1 to 64 of A-Z a-z 0-9 - _)",
-    })
+    Err(IdError { text: text.to_owned(), expected: "a repository id (1 to 64 of A-Z a-z 0-9 - _)" })
 }
 
 macro_rules! id {

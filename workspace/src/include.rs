@@ -48,11 +48,7 @@ pub(crate) fn copy(repo: &Repo, slot: &Path) -> Result<(), IncludeError> {
 
 /// The untracked files that are excluded by these rules.
 fn listed(repo: &Repo, rules: &[&str]) -> Result<BTreeSet<Vec<u8>>, GitError> {
-    let ran = repo
-        .checkout()
-        .args(["ls-files", "-z", "--others", "--ignored"])
-        .args(rules)
-        .run()?;
+    let ran = repo.checkout().args(["ls-files", "-z", "--others", "--ignored"]).args(rules).run()?;
     Ok(ran.fields().map(<[u8]>::to_vec).collect())
 }
 
@@ -70,9 +66,7 @@ fn through_link(root: &Path, relative: &Path) -> bool {
 }
 
 fn copy_file(from: &Path, to: &Path, relative: &Path) -> io::Result<()> {
-    let plain = relative
-        .components()
-        .all(|c| matches!(c, Component::Normal(_)));
+    let plain = relative.components().all(|c| matches!(c, Component::Normal(_)));
     if !plain || through_link(from, relative) || through_link(to, relative) {
         return Ok(());
     }
@@ -84,15 +78,8 @@ fn copy_file(from: &Path, to: &Path, relative: &Path) -> io::Result<()> {
         fs::create_dir_all(dir)?;
     }
     let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
-    let mut read = File::options()
-        .read(true)
-        .custom_flags(no_follow)
-        .open(&source)?;
-    let mut write = match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&target)
-    {
+    let mut read = File::options().read(true).custom_flags(no_follow).open(&source)?;
+    let mut write = match OpenOptions::new().write(true).create_new(true).open(&target) {
         Ok(file) => file,
         // The commit has a file there; it stays.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),

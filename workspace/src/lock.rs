@@ -57,25 +57,14 @@ impl OwnerLock {
     /// Becomes the owner, or says who is.
     pub fn acquire(repo: &Repo, info: &LockInfo) -> Result<OwnerLock, LockError> {
         let path = path_of(repo);
-        let io = |source| LockError::Io {
-            path: path.clone(),
-            source,
-        };
+        let io = |source| LockError::Io { path: path.clone(), source };
         fs::create_dir_all(path.parent().expect("the lock is in a folder")).map_err(io)?;
-        let open = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = open.map_err(io)?;
         if !try_lock(&file).map_err(io)? {
             return Err(LockError::Held(read(&path)));
         }
-        let lock = OwnerLock {
-            file,
-            path: path.clone(),
-        };
+        let lock = OwnerLock { file, path: path.clone() };
         lock.describe(info)?;
         Ok(lock)
     }
@@ -84,16 +73,8 @@ impl OwnerLock {
     pub fn describe(&self, info: &LockInfo) -> Result<(), LockError> {
         let bytes = serde_json::to_vec(info).expect("a record of strings and numbers serialises");
         let mut file = &self.file;
-        let written = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(&bytes));
-        written
-            .and_then(|()| file.sync_all())
-            .map_err(|source| LockError::Io {
-                path: self.path.clone(),
-                source,
-            })
+        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&bytes));
+        written.and_then(|()| file.sync_all()).map_err(|source| LockError::Io { path: self.path.clone(), source })
     }
 }
 
@@ -135,9 +116,7 @@ fn try_lock(file: &File) -> io::Result<bool> {
 
 fn read(path: &Path) -> Option<LockInfo> {
     let mut text = String::new();
-    File::open(path)
-        .and_then(|mut f| f.read_to_string(&mut text))
-        .ok()?;
+    File::open(path).and_then(|mut f| f.read_to_string(&mut text)).ok()?;
     serde_json::from_str(&text).ok()
 }
 

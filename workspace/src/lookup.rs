@@ -85,18 +85,12 @@ impl Repo {
     /// The message of a commit, whole.
     pub fn message(&self, commit: &CommitId) -> Result<String, GitError> {
         let text = self.commit_text(commit)?;
-        Ok(text
-            .split_once("\n\n")
-            .map(|(_, message)| message.to_owned())
-            .unwrap_or_default())
+        Ok(text.split_once("\n\n").map(|(_, message)| message.to_owned()).unwrap_or_default())
     }
 
     /// Whether the repository holds this commit.
     pub fn has_commit(&self, commit: &CommitId) -> Result<bool, GitError> {
-        Ok(matches!(
-            self.objects().read(self.git(), commit.as_str())?,
-            Some((Kind::Commit, _))
-        ))
+        Ok(matches!(self.objects().read(self.git(), commit.as_str())?, Some((Kind::Commit, _))))
     }
 
     /// Whether `a` is `b` or in its history.
@@ -104,28 +98,17 @@ impl Repo {
         if a == b {
             return Ok(true);
         }
-        let ran = self
-            .store()
-            .args(["merge-base", "--is-ancestor", a.as_str(), b.as_str()])
-            .accept(1)
-            .run()?;
+        let ran = self.store().args(["merge-base", "--is-ancestor", a.as_str(), b.as_str()]).accept(1).run()?;
         Ok(ran.code == 0)
     }
 
     /// The best common ancestor, if the histories meet.
     pub fn merge_base(&self, a: &CommitId, b: &CommitId) -> Result<Option<CommitId>, GitError> {
-        let ran = self
-            .store()
-            .args(["merge-base", a.as_str(), b.as_str()])
-            .accept(1)
-            .run()?;
+        let ran = self.store().args(["merge-base", a.as_str(), b.as_str()]).accept(1).run()?;
         if ran.code == 1 {
             return Ok(None);
         }
-        ran.text()
-            .parse()
-            .map(Some)
-            .map_err(|e| ran.unreadable(format!("{e}")))
+        ran.text().parse().map(Some).map_err(|e| ran.unreadable(format!("{e}")))
     }
 
     /// The paths of every file, link and submodule in a tree, in git's order.
@@ -154,10 +137,7 @@ impl Repo {
         let mut tree = tree.as_str().to_owned();
         let mut names = path.split('/').peekable();
         while let Some(name) = names.next() {
-            let found = self
-                .entries(&tree)?
-                .into_iter()
-                .find(|e| e.name == name.as_bytes());
+            let found = self.entries(&tree)?.into_iter().find(|e| e.name == name.as_bytes());
             match found {
                 None => return Ok(None),
                 Some(entry) if names.peek().is_none() => return Ok(Some(entry)),
@@ -178,24 +158,14 @@ impl Repo {
 
     /// The id of a file's content in a tree.
     pub fn blob_of(&self, tree: &TreeId, path: &str) -> Result<Option<BlobId>, GitError> {
-        let entry = self
-            .entry(tree, path)?
-            .filter(|e| !matches!(e.mode, MODE_TREE | MODE_GITLINK));
-        entry
-            .map(|e| e.id.parse().map_err(|err| unexpected(&e.id, err)))
-            .transpose()
+        let entry = self.entry(tree, path)?.filter(|e| !matches!(e.mode, MODE_TREE | MODE_GITLINK));
+        entry.map(|e| e.id.parse().map_err(|err| unexpected(&e.id, err))).transpose()
     }
 
     /// The tree with nothing in it, written so that it can be named as a base.
     pub fn empty_tree(&self) -> Result<TreeId, GitError> {
-        let ran = self
-            .store()
-            .args(["hash-object", "-t", "tree", "-w", "--stdin"])
-            .stdin("")
-            .run()?;
-        ran.text()
-            .parse()
-            .map_err(|e| ran.unreadable(format!("{e}")))
+        let ran = self.store().args(["hash-object", "-t", "tree", "-w", "--stdin"]).stdin("").run()?;
+        ran.text().parse().map_err(|e| ran.unreadable(format!("{e}")))
     }
 
     /// What differs between two trees, renames paired (both their sides are named).
@@ -203,28 +173,13 @@ impl Repo {
         if from == to {
             return Ok(Vec::new());
         }
-        let args = [
-            "diff-tree",
-            "-r",
-            "-M",
-            "-z",
-            "--raw",
-            "--no-abbrev",
-            from.as_str(),
-            to.as_str(),
-        ];
+        let args = ["diff-tree", "-r", "-M", "-z", "--raw", "--no-abbrev", from.as_str(), to.as_str()];
         let ran = self.store().args(args).run()?;
-        let mut fields = ran
-            .fields()
-            .map(|f| String::from_utf8_lossy(f).into_owned());
+        let mut fields = ran.fields().map(|f| String::from_utf8_lossy(f).into_owned());
         let mut changes = Vec::new();
         while let Some(info) = fields.next() {
             let status = info.rsplit(' ').next().and_then(|s| s.chars().next());
-            let mut path = || {
-                fields
-                    .next()
-                    .ok_or_else(|| ran.unreadable("a change without a path"))
-            };
+            let mut path = || fields.next().ok_or_else(|| ran.unreadable("a change without a path"));
             let (path, from, kind) = match status {
                 Some('A') => (path()?, None, ChangeKind::Added),
                 Some('M') => (path()?, None, ChangeKind::Modified),
@@ -244,26 +199,14 @@ impl Repo {
     /// The difference between two trees for people: a patch, or with `stat` its summary per file.
     pub fn diff(&self, from: &TreeId, to: &TreeId, stat: bool) -> Result<String, GitError> {
         let form = if stat { "--stat" } else { "--patch" };
-        let args = [
-            "diff-tree",
-            "-r",
-            "-M",
-            "--no-color",
-            "--no-ext-diff",
-            form,
-            from.as_str(),
-            to.as_str(),
-        ];
+        let args = ["diff-tree", "-r", "-M", "--no-color", "--no-ext-diff", form, from.as_str(), to.as_str()];
         let ran = self.store().args(args).run()?;
         Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
     }
 }
 
 fn unexpected(id: &str, what: impl fmt::Display) -> GitError {
-    GitError::Output {
-        command: format!("git cat-file {id}"),
-        what: what.to_string(),
-    }
+    GitError::Output { command: format!("git cat-file {id}"), what: what.to_string() }
 }
 
 /// The entries of a raw tree object, whose ids are `id_bytes` long.
@@ -272,21 +215,11 @@ fn parse_tree(id: &str, mut raw: &[u8], id_bytes: usize) -> Result<Vec<Entry>, G
     let mut entries = Vec::new();
     while !raw.is_empty() {
         let space = raw.iter().position(|b| *b == b' ').ok_or_else(broken)?;
-        let nul = raw
-            .iter()
-            .position(|b| *b == 0)
-            .filter(|n| *n > space)
-            .ok_or_else(broken)?;
-        let mode = std::str::from_utf8(&raw[..space])
-            .ok()
-            .and_then(|m| u32::from_str_radix(m, 8).ok());
+        let nul = raw.iter().position(|b| *b == 0).filter(|n| *n > space).ok_or_else(broken)?;
+        let mode = std::str::from_utf8(&raw[..space]).ok().and_then(|m| u32::from_str_radix(m, 8).ok());
         let oid = raw.get(nul + 1..nul + 1 + id_bytes).ok_or_else(broken)?;
         let hex = oid.iter().map(|b| format!("{b:02x}")).collect();
-        entries.push(Entry {
-            mode: mode.ok_or_else(broken)?,
-            name: raw[space + 1..nul].to_owned(),
-            id: hex,
-        });
+        entries.push(Entry { mode: mode.ok_or_else(broken)?, name: raw[space + 1..nul].to_owned(), id: hex });
         raw = &raw[nul + 1 + id_bytes..];
     }
     Ok(entries)
@@ -296,8 +229,7 @@ fn parse_tree(id: &str, mut raw: &[u8], id_bytes: usize) -> Result<Vec<Entry>, G
 fn headers<'a>(raw: &'a str, key: &str) -> impl Iterator<Item = &'a str> {
     let prefix = format!("{key} ");
     let head = raw.split_once("\n\n").map_or(raw, |(head, _)| head);
-    head.lines()
-        .filter_map(move |line| line.strip_prefix(&*prefix))
+    head.lines().filter_map(move |line| line.strip_prefix(&*prefix))
 }
 
 #[cfg(test)]

@@ -8,6 +8,10 @@ use crate::repo::Repo;
 /// given, which keeps work rather than dropping it.
 const LANDED_COMMITS_MAX: &str = "--max-count=2000";
 
+/// How a patch is written for its id. The whole of it: `log` pairs renames and converts text where `diff-tree` does not, and
+/// without full object ids two changes of a binary file would look alike.
+const PATCH: &[&str] = &["-p", "--full-index", "--binary", "--no-renames", "--no-ext-diff", "--no-textconv"];
+
 /// What to merge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergeSpec {
@@ -41,13 +45,7 @@ pub enum Merged {
 impl Repo {
     /// Merges two commits.
     pub fn merge(&self, m: &MergeSpec) -> Result<Merged, GitError> {
-        let mut args = vec![
-            "merge-tree",
-            "--write-tree",
-            "-z",
-            "--name-only",
-            "--allow-unrelated-histories",
-        ];
+        let mut args = vec!["merge-tree", "--write-tree", "-z", "--name-only", "--allow-unrelated-histories"];
         let base;
         if let Some(given) = &m.base {
             self.needs("merge-tree --merge-base", Version(2, 40, 0), "2.40")?;
@@ -67,13 +65,7 @@ impl Repo {
             return Ok(Vec::new());
         }
         let input: String = pairs.iter().map(|(a, b)| format!("{a} {b}\n")).collect();
-        let args = [
-            "merge-tree",
-            "--write-tree",
-            "--stdin",
-            "--name-only",
-            "--allow-unrelated-histories",
-        ];
+        let args = ["merge-tree", "--write-tree", "--stdin", "--name-only", "--allow-unrelated-histories"];
         let ran = self.store().args(args).stdin(input).accept(1).run()?;
         let fields: Vec<&[u8]> = ran.stdout.split(|b| *b == 0).collect();
         let mut fields = fields.into_iter();
@@ -92,105 +84,51 @@ impl Repo {
 
     /// What identifies the patch between two commits wherever it is applied; none for an empty one.
     pub fn patch_id(&self, from: &CommitId, to: &CommitId) -> Result<Option<String>, GitError> {
-        let patch = self.store().args([
-            "diff-tree",
-            "-p",
-            "--full-index",
-            "--no-ext-diff",
-            from.as_str(),
-            to.as_str(),
-        ]);
+        let patch = self.store().args(["diff-tree"]).args(PATCH).args([from.as_str(), to.as_str()]);
         let patch = patch.run()?.stdout;
         Ok(self.patch_ids(patch)?.into_iter().next())
     }
 
     fn patch_ids(&self, patches: Vec<u8>) -> Result<Vec<String>, GitError> {
-        let text = self
-            .store()
-            .args(["patch-id", "--stable"])
-            .stdin(patches)
-            .text()?;
-        Ok(text
-            .lines()
-            .filter_map(|line| line.split(' ').next())
-            .map(str::to_owned)
-            .collect())
+        let text = self.store().args(["patch-id", "--stable"]).stdin(patches).text()?;
+        Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
     }
 
     /// Whether the change from `base` to `commit` is in `target`: by history, or because merging it changes nothing, or
     /// because a commit of `base..target` has the same patch.
-    pub fn landed(
-        &self,
-        commit: &CommitId,
-        base: &CommitId,
-        target: &CommitId,
-    ) -> Result<bool, GitError> {
+    pub fn landed(&self, commit: &CommitId, base: &CommitId, target: &CommitId) -> Result<bool, GitError> {
         if self.is_ancestor(commit, target)? {
             return Ok(true);
         }
-        let merged = self.merge(&MergeSpec {
-            base: None,
-            ours: target.clone(),
-            theirs: commit.clone(),
-        })?;
+        let merged = self.merge(&MergeSpec { base: None, ours: target.clone(), theirs: commit.clone() })?;
         if matches!(merged, Merged::Clean { tree } if tree == self.tree_of(target)?) {
             return Ok(true);
         }
         let Some(id) = self.patch_id(base, commit)? else {
-            return Ok(true);
+            return Ok(self.tree_of(base)? == self.tree_of(commit)?);
         };
         let range = format!("{base}..{target}");
-        let log = self.store().args([
-            "log",
-            "-p",
-            "--full-index",
-            "--no-merges",
-            "--no-ext-diff",
-            LANDED_COMMITS_MAX,
-        ]);
-        Ok(self
-            .patch_ids(log.args([range.as_str()]).run()?.stdout)?
-            .contains(&id))
+        let log = self.store().args(["log", "--no-merges", LANDED_COMMITS_MAX]).args(PATCH).args([range.as_str()]);
+        Ok(self.patch_ids(log.run()?.stdout)?.contains(&id))
     }
 }
 
 /// Reads one result: the tree, and of a conflict the paths up to an empty field, then the messages.
-fn one<'a>(
-    ran: &Ran,
-    fields: &mut impl Iterator<Item = &'a [u8]>,
-    clean: bool,
-) -> Result<Merged, GitError> {
+fn one<'a>(ran: &Ran, fields: &mut impl Iterator<Item = &'a [u8]>, clean: bool) -> Result<Merged, GitError> {
     let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
-    let tree = fields
-        .next()
-        .map(text)
-        .and_then(|t| t.parse().ok())
-        .ok_or_else(|| ran.unreadable("no tree"))?;
+    let tree = fields.next().map(text).and_then(|t| t.parse().ok()).ok_or_else(|| ran.unreadable("no tree"))?;
     if clean {
         return Ok(Merged::Clean { tree });
     }
-    let paths = fields
-        .by_ref()
-        .take_while(|f| !f.is_empty())
-        .map(text)
-        .collect();
+    let paths = fields.by_ref().take_while(|f| !f.is_empty()).map(text).collect();
     let mut messages = String::new();
     while let Some(count) = fields.next().filter(|f| !f.is_empty()) {
-        let count: usize = text(count)
-            .parse()
-            .map_err(|_| ran.unreadable("a message without its number of paths"))?;
+        let count: usize = text(count).parse().map_err(|_| ran.unreadable("a message without its number of paths"))?;
         // The paths it is about, then its type, then what is said.
-        let said = fields
-            .nth(count + 1)
-            .map(text)
-            .ok_or_else(|| ran.unreadable("a message cut off"))?;
+        let said = fields.nth(count + 1).map(text).ok_or_else(|| ran.unreadable("a message cut off"))?;
         messages.push_str(&said);
     }
-    Ok(Merged::Conflicts {
-        tree,
-        paths,
-        messages,
-    })
+    Ok(Merged::Conflicts { tree, paths, messages })
 }
 
 #[cfg(test)]

@@ -16,9 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::ids::CommitId;
 use crate::repo::Repo;
 use crate::salvage::{SalvageError, Work, salvage};
-use crate::slot::{
-    Class, Lease, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want,
-};
+use crate::slot::{Class, Lease, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};
 use place::{Place, head_of};
 use record::{Guard, Record, file_of, path_of};
 
@@ -40,12 +38,7 @@ impl Pool {
     pub fn open(repo: &Repo, o: PoolOptions) -> Result<Pool, PoolError> {
         let root = repo.state_dir().join("slots");
         fs::create_dir_all(&root).map_err(|e| PoolError::io(&root, e))?;
-        Ok(Pool {
-            repo: repo.clone(),
-            root,
-            options: o,
-            snapshots: Mutex::new(()),
-        })
+        Ok(Pool { repo: repo.clone(), root, options: o, snapshots: Mutex::new(()) })
     }
 
     /// Gives a slot that holds exactly the wanted commit's files (and ignored ones from before): a free one of the class,
@@ -61,14 +54,15 @@ impl Pool {
             match self.prepare(&mut record, w) {
                 Ok(()) => return Ok(record.lease(&w.holder, &self.root)),
                 // Every turn takes one slot out of use, so this ends with a new one.
-                Err(e @ (PoolError::Unproven { .. } | PoolError::Unexpressible { .. }))
-                    if recycled =>
-                {
+                Err(e @ (PoolError::Unproven { .. } | PoolError::Unexpressible { .. })) if recycled => {
                     self.retire(&mut record, &e)?;
                 }
                 Err(e) => {
                     record.holders.clear();
-                    record.store(&self.root)?;
+                    // Where the disk is full this fails for the same reason; then `recover` frees the slot.
+                    if let Err(again) = record.store(&self.root) {
+                        tracing::warn!(slot = %record.slot, error = %again, "the slot stays held");
+                    }
                     return Err(e);
                 }
             }
@@ -78,8 +72,7 @@ impl Pool {
     /// The slot that a holder kept over a crash, untouched; none if it has none or got none whole.
     pub fn adopt(&self, holder: &str) -> Result<Option<Lease>, PoolError> {
         let _guard = self.guard()?;
-        let held =
-            |r: &Record| r.ready && r.retired.is_none() && r.holders.iter().any(|h| h == holder);
+        let held = |r: &Record| r.ready && r.retired.is_none() && r.holders.iter().any(|h| h == holder);
         let record = Record::load_all(&self.root)?.into_iter().find(held);
         Ok(record.map(|r| r.lease(holder, &self.root)))
     }
@@ -97,10 +90,7 @@ impl Pool {
     pub fn reset(&self, lease: &Lease, to: &CommitId) -> Result<(), PoolError> {
         let mut record = self.held(lease)?;
         if record.class == Class::Snapshot {
-            return Err(PoolError::Busy {
-                slot: record.slot,
-                why: "a snapshot stays at its commit".to_owned(),
-            });
+            return Err(PoolError::Busy { slot: record.slot, why: "a snapshot stays at its commit".to_owned() });
         }
         if record.class == Class::Work && record.ready {
             self.save(&record, &lease.holder)?;
@@ -113,10 +103,7 @@ impl Pool {
     pub fn scrub(&self, lease: &Lease) -> Result<(), PoolError> {
         let mut record = self.held(lease)?;
         if record.class != Class::Check {
-            return Err(PoolError::Busy {
-                slot: record.slot,
-                why: "only a check slot is scrubbed".to_owned(),
-            });
+            return Err(PoolError::Busy { slot: record.slot, why: "only a check slot is scrubbed".to_owned() });
         }
         let to = record.base.clone();
         record.setup = None;
@@ -170,14 +157,10 @@ impl Pool {
 
     /// Removes a slot that nobody holds, salvaging what is in it. A retired one goes only if nothing in it would be lost.
     pub fn remove(&self, slot: SlotId) -> Result<Option<Salvaged>, PoolError> {
-        let busy = |why: &str| PoolError::Busy {
-            slot,
-            why: why.to_owned(),
-        };
+        let busy = |why: &str| PoolError::Busy { slot, why: why.to_owned() };
         let mut record = {
             let _guard = self.guard()?;
-            let mut record =
-                Record::load(&self.root, slot)?.ok_or_else(|| busy("there is no such slot"))?;
+            let mut record = Record::load(&self.root, slot)?.ok_or_else(|| busy("there is no such slot"))?;
             if let Some(holder) = record.holders.first().filter(|h| *h != REMOVAL) {
                 return Err(busy(&format!("{holder} holds it")));
             }
@@ -202,10 +185,7 @@ impl Pool {
         if record.admin.is_some() && place.path().exists() {
             if place.path().join(".git").is_dir() {
                 let paths = vec![".git".to_owned()];
-                return Err(PoolError::Unexpressible {
-                    slot: record.slot,
-                    paths,
-                });
+                return Err(PoolError::Unexpressible { slot: record.slot, paths });
             }
             if record.ready && record.class != Class::Check {
                 salvaged = self.save(record, &format!("slot/{}", record.slot))?;
@@ -218,11 +198,7 @@ impl Pool {
 
     /// The record of a work or check slot is its holder's alone, that of a snapshot everybody's who shares it.
     fn one_at_a_time(&self, class: Class) -> Option<MutexGuard<'_, ()>> {
-        let lock = || {
-            self.snapshots
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
+        let lock = || self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         (class == Class::Snapshot).then(lock)
     }
 
@@ -233,12 +209,8 @@ impl Pool {
     /// The record of a lease that is still good.
     fn held(&self, lease: &Lease) -> Result<Record, PoolError> {
         let record = Record::load(&self.root, lease.slot)?;
-        let good =
-            |r: &Record| r.generation == lease.generation && r.holders.contains(&lease.holder);
-        let not = || PoolError::NotHeld {
-            slot: lease.slot,
-            holder: lease.holder.clone(),
-        };
+        let good = |r: &Record| r.generation == lease.generation && r.holders.contains(&lease.holder);
+        let not = || PoolError::NotHeld { slot: lease.slot, holder: lease.holder.clone() };
         record.filter(good).ok_or_else(not)
     }
 
@@ -249,25 +221,14 @@ impl Pool {
         let records = Record::load_all(&self.root)?;
         let last = records.last().map_or(0, |r| r.slot.0);
         let same = |r: &Record| r.class == w.class && r.retired.is_none();
-        let shared = |r: &Record| {
-            same(r) && r.class == Class::Snapshot && r.base == w.base && r.ready && !r.free()
-        };
+        let shared = |r: &Record| same(r) && r.class == Class::Snapshot && r.base == w.base && r.ready && !r.free();
         if let Some(mut record) = records.iter().find(|r| shared(r)).cloned() {
             record.holders.push(w.holder.clone());
             record.store(&self.root)?;
             return Ok(record);
         }
-        let distance = |r: &&Record| {
-            (
-                r.base != w.base,
-                w.setup_key.is_some() && r.setup != w.setup_key,
-                r.slot,
-            )
-        };
-        let free = records
-            .into_iter()
-            .filter(|r| same(r) && r.free())
-            .collect::<Vec<_>>();
+        let distance = |r: &&Record| (r.base != w.base, w.setup_key.is_some() && r.setup != w.setup_key, r.slot);
+        let free = records.into_iter().filter(|r| same(r) && r.free()).collect::<Vec<_>>();
         let mut record = match free.iter().min_by_key(distance).cloned() {
             Some(record) => record,
             None => {
@@ -375,11 +336,7 @@ impl Pool {
 
     /// Whether a slot holds its base's files and ignored ones, nothing else; special files too are looked for.
     fn untouched(&self, record: &Record, place: &Place<'_>) -> Result<bool, PoolError> {
-        Ok(place.dirt()?.is_empty()
-            && self
-                .repo
-                .unexpressible(place.path(), &record.base)?
-                .is_empty())
+        Ok(place.dirt()?.is_empty() && self.repo.unexpressible(place.path(), &record.base)?.is_empty())
     }
 
     /// Brings what is in a slot to safety.
@@ -387,10 +344,7 @@ impl Pool {
         let place = Place::of(&self.repo, &self.root, record);
         // This crate reads no clock: the time of a salvage is that of the slot's record, as the file system stamped it.
         let file = file_of(&self.root, record.slot);
-        let time_s = file
-            .metadata()
-            .map_err(|e| PoolError::io(&file, e))?
-            .mtime();
+        let time_s = file.metadata().map_err(|e| PoolError::io(&file, e))?.mtime();
         let work = Work {
             path: place.path(),
             base: &record.base,
@@ -405,11 +359,7 @@ impl Pool {
             SalvageError::Ref(e) => PoolError::Ref(e),
         })?;
         let first = made.into_iter().next();
-        Ok(first.map(|(name, commit)| Salvaged {
-            slot: record.slot,
-            name,
-            commit,
-        }))
+        Ok(first.map(|(name, commit)| Salvaged { slot: record.slot, name, commit }))
     }
 
     fn retire(&self, record: &mut Record, why: &PoolError) -> Result<(), PoolError> {
@@ -421,16 +371,10 @@ impl Pool {
 
     /// Deletes what operations that were cut off left: indexes of ours, slots moved aside after their salvage.
     fn sweep(&self) -> Result<(), PoolError> {
-        for (dir, mark) in [
-            (self.repo.state_dir(), "index-"),
-            (self.root.as_path(), ".gone-"),
-        ] {
+        for (dir, mark) in [(self.repo.state_dir(), "index-"), (self.root.as_path(), ".gone-")] {
             for entry in fs::read_dir(dir).map_err(|e| PoolError::io(dir, e))? {
                 let path = entry.map_err(|e| PoolError::io(dir, e))?.path();
-                let name = path
-                    .file_name()
-                    .and_then(|n| n.to_str())
-                    .unwrap_or_default();
+                let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
                 if name.contains(mark) && path.is_dir() {
                     fs::remove_dir_all(&path).map_err(|e| PoolError::io(&path, e))?;
                 }

@@ -62,20 +62,10 @@ impl Repo {
     pub fn resolve(&self, rev: &str) -> Result<Option<CommitId>, GitError> {
         let spec = format!("{rev}^{{commit}}");
         // `HEAD` and `@{u}` mean those of the checkout that we were started in.
-        let ran = self.checkout().args([
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            &spec,
-        ]);
+        let ran = self.checkout().args(["rev-parse", "--verify", "--quiet", "--end-of-options", &spec]);
         let ran = ran.accept(128).run()?;
         match ran.code {
-            0 => ran
-                .text()
-                .parse()
-                .map(Some)
-                .map_err(|e| ran.unreadable(format!("{e}"))),
+            0 => ran.text().parse().map(Some).map_err(|e| ran.unreadable(format!("{e}"))),
             1 => Ok(None),
             // A malformed revision, or one of another type, is a fatal error to git and merely no commit to us.
             128 if is_about_rev(&ran.stderr) => Ok(None),
@@ -85,20 +75,13 @@ impl Repo {
 
     /// The commit a ref points at.
     pub fn read_ref(&self, full: &str) -> Result<Option<CommitId>, GitError> {
-        Ok(self
-            .list_refs(full)?
-            .into_iter()
-            .find(|(name, _)| name == full)
-            .map(|(_, commit)| commit))
+        Ok(self.list_refs(full)?.into_iter().find(|(name, _)| name == full).map(|(_, commit)| commit))
     }
 
     /// All refs that are `prefix` or below it (`refs/wattle/`), by name.
     pub fn list_refs(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
         const FORMAT: &str = "--format=%(refname) %(objecttype) %(objectname) %(*objectname)";
-        let ran = self
-            .common()
-            .args(["for-each-ref", FORMAT, "--", prefix.trim_end_matches('/')])
-            .run()?;
+        let ran = self.common().args(["for-each-ref", FORMAT, "--", prefix.trim_end_matches('/')]).run()?;
         let mut refs = Vec::new();
         for line in ran.text().lines() {
             let mut words = line.split(' ');
@@ -109,9 +92,7 @@ impl Repo {
                 Some("tag") => peeled,
                 _ => continue,
             };
-            let commit = commit
-                .and_then(|id| id.parse().ok())
-                .ok_or_else(|| ran.unreadable(format!("`{line}`")))?;
+            let commit = commit.and_then(|id| id.parse().ok()).ok_or_else(|| ran.unreadable(format!("`{line}`")))?;
             refs.push((name.to_owned(), commit));
         }
         Ok(refs)
@@ -125,18 +106,14 @@ impl Repo {
         }
         let mut left = TRIES_MAX;
         loop {
-            let run = self
-                .common()
-                .args(["update-ref", "-m", reason, "--stdin", "-z"]);
+            let run = self.common().args(["update-ref", "-m", reason, "--stdin", "-z"]);
             let error = match run.stdin(self.transaction(changes)).run() {
                 Ok(_) => break,
                 Err(error) => error,
             };
             self.explain(changes)?;
             left -= 1;
-            if left == 0
-                || !matches!(&error, GitError::Failed { stderr, .. } if stderr.contains(".lock"))
-            {
+            if left == 0 || !matches!(&error, GitError::Failed { stderr, .. } if stderr.contains(".lock")) {
                 return Err(error.into());
             }
         }
@@ -179,19 +156,13 @@ impl Repo {
                 Expect::Is(id) => found.as_ref() == Some(id),
             };
             if !as_expected {
-                return Err(RefError::Moved {
-                    name: name.clone(),
-                    found,
-                });
+                return Err(RefError::Moved { name: name.clone(), found });
             }
             if found.is_none()
                 && new.is_some()
                 && let Some(by) = self.in_the_way(name)?
             {
-                return Err(RefError::Occupied {
-                    name: name.clone(),
-                    by,
-                });
+                return Err(RefError::Occupied { name: name.clone(), by });
             }
         }
         Ok(())
@@ -213,13 +184,7 @@ impl Repo {
 }
 
 fn is_about_rev(stderr: &str) -> bool {
-    let known = [
-        "Needed a single revision",
-        "unknown revision",
-        "bad revision",
-        "expected commit type",
-        "ambiguous",
-    ];
+    let known = ["Needed a single revision", "unknown revision", "bad revision", "expected commit type", "ambiguous"];
     stderr.is_empty() || known.iter().any(|k| stderr.contains(k)) || stderr.contains("upstream")
 }
 
@@ -227,19 +192,14 @@ fn is_about_rev(stderr: &str) -> bool {
 fn sync_folders(common: &Path, changes: &[RefChange]) -> Result<(), GitError> {
     let mut folders = vec![common.to_owned(), common.join("refs")];
     for change in changes {
-        let above = Path::new(&change.name)
-            .ancestors()
-            .skip(1)
-            .take_while(|p| p.components().count() > 1);
+        let above = Path::new(&change.name).ancestors().skip(1).take_while(|p| p.components().count() > 1);
         folders.extend(above.map(|p| common.join(p)));
     }
     folders.sort();
     folders.dedup();
     // A folder may be absent: refs can be packed, or in a reftable, which git syncs itself.
     for folder in folders.iter().filter(|f| f.is_dir()) {
-        File::open(folder)
-            .and_then(|f| f.sync_all())
-            .map_err(|e| GitError::io(folder, e))?;
+        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| GitError::io(folder, e))?;
     }
     Ok(())
 }

@@ -126,22 +126,20 @@ impl Repo {
         let id = repo_id(&found.common, o)?;
         let state = o.state_dir.join("repos").join(id.as_str());
         make_private(&state)?;
-        let state = state.canonicalize().map_err(|source| OpenError::StateDir {
-            path: state,
-            source,
-        })?;
+        let state = state.canonicalize().map_err(|source| OpenError::StateDir { path: state, source })?;
+        let writable = rustix::fs::access(&state, rustix::fs::Access::WRITE_OK);
+        writable.map_err(|e| OpenError::StateDir { path: state.clone(), source: e.into() })?;
         let effective = effective(&exe, &found.git_dir, o)?;
         let store = state.join("git");
         if !config::stands_for(&store, &found.common) {
             let excludes = default_excludes(o);
-            config::write_store(&store, &found.common, &effective, excludes.as_deref())?;
+            let written = config::write_store(&store, &found.common, &effective, excludes.as_deref());
+            written.map_err(|e| match e {
+                GitError::Io { path, source } if path.starts_with(&state) => OpenError::StateDir { path, source },
+                e => OpenError::Git(e),
+            })?;
         }
-        let git = Git::new(
-            exe.clone(),
-            environment(&effective.identity(), o),
-            &found.common,
-            &store,
-        );
+        let git = Git::new(exe.clone(), environment(&effective.identity(), o), &found.common, &store);
         let objects = open_objects(&git, &effective);
         let inner = Inner {
             id,
@@ -156,9 +154,7 @@ impl Repo {
             effective,
             objects,
         };
-        Ok(Repo {
-            inner: Arc::new(inner),
-        })
+        Ok(Repo { inner: Arc::new(inner) })
     }
 
     /// The repository's id in the state directory.
@@ -202,12 +198,7 @@ impl Repo {
         let inner = &self.inner;
         let effective = effective(&inner.exe, &inner.git_dir, &inner.options)?;
         let excludes = default_excludes(&inner.options);
-        config::write_store(
-            inner.git.store(),
-            &inner.common,
-            &effective,
-            excludes.as_deref(),
-        )?;
+        config::write_store(inner.git.store(), &inner.common, &effective, excludes.as_deref())?;
         inner.git.set_attributes(base.as_str());
         Ok(())
     }
@@ -233,10 +224,7 @@ impl Repo {
     /// A command in the checkout that we were started in, else on the repository itself.
     pub(crate) fn checkout(&self) -> Run {
         let work_tree = self.inner.worktree.as_deref();
-        self.inner.git.at(At::Worktree {
-            git_dir: &self.inner.git_dir,
-            work_tree,
-        })
+        self.inner.git.at(At::Worktree { git_dir: &self.inner.git_dir, work_tree })
     }
 
     /// The git directory of the checkout that we were started in.
@@ -245,20 +233,11 @@ impl Repo {
     }
 
     /// Whether git is at least this version, else the error that names what is missing.
-    pub(crate) fn needs(
-        &self,
-        feature: &'static str,
-        at_least: Version,
-        needed: &'static str,
-    ) -> Result<(), GitError> {
+    pub(crate) fn needs(&self, feature: &'static str, at_least: Version, needed: &'static str) -> Result<(), GitError> {
         if self.inner.version >= at_least {
             return Ok(());
         }
-        Err(GitError::Unsupported {
-            feature,
-            found: self.git_version(),
-            needed,
-        })
+        Err(GitError::Unsupported { feature, found: self.git_version(), needed })
     }
 }
 
@@ -266,20 +245,14 @@ fn version(exe: &Path, o: &OpenOptions) -> Result<Version, OpenError> {
     let ran = personal(exe, o).args(["version"]).run()?;
     let version = Version::parse(&ran.text()).ok_or_else(|| ran.unreadable("no version in it"))?;
     if version < VERSION_MIN {
-        return Err(OpenError::GitTooOld {
-            found: version.to_string(),
-            needed: "2.38".to_owned(),
-        });
+        return Err(OpenError::GitTooOld { found: version.to_string(), needed: "2.38".to_owned() });
     }
     Ok(version)
 }
 
 /// git as the user has it configured: for finding the repository (`safe.directory`) and reading the configuration.
 fn personal(exe: &Path, o: &OpenOptions) -> Run {
-    let mut run = Run::bare(exe)
-        .env("PATH", &o.path)
-        .env("LC_ALL", "C")
-        .env("GIT_TERMINAL_PROMPT", "0");
+    let mut run = Run::bare(exe).env("PATH", &o.path).env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");
     if let Some(home) = &o.home {
         run = run.env("HOME", home);
     }
@@ -319,42 +292,25 @@ fn environment(identity: &Signature, o: &OpenOptions) -> Vec<(OsString, OsString
 
 /// Where git looks for personal ignore rules when `core.excludesFile` is not set.
 fn default_excludes(o: &OpenOptions) -> Option<PathBuf> {
-    let base = o
-        .xdg_config_home
-        .clone()
-        .or_else(|| o.home.as_ref().map(|home| home.join(".config")))?;
+    let base = o.xdg_config_home.clone().or_else(|| o.home.as_ref().map(|home| home.join(".config")))?;
     Some(base.join("git/ignore")).filter(|path| path.exists())
 }
 
 fn effective(exe: &Path, git_dir: &Path, o: &OpenOptions) -> Result<Effective, GitError> {
-    let list = personal(exe, o)
-        .env("GIT_DIR", git_dir)
-        .args(["config", "--list", "--includes", "-z"])
-        .run()?;
+    let list = personal(exe, o).env("GIT_DIR", git_dir).args(["config", "--list", "--includes", "-z"]).run()?;
     Ok(Effective::parse(&list.stdout))
 }
 
 fn discover(exe: &Path, start: &Path, o: &OpenOptions) -> Result<Found, OpenError> {
-    let missing = || OpenError::NotARepository {
-        path: start.to_owned(),
-    };
+    let missing = || OpenError::NotARepository { path: start.to_owned() };
     if !start.is_dir() {
         return Err(missing());
     }
     let asked = |args: &[&str]| {
         let start = [OsStr::new("-C"), start.as_os_str()];
-        personal(exe, o)
-            .args(start)
-            .args(["rev-parse", "--path-format=absolute"])
-            .args(args)
-            .text()
+        personal(exe, o).args(start).args(["rev-parse", "--path-format=absolute"]).args(args).text()
     };
-    let text = match asked(&[
-        "--is-bare-repository",
-        "--is-inside-work-tree",
-        "--git-dir",
-        "--git-common-dir",
-    ]) {
+    let text = match asked(&["--is-bare-repository", "--is-inside-work-tree", "--git-dir", "--git-common-dir"]) {
         Ok(text) => text,
         Err(GitError::Failed { stderr, .. }) if stderr.contains("not a git repository") => {
             return Err(missing());
@@ -365,26 +321,13 @@ fn discover(exe: &Path, start: &Path, o: &OpenOptions) -> Result<Found, OpenErro
     let mut next = || lines.next().unwrap_or_default();
     let (bare, inside) = (next() == "true", next() == "true");
     let (git_dir, common) = (PathBuf::from(next()), PathBuf::from(next()));
-    let common = common
-        .canonicalize()
-        .map_err(|e| GitError::io(&common, e))?;
-    let worktree = if inside {
-        Some(PathBuf::from(asked(&["--show-toplevel"])?))
-    } else {
-        None
-    };
-    Ok(Found {
-        bare,
-        git_dir,
-        common,
-        worktree,
-    })
-    .map(|found| match (&found.worktree, found.bare) {
+    let common = common.canonicalize().map_err(|e| GitError::io(&common, e))?;
+    let worktree = if inside { Some(PathBuf::from(asked(&["--show-toplevel"])?)) } else { None };
+    Ok(Found { bare, git_dir, common, worktree }).map(|found| match (&found.worktree, found.bare) {
         // Started inside `.git`: its parent is the checkout, as for every other git command.
-        (None, false) if found.git_dir.file_name() == Some(OsStr::new(".git")) => Found {
-            worktree: found.git_dir.parent().map(Path::to_owned),
-            ..found
-        },
+        (None, false) if found.git_dir.file_name() == Some(OsStr::new(".git")) => {
+            Found { worktree: found.git_dir.parent().map(Path::to_owned), ..found }
+        }
         _ => found,
     })
 }
@@ -392,22 +335,14 @@ fn discover(exe: &Path, start: &Path, o: &OpenOptions) -> Result<Found, OpenErro
 /// Makes a folder that only its owner may enter, and its parents.
 fn make_private(dir: &Path) -> Result<(), OpenError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|source| OpenError::StateDir {
-        path: dir.to_owned(),
-        source,
-    })
+    made.map_err(|source| OpenError::StateDir { path: dir.to_owned(), source })
 }
 
 fn repo_id(common: &Path, o: &OpenOptions) -> Result<RepoId, OpenError> {
     let path = common.join("wattle/id");
-    let fail = |source| OpenError::Id {
-        path: path.clone(),
-        source,
-    };
+    let fail = |source| OpenError::Id { path: path.clone(), source };
     if let Some(given) = &o.repo_id {
-        return given
-            .parse()
-            .map_err(|e| fail(io::Error::new(io::ErrorKind::InvalidInput, e)));
+        return given.parse().map_err(|e| fail(io::Error::new(io::ErrorKind::InvalidInput, e)));
     }
     let here = common.metadata().map_err(fail)?;
     let same = |r: &IdRecord| r.inode == here.ino() && (r.device == here.dev() || r.path == common);
@@ -420,10 +355,7 @@ fn repo_id(common: &Path, o: &OpenOptions) -> Result<RepoId, OpenError> {
         Err(e) => return Err(fail(e)),
     };
     let kept = recorded.filter(same);
-    if let Some(record) = kept
-        .as_ref()
-        .filter(|r| r.path == common && r.device == here.dev())
-    {
+    if let Some(record) = kept.as_ref().filter(|r| r.path == common && r.device == here.dev()) {
         return Ok(record.id.clone());
     }
     // New, or copied from elsewhere: a new id. Merely moved: the id stays and the record follows.
@@ -431,15 +363,8 @@ fn repo_id(common: &Path, o: &OpenOptions) -> Result<RepoId, OpenError> {
         Some(record) => record.id,
         None => fresh_id().map_err(fail)?,
     };
-    let record = IdRecord {
-        v: 1,
-        id,
-        path: common.to_owned(),
-        device: here.dev(),
-        inode: here.ino(),
-    };
-    let bytes =
-        serde_json::to_vec_pretty(&record).expect("a record of strings and numbers serialises");
+    let record = IdRecord { v: 1, id, path: common.to_owned(), device: here.dev(), inode: here.ino() };
+    let bytes = serde_json::to_vec_pretty(&record).expect("a record of strings and numbers serialises");
     fs::create_dir_all(common.join("wattle")).map_err(fail)?;
     config::write_whole(&path, &bytes).map_err(fail)?;
     Ok(record.id)

@@ -101,25 +101,12 @@ fn files_commit(repo: &Repo, w: &Work<'_>) -> Result<Option<CommitId>, SalvageEr
 
 /// The trees of all branches and of all refs of ours.
 fn known_trees(repo: &Repo) -> Result<BTreeSet<TreeId>, GitError> {
-    let args = [
-        "for-each-ref",
-        "--format=%(tree)",
-        "refs/heads",
-        "refs/wattle",
-    ];
-    Ok(repo
-        .common()
-        .args(args)
-        .text()?
-        .lines()
-        .filter_map(|line| line.parse().ok())
-        .collect())
+    let args = ["for-each-ref", "--format=%(tree)", "refs/heads", "refs/wattle"];
+    Ok(repo.common().args(args).text()?.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
 fn reachable(repo: &Repo, commit: &CommitId) -> Result<bool, GitError> {
-    let contains: Run =
-        repo.common()
-            .args(["for-each-ref", "--count=1", "--contains", commit.as_str()]);
+    let contains: Run = repo.common().args(["for-each-ref", "--count=1", "--contains", commit.as_str()]);
     Ok(!contains.text()?.is_empty())
 }
 
@@ -130,27 +117,14 @@ fn new_stashes(repo: &Repo, w: &Work<'_>) -> Result<Vec<CommitId>, GitError> {
         return Ok(Vec::new());
     }
     let limit = format!("--max-count={STASH_ENTRIES_MAX}");
-    let log = [
-        "log",
-        "--walk-reflogs",
-        "--format=%H",
-        &limit,
-        "refs/stash",
-        "--",
-    ];
+    let log = ["log", "--walk-reflogs", "--format=%H", &limit, "refs/stash", "--"];
     let text = repo.common().args(log).text()?;
-    let entries = text
-        .lines()
-        .filter_map(|line| line.parse::<CommitId>().ok());
+    let entries = text.lines().filter_map(|line| line.parse::<CommitId>().ok());
     let mut new: Vec<CommitId> = entries.take_while(|entry| Some(entry) != w.stash).collect();
     if new.is_empty() {
         new.extend(now);
     }
-    let kept: BTreeSet<CommitId> = repo
-        .list_refs(ROOT)?
-        .into_iter()
-        .map(|(_, commit)| commit)
-        .collect();
+    let kept: BTreeSet<CommitId> = repo.list_refs(ROOT)?.into_iter().map(|(_, commit)| commit).collect();
     new.retain(|stash| !kept.contains(stash));
     Ok(new)
 }
@@ -158,19 +132,11 @@ fn new_stashes(repo: &Repo, w: &Work<'_>) -> Result<Vec<CommitId>, GitError> {
 /// A holder as the folders of a ref name: `run/step/attempt` stays, what git forbids is replaced.
 fn folder(holder: &str) -> String {
     let safe = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
-            c
-        } else {
-            '-'
-        }
+        if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }
     };
     let parts = holder.split('/').filter(|part| !part.is_empty());
     let parts: Vec<String> = parts.map(|part| part.chars().map(safe).collect()).collect();
-    if parts.is_empty() {
-        "unnamed".to_owned()
-    } else {
-        parts.join("/")
-    }
+    if parts.is_empty() { "unnamed".to_owned() } else { parts.join("/") }
 }
 
 /// Points the next free ref of the holder at the commit.
@@ -179,23 +145,15 @@ fn keep(repo: &Repo, w: &Work<'_>, commit: &CommitId) -> Result<(String, CommitI
     loop {
         let prefix = format!("{ROOT}/{folder}");
         let taken = repo.list_refs(&prefix)?;
-        let numbers = taken
-            .iter()
-            .filter_map(|(name, _)| name.strip_prefix(&prefix)?.strip_prefix('/')?.parse().ok());
+        let numbers = taken.iter().filter_map(|(name, _)| name.strip_prefix(&prefix)?.strip_prefix('/')?.parse().ok());
         let name = format!("{prefix}/{}", numbers.max().unwrap_or(0_u32) + 1);
-        let change = RefChange {
-            name: name.clone(),
-            new: Some(commit.clone()),
-            old: Expect::Absent,
-        };
+        let change = RefChange { name: name.clone(), new: Some(commit.clone()), old: Expect::Absent };
         match repo.update_refs(&[change], "wattle: salvage") {
             Ok(()) => return Ok((name, commit.clone())),
             // Somebody took the number: the next one.
             Err(RefError::Moved { .. }) => {}
             // A holder whose name is a folder of another's: one level only, which no folder of ours is.
-            Err(RefError::Occupied { .. }) if folder.contains('/') => {
-                folder = folder.replace('/', "-")
-            }
+            Err(RefError::Occupied { .. }) if folder.contains('/') => folder = folder.replace('/', "-"),
             Err(RefError::Occupied { .. }) => folder.push_str("-files"),
             Err(e) => return Err(e.into()),
         }

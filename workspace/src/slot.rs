@@ -168,20 +168,16 @@ pub enum PoolError {
 
 impl PoolError {
     pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> PoolError {
-        PoolError::Io {
-            path: path.to_owned(),
-            source,
-        }
+        PoolError::Io { path: path.to_owned(), source }
     }
 
     pub(crate) fn capture(slot: SlotId, error: CaptureError) -> PoolError {
         match error {
             CaptureError::Unexpressible { paths } => PoolError::Unexpressible { slot, paths },
             CaptureError::Git(e) => PoolError::Git(e),
-            CaptureError::Pattern { why } => PoolError::Git(GitError::Output {
-                command: "discard".to_owned(),
-                what: why,
-            }),
+            CaptureError::Pattern { why } => {
+                PoolError::Git(GitError::Output { command: "discard".to_owned(), what: why })
+            }
         }
     }
 }

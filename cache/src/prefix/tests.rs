@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    MARKS_MAX, PrefixTtl, RawMessage, Rendered, RequestOptions, SharedPrefix, ToolDefinition,
-    first_message, render, split_first,
+    MARKS_MAX, PrefixTtl, RawMessage, Rendered, RequestOptions, SharedPrefix, ToolDefinition, first_message, render,
+    split_first,
 };
 
 fn tool(name: &str) -> ToolDefinition {
@@ -31,10 +31,7 @@ fn options(max_tokens: u32) -> RequestOptions {
 }
 
 fn messages(texts: &[String]) -> Vec<RawMessage> {
-    texts
-        .iter()
-        .map(|text| RawMessage::parse(text).unwrap())
-        .collect()
+    texts.iter().map(|text| RawMessage::parse(text).unwrap()).collect()
 }
 
 fn assistant(blocks: &Value) -> String {
@@ -91,16 +88,9 @@ fn the_marks_roll_with_the_conversation() {
         {"type": "tool_use", "id": "1", "name": "Read", "input": {}},
     ]));
     let result = user(&json!([{"type": "tool_result", "tool_use_id": "1", "content": "x"}]));
-    let (a, b, worker) = (
-        "/system/0",
-        "/messages/0/content/0",
-        "/messages/0/content/1",
-    );
+    let (a, b, worker) = ("/system/0", "/messages/0/content/0", "/messages/0/content/1");
     check(&[], &[a, b, worker]);
-    check(
-        &[call.clone(), result.clone()],
-        &[a, b, worker, "/messages/2/content/0"],
-    );
+    check(&[call.clone(), result.clone()], &[a, b, worker, "/messages/2/content/0"]);
     check(
         &[call.clone(), result.clone(), call.clone(), result.clone()],
         &[a, b, "/messages/2/content/0", "/messages/4/content/0"],
@@ -111,10 +101,7 @@ fn the_marks_roll_with_the_conversation() {
         {"type": "text", "text": " "},
         {"type": "thinking", "thinking": "", "signature": "s"},
     ]));
-    check(
-        &[call, result, thinking_last],
-        &[a, b, "/messages/2/content/0", "/messages/3/content/0"],
-    );
+    check(&[call, result, thinking_last], &[a, b, "/messages/2/content/0", "/messages/3/content/0"]);
 }
 
 #[test]
@@ -126,14 +113,8 @@ fn what_a_provider_would_reject_is_refused() {
     check("[]", "invalid");
     check(r#"{"role":"system","content":[]}"#, "system");
     check(r#"{"role":"user","content":[]}"#, "no block");
-    check(
-        r#"{"role":"user","content":[{"type":"text","text":"x"}],"id":"m"}"#,
-        "id",
-    );
-    check(
-        r#"{"role":"user","content":[{"type":"text","text":"x","cache_control":{}}]}"#,
-        "marked",
-    );
+    check(r#"{"role":"user","content":[{"type":"text","text":"x"}],"id":"m"}"#, "id");
+    check(r#"{"role":"user","content":[{"type":"text","text":"x","cache_control":{}}]}"#, "marked");
     let twice = SharedPrefix::new(vec![tool("A"), tool("A")], "s", "").unwrap_err();
     assert!(twice.to_string().contains("two tools"), "{twice}");
     let mut broken = tool("A");
@@ -144,10 +125,7 @@ fn what_a_provider_would_reject_is_refused() {
 
 #[test]
 fn the_long_time_to_live_stands_before_the_short_one() {
-    let hour = RequestOptions {
-        prefix_ttl: PrefixTtl::OneHour,
-        ..options(1)
-    };
+    let hour = RequestOptions { prefix_ttl: PrefixTtl::OneHour, ..options(1) };
     let body = String::from_utf8(render(&shared(), "w", &[], &hour).bytes).unwrap();
     let long = body.rfind("\"ttl\":\"1h\"").unwrap();
     assert_eq!(body.matches("\"ttl\":\"1h\"").count(), 2);
@@ -157,19 +135,14 @@ fn the_long_time_to_live_stands_before_the_short_one() {
 fn arb_turn() -> impl Strategy<Value = Vec<String>> {
     let block = prop_oneof![
         "\\PC{1,12}".prop_map(|text| json!({"type": "text", "text": format!("t{text}")})),
-        "\\PC{0,6}"
-            .prop_map(|text| json!({"type": "thinking", "thinking": text, "signature": "s"})),
+        "\\PC{0,6}".prop_map(|text| json!({"type": "thinking", "thinking": text, "signature": "s"})),
         Just(json!({"type": "text", "text": " "})),
     ];
     (prop::collection::vec(block, 0..4), 1usize..25).prop_map(|(mut blocks, calls)| {
         let mut results = Vec::new();
         for call in 0..calls {
-            blocks.push(
-                json!({"type": "tool_use", "id": format!("c{call}"), "name": "Read", "input": {}}),
-            );
-            results.push(
-                json!({"type": "tool_result", "tool_use_id": format!("c{call}"), "content": "ok"}),
-            );
+            blocks.push(json!({"type": "tool_use", "id": format!("c{call}"), "name": "Read", "input": {}}));
+            results.push(json!({"type": "tool_result", "tool_use_id": format!("c{call}"), "content": "ok"}));
         }
         vec![assistant(&Value::from(blocks)), user(&Value::from(results))]
     })

@@ -307,6 +307,7 @@ impl From<RunError> for CliError {
                 Self::new(Exit::Invalid, "no_checks", message).hint("write `checks: []` to land unverified")
             }
             RunError::NoRun(_) => environment("no_run", "wattle runs"),
+            RunError::NoWork(_) => environment("no_work", "wattle status shows what each step has left"),
             RunError::Lead(_) => {
                 Self::new(Exit::Failed, "lead", message).hint("say more in the task, or write a plan file")
             }

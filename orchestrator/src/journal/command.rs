@@ -364,8 +364,7 @@ fn merge(rec: &mut Recorder, steps: &[StepId]) -> Result<(), RecordError> {
         .filter(|id| rec.view.step(id).state == Step::Approved)
         .collect();
     rec.emit(Body::MergeAsked { steps: wanted })?;
-    let held: Vec<_> =
-        rec.view.landings.iter().filter(|(_, r)| r.state == Landing::Held).map(|(id, _)| *id).collect();
+    let held: Vec<_> = rec.view.landings.iter().filter(|(_, r)| r.state == Landing::Held).map(|(id, _)| *id).collect();
     for id in held {
         requeue(rec, id, "released")?;
     }

@@ -8,9 +8,7 @@ use wattle_worker::host::Intent;
 use wattle_worker::outcome::Verdict;
 
 use super::event::{AttemptChange, Body, CheckRef, Event, LandingChange, StepChange};
-use super::record::{
-    Approval, AttemptRecord, Draft, Gate, LandingRecord, RunView, Spent, StepRecord, VerdictRecord,
-};
+use super::record::{Approval, AttemptRecord, Draft, Gate, LandingRecord, RunView, Spent, StepRecord, VerdictRecord};
 use crate::ids::{Blob, LandingId};
 use crate::state::attempt::{Attempt, AttemptEvent};
 use crate::state::landing::{Landing, LandingEvent};
@@ -97,7 +95,8 @@ impl RunView {
                 }
             }
             Body::NeedsInput { step, gate, question, options, .. } => {
-                let gate = Gate { id: gate.clone(), question: question.clone(), options: options.clone(), answer: None };
+                let gate =
+                    Gate { id: gate.clone(), question: question.clone(), options: options.clone(), answer: None };
                 self.step_mut(seq, step)?.gate = Some(gate);
             }
             Body::Answered { step, text, .. } => {
@@ -146,8 +145,7 @@ impl RunView {
 
     fn apply_step(&mut self, seq: u64, change: &StepChange) -> Result<(), FoldError> {
         let record = self.step_mut(seq, &change.step)?;
-        let found =
-            next(record.state, change.event).map_err(|source| FoldError::Illegal { seq, source })?;
+        let found = next(record.state, change.event).map_err(|source| FoldError::Illegal { seq, source })?;
         agree(seq, change.state.as_str(), found.as_str())?;
         record.state = found;
         record.why.clone_from(&change.why);
@@ -341,11 +339,7 @@ impl StepRecord {
 }
 
 fn agree(seq: u64, said: &str, found: &str) -> Result<(), FoldError> {
-    if said == found {
-        Ok(())
-    } else {
-        Err(FoldError::Differs { seq, said: said.to_owned(), found: found.to_owned() })
-    }
+    if said == found { Ok(()) } else { Err(FoldError::Differs { seq, said: said.to_owned(), found: found.to_owned() }) }
 }
 
 fn add(spent: &mut Spent, usage: &wattle_worker::host::Usage) {

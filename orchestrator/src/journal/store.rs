@@ -136,8 +136,7 @@ impl Reader {
     /// All runs, newest first.
     pub(crate) fn runs(&self) -> Result<Vec<RunSummary>, JournalError> {
         let query = || {
-            let mut statement =
-                self.db.prepare("SELECT id, name, state, since, task FROM run ORDER BY rowid DESC")?;
+            let mut statement = self.db.prepare("SELECT id, name, state, since, task FROM run ORDER BY rowid DESC")?;
             let rows = statement.query_map([], |row| {
                 Ok(RunSummary {
                     run: RunId::from_text(row.get::<_, String>(0)?),
@@ -182,9 +181,8 @@ impl Reader {
     /// Commands that nobody has taken up.
     pub(crate) fn commands(&self) -> Result<Vec<CommandRow>, JournalError> {
         let query = || {
-            let mut statement = self
-                .db
-                .prepare_cached("SELECT id, run, verb, by FROM command WHERE result IS NULL ORDER BY id")?;
+            let mut statement =
+                self.db.prepare_cached("SELECT id, run, verb, by FROM command WHERE result IS NULL ORDER BY id")?;
             let rows = statement.query_map([], |row| {
                 Ok(CommandRow {
                     id: row.get(0)?,
@@ -200,10 +198,8 @@ impl Reader {
 
     /// Adds a command for the owner.
     pub(crate) fn add_command(&self, run: &RunId, verb: &str, by: &str) -> Result<i64, JournalError> {
-        let insert = self.db.execute(
-            "INSERT INTO command (run, verb, by) VALUES (?1, ?2, ?3)",
-            params![run.as_str(), verb, by],
-        );
+        let insert =
+            self.db.execute("INSERT INTO command (run, verb, by) VALUES (?1, ?2, ?3)", params![run.as_str(), verb, by]);
         self.check("write", insert)?;
         Ok(self.db.last_insert_rowid())
     }
@@ -226,8 +222,7 @@ impl Writer {
         if found > SCHEMA {
             return Err(JournalError::Newer { path, found });
         }
-        db.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;")
-            .map_err(sql)?;
+        db.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;").map_err(sql)?;
         if found == 0 {
             db.execute_batch(&format!(
                 "BEGIN IMMEDIATE;
@@ -288,10 +283,7 @@ impl Writer {
                     )?;
                 }
                 Body::RunState { state, .. } => {
-                    tx.execute(
-                        "UPDATE run SET state = ?2 WHERE id = ?1",
-                        params![event.run.as_str(), state.as_str()],
-                    )?;
+                    tx.execute("UPDATE run SET state = ?2 WHERE id = ?1", params![event.run.as_str(), state.as_str()])?;
                 }
                 _ => {}
             }

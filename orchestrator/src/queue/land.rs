@@ -1,9 +1,8 @@
 //! What the queue does with git: candidates, and the move of the target. Blocking functions.
 
-use wattle_planner::{Plan, StepId, Style};
+use wattle_planner::{Generated, Plan, StepId, Style};
 use wattle_workspace::{
-    Advance, CommitId, CommitSpec, Expect, GitError, HeldWhy, MergeSpec, Merged, RefChange, RefError, Repo,
-    Signature,
+    Advance, CommitId, CommitSpec, Expect, GitError, HeldWhy, MergeSpec, Merged, RefChange, RefError, Repo, Signature,
 };
 
 use crate::journal::event::{Candidate, Entry};
@@ -29,6 +28,8 @@ pub(crate) struct CandidateJob {
     pub(crate) time_s: i64,
     /// The ref that keeps the candidate.
     pub(crate) candidate_ref: String,
+    /// Files that the landing makes anew.
+    pub(crate) generated: Vec<Generated>,
 }
 
 /// One entry with what its landing needs.
@@ -105,7 +106,13 @@ pub(crate) fn attempt_ref(run: &str, step: &StepId, attempt: u32) -> String {
 }
 
 /// The message of a commit that lands a step.
-pub(crate) fn message(plan: &Plan, run: &str, step: &StepId, approved_by: Option<&str>, signature: &Signature) -> String {
+pub(crate) fn message(
+    plan: &Plan,
+    run: &str,
+    step: &StepId,
+    approved_by: Option<&str>,
+    signature: &Signature,
+) -> String {
     let title = plan.step(step).map_or(step.as_str(), |step| step.title.as_str());
     let subject = match plan.commit().style {
         Style::Merge if title == step.as_str() => format!("Land {step}"),
@@ -168,6 +175,33 @@ pub(crate) fn build(repo: &Repo, job: &CandidateJob) -> Result<CandidateEnd, Git
 }
 
 fn finish(repo: &Repo, job: &CandidateJob, new: CommitId, commits: Vec<CommitId>) -> Result<CandidateEnd, GitError> {
+    Ok(CandidateEnd::Built(keep(repo, job, new, commits)?))
+}
+
+/// Gives the last commit of a candidate another tree: that with its generated files.
+pub(crate) fn retree(
+    repo: &Repo,
+    job: &CandidateJob,
+    candidate: Candidate,
+    tree: wattle_workspace::TreeId,
+) -> Result<Candidate, GitError> {
+    let new = repo.commit(&CommitSpec {
+        tree,
+        parents: repo.parents(&candidate.new)?,
+        message: repo.message(&candidate.new)?,
+        author: job.identity.clone(),
+        committer: job.identity.clone(),
+        time_s: job.time_s,
+    })?;
+    let mut commits = candidate.commits;
+    if let Some(last) = commits.last_mut() {
+        *last = new.clone();
+    }
+    keep(repo, job, new, commits)
+}
+
+/// Describes a candidate, and keeps it under its ref.
+fn keep(repo: &Repo, job: &CandidateJob, new: CommitId, commits: Vec<CommitId>) -> Result<Candidate, GitError> {
     let old_tree = repo.tree_of(&job.tip)?;
     let tree = repo.tree_of(&new)?;
     let changed = changed_paths(repo, &old_tree, &tree)?;
@@ -177,7 +211,7 @@ fn finish(repo: &Repo, job: &CandidateJob, new: CommitId, commits: Vec<CommitId>
         Err(RefError::Git(error)) => return Err(error),
         Err(RefError::Moved { .. } | RefError::Occupied { .. }) => {}
     }
-    Ok(CandidateEnd::Built(Candidate { old: job.tip.clone(), old_tree, new, tree, commits, changed }))
+    Ok(Candidate { old: job.tip.clone(), old_tree, new, tree, commits, changed })
 }
 
 /// Paths that differ between two trees, both sides of a rename.

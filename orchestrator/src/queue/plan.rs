@@ -150,12 +150,9 @@ fn check(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> 
         return names.is_empty().then_some(fail);
     }
     match open {
-        Some(check) if names.len() < view.started.options.checks as usize => Some(Wish::Check {
-            landing: id,
-            check: check.name.clone(),
-            tree: candidate.tree.clone(),
-            control: false,
-        }),
+        Some(check) if names.len() < view.started.options.checks as usize => {
+            Some(Wish::Check { landing: id, check: check.name.clone(), tree: candidate.tree.clone(), control: false })
+        }
         Some(_) => None,
         None if names.is_empty() => Some(Wish::Turn { landing: id, event: LandingEvent::Pass, why: None }),
         None => None,

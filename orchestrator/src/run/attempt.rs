@@ -56,10 +56,7 @@ async fn attempt(shared: &Arc<Shared>, job: AttemptJob, cancel: CancellationToke
     }
     let committed = moved.map(|committed| committed.commit).or_else(|| job.committed.clone());
     let outcome = work(shared, &job, &lease, committed, cancel).await;
-    let keep = matches!(
-        outcome.end,
-        End::Parked | End::NeedsInput { .. } | End::Failed { cause: Cause::Budget, .. }
-    );
+    let keep = matches!(outcome.end, End::Parked | End::NeedsInput { .. } | End::Failed { cause: Cause::Budget, .. });
     let end = concluded(shared, &job, outcome, base, on).await;
     if !keep {
         release(shared, lease).await;
@@ -86,7 +83,10 @@ fn moved_outcome(committed: Committed) -> Outcome {
 
 /// The commit that the attempt starts from: the tip, with what the step needs and has not landed merged
 /// on it. `Err` = that does not merge.
-async fn base_of(shared: &Arc<Shared>, job: &Arc<AttemptJob>) -> Result<Result<(CommitId, Vec<Entry>), String>, Failure> {
+async fn base_of(
+    shared: &Arc<Shared>,
+    job: &Arc<AttemptJob>,
+) -> Result<Result<(CommitId, Vec<Entry>), String>, Failure> {
     if let Some(base) = &job.resumed_base {
         return Ok(Ok((base.clone(), job.on.clone())));
     }
@@ -131,12 +131,16 @@ enum Restacked {
 }
 
 /// Moves a change to a new base: a merge whose ancestor is the old base.
-async fn restack(shared: &Arc<Shared>, job: &Arc<AttemptJob>, change: &Change, base: &CommitId) -> Result<Restacked, Failure> {
+async fn restack(
+    shared: &Arc<Shared>,
+    job: &Arc<AttemptJob>,
+    change: &Change,
+    base: &CommitId,
+) -> Result<Restacked, Failure> {
     let (repo, job, change, base) = (shared.ctx.repo.clone(), job.clone(), change.clone(), base.clone());
     shared
         .git(move || {
-            let spec =
-                MergeSpec { base: Some(change.base.clone()), ours: base.clone(), theirs: change.commit.clone() };
+            let spec = MergeSpec { base: Some(change.base.clone()), ours: base.clone(), theirs: change.commit.clone() };
             let tree = match repo.merge(&spec)? {
                 Merged::Clean { tree } => tree,
                 Merged::Conflicts { messages, .. } => return Ok(Restacked::Conflict(messages)),
@@ -156,10 +160,8 @@ async fn restack(shared: &Arc<Shared>, job: &Arc<AttemptJob>, change: &Change, b
             })?;
             let changes = repo.changes(&base_tree, &tree)?;
             let paths = changed_paths(&repo, &base_tree, &tree)?;
-            let outside = paths
-                .into_iter()
-                .filter(|path| !job.step.touches.iter().any(|glob| glob.matches(path)))
-                .collect();
+            let outside =
+                paths.into_iter().filter(|path| !job.step.touches.iter().any(|glob| glob.matches(path))).collect();
             Ok(Restacked::Moved(Committed { commit, tree, changes, outside }))
         })
         .await
@@ -244,12 +246,7 @@ fn place(lease: &Lease) -> Place {
 }
 
 fn host(shared: &Arc<Shared>, job: &AttemptJob, cancel: CancellationToken) -> Arc<LocalHost> {
-    Arc::new(LocalHost {
-        inputs: shared.inputs.clone(),
-        step: job.step.id.clone(),
-        attempt: job.attempt,
-        cancel,
-    })
+    Arc::new(LocalHost { inputs: shared.inputs.clone(), step: job.step.id.clone(), attempt: job.attempt, cancel })
 }
 
 /// Tells the dispatcher where the attempt runs; the worker starts after its answer.
@@ -372,4 +369,3 @@ async fn release(shared: &Arc<Shared>, lease: Lease) {
         Err(error) => tracing::warn!(slot, error, "a slot was not given back"),
     }
 }
-

@@ -18,14 +18,14 @@ use super::dispatcher::{Dispatcher, exit_code};
 use super::executor::{Executor, Shared};
 use super::input::Input;
 use super::models::Models;
-use crate::options::{Approve, RunOptions};
-use super::recover::{RecoverError, died, recover};
+use super::recover::{RecoverError, died, kept_slots, recover};
 use super::wake::Listener;
 use crate::ids::{Blob, RunId};
 use crate::journal::event::{Base, Body, Event, RunStarted};
 use crate::journal::recorder::RecordError;
 use crate::journal::store::event;
 use crate::journal::{JournalError, Recorder, RunView, Writer};
+use crate::options::{Approve, RunOptions};
 use crate::queue::land::branch_ref;
 use crate::state::run::{Run, RunEvent};
 
@@ -109,6 +109,9 @@ pub(crate) enum RunError {
     /// There is no such run.
     #[error("find a run: {0}")]
     NoRun(String),
+    /// A step has left no work.
+    #[error("find work of {0}: it has left none")]
+    NoWork(String),
     /// The lead proposed no valid plan.
     #[error("plan the task: {0}")]
     Lead(String),
@@ -197,7 +200,8 @@ pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Ev
     }
     rec.run(RunEvent::Start, None)?;
     let pool = open_pool(ctx, &rec.view)?;
-    for salvaged in pool.recover(&[])? {
+    let kept = kept_slots(&rec.writer.reader, &pool)?;
+    for salvaged in pool.recover(&kept)? {
         rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })?;
     }
     drive(ctx, rec, pool, lock, &request.folder, sink)
@@ -219,6 +223,7 @@ pub(crate) fn resume(
     if died(&rec) {
         rec.run(RunEvent::Interrupt, Some("died"))?;
     }
+    wattle_worker::process::end_leftovers(run.as_str());
     let tip = recover(&mut rec, &ctx.repo, &pool)?;
     match rec.view.state {
         Run::PlanReady | Run::Planning => rec.run(RunEvent::Start, None)?,
@@ -294,8 +299,7 @@ fn drive(
 /// The first SIGINT or SIGTERM parks the run, the second ends the process.
 async fn signals(inputs: crossbeam_channel::Sender<Input>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return;
     };

@@ -20,13 +20,14 @@ use super::executor::{Effect, Executor};
 use super::input::Input;
 use super::jobs::{attempt_job, candidate_job};
 use super::limits::{Budget, Caps, Claim};
-use crate::options::{OnInput, Until};
+use super::notify::word;
 use super::outcome::Ended;
 use super::scheduler::{Decision, Halt, decide};
+use crate::journal::Recorder;
 use crate::journal::command::{self, Live, Refusal, Verb, VerbError};
 use crate::journal::event::{AttemptChange, Body, Event};
 use crate::journal::recorder::{RecordError, StepNote};
-use crate::journal::Recorder;
+use crate::options::{OnInput, Until};
 use crate::state::Machine;
 use crate::state::attempt::{Attempt, AttemptEvent};
 use crate::state::run::Run;
@@ -124,6 +125,7 @@ impl<'a> Dispatcher<'a> {
         }
         for event in self.rec.commit()? {
             (self.sink)(&event);
+            self.notify(&event);
         }
         for effect in self.effects.drain(..) {
             self.executor.perform(effect);
@@ -133,6 +135,15 @@ impl<'a> Dispatcher<'a> {
             let _ = reply.send(answer);
         }
         Ok(())
+    }
+
+    fn notify(&mut self, event: &Event) {
+        let plan = self.rec.view.plan.clone();
+        let (Some(notify), Some(word)) = (plan.notify(), word(event)) else { return };
+        if notify.on.iter().any(|on| on == word) {
+            let json = serde_json::to_string(event).expect("an event is plain data");
+            self.effects.push(Effect::Notify { run: notify.run.clone(), seq: event.seq, json });
+        }
     }
 
     /// Before a run ends, workers that only wait (for a human) are parked. Are there any?
@@ -246,11 +257,9 @@ impl<'a> Dispatcher<'a> {
                 self.checked(landing, check, tree, control, *result)
             }
             Input::Move { landing, end } => self.moved(landing, end),
-            Input::Salvaged(salvaged) => self.rec.emit(Body::Salvaged {
-                slot: salvaged.slot.0,
-                name: salvaged.name,
-                commit: salvaged.commit,
-            }),
+            Input::Salvaged(salvaged) => {
+                self.rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })
+            }
             Input::Wake => self.take_commands(),
             Input::Signal => {
                 self.stop_all(Halt::Interrupt);

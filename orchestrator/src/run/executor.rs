@@ -6,19 +6,21 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wattle_worker::perform::Tools;
 use wattle_worker::model::Model;
+use wattle_worker::perform::Tools;
 use wattle_workspace::{CommitId, GitError, Pool, Signature};
 
 use super::attempt;
 use super::check::{self, CheckJob};
 use super::context::Context;
+use super::generate::generate;
 use super::input::Input;
 use super::jobs::AttemptJob;
 use super::models::Models;
+use super::notify::notify;
 use crate::ids::LandingId;
 use crate::journal::event::Candidate;
-use crate::queue::land::{self, CandidateJob};
+use crate::queue::land::{self, CandidateEnd, CandidateJob};
 
 /// What every effect works with.
 pub(crate) struct Shared {
@@ -95,6 +97,15 @@ pub(crate) enum Effect {
     Candidate(LandingId, Box<CandidateJob>),
     /// Run a check of the queue.
     Check(Box<CheckJob>),
+    /// Tell somebody of an event.
+    Notify {
+        /// The command.
+        run: String,
+        /// Place of the event.
+        seq: u64,
+        /// The event.
+        json: String,
+    },
     /// Move the target.
     Move {
         /// For which landing.
@@ -131,9 +142,17 @@ impl Executor {
                 }
                 Effect::Candidate(landing, job) => {
                     let repo = shared.ctx.repo.clone();
-                    let end = shared.git(move || land::build(&repo, &job)).await;
+                    let job = Arc::new(*job);
+                    let building = job.clone();
+                    let end = match shared.git(move || land::build(&repo, &building)).await {
+                        Ok(CandidateEnd::Built(candidate)) => {
+                            generate(&shared, &job, candidate).await.map(CandidateEnd::Built)
+                        }
+                        other => other,
+                    };
                     Input::Candidate { landing, end }
                 }
+                Effect::Notify { run, seq, json } => return notify(&shared, run, seq, json).await,
                 Effect::Check(job) => check::run(shared.clone(), *job).await,
                 Effect::Move { landing, target, candidate, reason } => {
                     let repo = shared.ctx.repo.clone();

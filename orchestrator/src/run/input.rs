@@ -112,7 +112,8 @@ pub(crate) enum AttemptEnd {
 /// The parts of a finished commit that the journal keeps.
 pub(crate) fn work_of(outcome: &Outcome, attempt: u32, base: &CommitId, on: &[Entry]) -> Option<Work> {
     let committed = outcome.commit.as_ref()?;
-    let paths = committed.changes.iter().flat_map(|change| change.from.clone().into_iter().chain([change.path.clone()]));
+    let paths =
+        committed.changes.iter().flat_map(|change| change.from.clone().into_iter().chain([change.path.clone()]));
     Some(Work {
         attempt,
         commit: committed.commit.clone(),

@@ -71,7 +71,12 @@ fn seconds(ts: &str) -> i64 {
 }
 
 /// Takes an attempt out of the state. The attempt is already in it.
-pub(crate) fn attempt_job(view: &RunView, blobs: &Blobs, id: &StepId, identity: &Signature) -> Result<AttemptJob, BlobError> {
+pub(crate) fn attempt_job(
+    view: &RunView,
+    blobs: &Blobs,
+    id: &StepId,
+    identity: &Signature,
+) -> Result<AttemptJob, BlobError> {
     let step = view.plan.step(id).expect("the scheduler starts steps of the plan").clone();
     let record = view.step(id);
     let attempt = record.attempts.last().expect("an attempt was begun");
@@ -247,7 +252,9 @@ impl Source<'_> {
             RuleSource::File(path) => {
                 Rewrite::Rules { name: path.clone(), yaml: self.files.get(path).cloned().unwrap_or_default() }
             }
-            RuleSource::Inline(yaml) => Rewrite::Rules { name: format!("{} (inline)", self.step.id), yaml: yaml.clone() },
+            RuleSource::Inline(yaml) => {
+                Rewrite::Rules { name: format!("{} (inline)", self.step.id), yaml: yaml.clone() }
+            }
             RuleSource::Pattern { pattern, fix, lang } => {
                 Rewrite::Pattern { pattern: pattern.clone(), fix: fix.clone(), lang: lang.clone() }
             }
@@ -289,6 +296,6 @@ pub(crate) fn candidate_job(view: &RunView, id: LandingId, identity: &Signature)
         identity: identity.clone(),
         time_s: seconds(&record.since),
         candidate_ref: format!("refs/wattle/candidate/{run}/{}", id.0),
+        generated: if record.last { Vec::new() } else { view.plan.generated().to_vec() },
     }
 }
-

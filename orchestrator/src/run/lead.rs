@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 use wattle_planner::{Frame, lead_request, plan_from_reply, submit_plan_schema};
 use wattle_worker::assignment::{AgentWork, Assignment, LeadAssignment, Place};
-use wattle_worker::perform::Tools;
 use wattle_worker::host::{Host, Message, Pending, Proposal, Reply, Usage};
 use wattle_worker::outcome::End;
+use wattle_worker::perform::Tools;
 use wattle_worker::perform::perform;
 use wattle_workspace::{Class, CommitId, Pool, PoolOptions, Want};
 
@@ -143,7 +143,8 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
         cancel: CancellationToken::new(),
     });
     let tools = ["Read", "Glob", "Grep", "SubmitPlan"].map(str::to_owned).to_vec();
-    let agent = AgentWork { prompt: String::new(), model: wire, max_turns: TURNS_MAX, max_nano_usd: None, tools, brief };
+    let agent =
+        AgentWork { prompt: String::new(), model: wire, max_turns: TURNS_MAX, max_nano_usd: None, tools, brief };
     let assignment = Assignment::Lead(LeadAssignment {
         owner: owner("lead", "", 0),
         place,

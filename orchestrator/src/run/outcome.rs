@@ -5,11 +5,11 @@ use wattle_worker::outcome::{Cause, End, Outcome};
 use wattle_workspace::CommitId;
 
 use super::input::{AttemptEnd, work_of};
-use crate::options::Approve;
 use super::scheduler::Halt;
 use crate::journal::Recorder;
 use crate::journal::event::{Body, CheckRef, Entry, Work};
 use crate::journal::recorder::{RecordError, StepNote};
+use crate::options::Approve;
 use crate::state::attempt::AttemptEvent;
 use crate::state::step::{Step, StepEvent};
 
@@ -122,7 +122,13 @@ impl Ended<'_> {
         self.rec.step(&self.step, StepEvent::Park, StepNote::why(why))
     }
 
-    fn committed(&mut self, work: Work, note: StepNote, same_patch: bool, branch_moved: bool) -> Result<(), RecordError> {
+    fn committed(
+        &mut self,
+        work: Work,
+        note: StepNote,
+        same_patch: bool,
+        branch_moved: bool,
+    ) -> Result<(), RecordError> {
         let step = self.rec.view.plan.step(&self.step).expect("a step of the plan");
         let widened = self.rec.view.step(&self.step).approved.is_some();
         let outside = !work.outside.is_empty() && !(same_patch && widened);

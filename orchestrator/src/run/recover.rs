@@ -4,15 +4,17 @@
 //! and slots. Nothing is repeated that the world shows to be done, and nothing is assumed done that it
 //! does not show.
 
+use std::collections::BTreeSet;
+
 use wattle_planner::StepId;
 use wattle_workspace::{Advance, CommitId, GitError, Pool, PoolError, Repo};
 
 use super::dispatcher::lands::land_events;
 use crate::ids::LandingId;
-use crate::journal::Recorder;
 use crate::journal::command::requeue;
 use crate::journal::event::Body;
 use crate::journal::recorder::{RecordError, StepNote};
+use crate::journal::{JournalError, Reader, Recorder, RunView};
 use crate::queue::land::branch_ref;
 use crate::queue::plan::gathered;
 use crate::state::Machine;
@@ -21,12 +23,18 @@ use crate::state::landing::Landing;
 use crate::state::run::Run;
 use crate::state::step::{Step, StepEvent};
 
+/// Beginning of the holders of slots that `wattle path` has made.
+pub(crate) const LOOKED_AT: &str = "path/";
+
 /// A failure to recover.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecoverError {
     /// The journal failed.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// Git failed.
     #[error(transparent)]
     Git(#[from] GitError),
@@ -47,7 +55,11 @@ pub(crate) fn recover(rec: &mut Recorder, repo: &Repo, pool: &Pool) -> Result<Co
     for step in &steps {
         wake(rec, step)?;
     }
-    for salvaged in pool.recover(&kept_slots(rec))? {
+    let mut kept = kept_slots(&rec.writer.reader, pool)?;
+    // This run's own may have changed just now.
+    kept.retain(|holder| !holder.starts_with(&format!("{}/", rec.view.run)));
+    kept.extend(kept_by(&rec.view));
+    for salvaged in pool.recover(&kept)? {
         rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })?;
     }
     Ok(tip)
@@ -111,14 +123,31 @@ fn wake(rec: &mut Recorder, step: &StepId) -> Result<(), RecordError> {
     }
 }
 
-/// Holders of the slots that interrupted workers go on in.
-fn kept_slots(rec: &Recorder) -> Vec<String> {
-    let run = &rec.view.run;
-    let kept = rec.view.steps.iter().filter(|(_, record)| !record.state.terminal());
+/// Holders of slots that are to be left alone: those that interrupted workers of any run go on in, and
+/// those that a human looks at.
+pub(crate) fn kept_slots(reader: &Reader, pool: &Pool) -> Result<Vec<String>, JournalError> {
+    let holders: Vec<String> = pool.list().into_iter().filter_map(|slot| slot.holder).collect();
+    let runs: BTreeSet<&str> = holders.iter().filter_map(|holder| holder.split('/').next()).collect();
+    let mut kept: Vec<String> = holders.iter().filter(|holder| holder.starts_with(LOOKED_AT)).cloned().collect();
+    for run in reader.runs()? {
+        if runs.contains(run.run.as_str()) {
+            kept.extend(kept_by(&reader.replay(&run.run)?));
+        }
+    }
+    Ok(kept)
+}
+
+/// Holders of the slots that interrupted workers of a run go on in.
+fn kept_by(view: &RunView) -> Vec<String> {
+    let kept = view.steps.iter().filter(|(_, record)| !record.state.terminal());
     kept.filter_map(|(step, record)| {
         let attempt = record.attempts.last()?;
-        let open = matches!(attempt.state, Attempt::Parked | Attempt::Interrupted);
-        open.then(|| format!("{run}/{step}/{}", attempt.number))
+        let open = match attempt.state {
+            Attempt::Succeeded | Attempt::Failed => false,
+            Attempt::Parked | Attempt::Interrupted | Attempt::Leased | Attempt::Executing => true,
+            Attempt::Committed | Attempt::Checking | Attempt::Repairing | Attempt::Asking => true,
+        };
+        open.then(|| format!("{}/{step}/{}", view.run, attempt.number))
     })
     .collect()
 }

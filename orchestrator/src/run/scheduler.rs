@@ -4,8 +4,8 @@ use wattle_planner::{EdgeKind, StepId};
 
 use crate::journal::RunView;
 use crate::journal::event::Entry;
-use crate::queue::plan::{Wish, gathered, in_tip, wish};
 use crate::options::Until;
+use crate::queue::plan::{Wish, gathered, in_tip, wish};
 use crate::state::Machine;
 use crate::state::landing::Landing;
 use crate::state::run::RunEvent;
@@ -127,9 +127,7 @@ fn need(state: Step, kind: EdgeKind) -> Need {
 /// A change of state that costs nothing.
 fn settle(view: &RunView, id: &StepId) -> Option<Decision> {
     let record = view.step(id);
-    let turn = |event, why, message| {
-        Some(Decision::Step { step: id.clone(), event, why: Some(why), message })
-    };
+    let turn = |event, why, message| Some(Decision::Step { step: id.clone(), event, why: Some(why), message });
     match record.state {
         Step::Waiting | Step::Ready | Step::Stale => {
             let edges = view.plan.predecessors(id);
@@ -144,8 +142,12 @@ fn settle(view: &RunView, id: &StepId) -> Option<Decision> {
                 return turn(StepEvent::Block, "needed", Some(message));
             }
             let there = ready_to_start(view, id);
-            (record.state == Step::Waiting && there)
-                .then(|| Decision::Step { step: id.clone(), event: StepEvent::Ready, why: None, message: None })
+            (record.state == Step::Waiting && there).then(|| Decision::Step {
+                step: id.clone(),
+                event: StepEvent::Ready,
+                why: None,
+                message: None,
+            })
         }
         Step::Blocked => {
             let edges = view.plan.predecessors(id);

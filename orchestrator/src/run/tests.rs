@@ -10,7 +10,9 @@ use wattle_planner::StepId;
 use wattle_workspace::{OpenOptions, Repo};
 
 use super::begin::{Overrides, RunEnd, RunRequest, resume, start};
+use super::clean::{Item, clean};
 use super::context::{Context, Providers};
+use super::salvage::{path, restore};
 use super::verbs::submit;
 use crate::clock::SystemClock;
 use crate::ids::RunId;
@@ -429,5 +431,65 @@ steps: [{ id: one, touches: [b.txt], agent: { prompt: Write the word. } }]
     let end = env.resume(&end.run, Overrides::default());
     check_states(&env.view(&end.run), &[("one", "landed")]);
     assert_eq!(env.file("b.txt"), "blue\n");
+    env.is_sound();
+}
+
+#[test]
+fn clean_frees_what_landed_or_was_rejected_and_names_what_it_keeps() {
+    let env = Env::new(&[("a.txt", "a\n")]);
+    let plan = r#"
+version: 1
+task: try it
+checks: []
+steps:
+  - { id: one, touches: [b.txt], run: echo one > b.txt }
+  - { id: two, touches: [c.txt], run: echo two > c.txt }
+  - { id: three, touches: [d.txt], run: echo three > d.txt }
+"#;
+    let (end, _) = env.run(plan, |options| {
+        options.approve = Approve::Manual;
+        options.until = Until::Review;
+    });
+    let pinned = Pinned { step: id("one"), commit: None };
+    env.verb(&end.run, Verb::Approve { steps: vec![pinned], widen: Vec::new() });
+    let end = env.resume(&end.run, Overrides { merge: Some(Vec::new()), ..Overrides::default() });
+    env.verb(&end.run, Verb::Reject { steps: vec![id("two")], text: None });
+    let would = clean(&env.ctx, true).expect("a dry run");
+    let done = clean(&env.ctx, false).expect("cleaning");
+    assert_eq!(would.freed.len(), done.freed.len(), "a dry run says what would be done");
+    let names = |items: &[Item], kind: &str| -> Vec<String> {
+        let items = items.iter().filter(|item| item.kind == kind);
+        items.map(|item| item.name.rsplit('/').next().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(names(&done.freed, "branch"), ["one", "two"]);
+    assert_eq!(names(&done.kept, "branch"), ["three"]);
+    assert!(names(&done.kept, "slot").is_empty());
+    assert_eq!(git(&env.repo(), &["worktree", "list"]).lines().count(), 1);
+    let two = restore(&env.ctx, &end.run, &id("two")).expect("salvaged work");
+    assert_eq!(git(&env.repo(), &["show", &format!("{}:c.txt", two.branch)]), "two\n");
+    let three = path(&env.ctx, &env.view(&end.run), &id("three")).expect("a worktree");
+    assert_eq!(std::fs::read_to_string(three.join("d.txt")).expect("its work"), "three\n");
+    env.is_sound();
+}
+
+#[test]
+fn generated_files_are_left_out_of_commits_and_made_anew_by_the_landing() {
+    let env = Env::new(&[("parts/a", "a\n"), ("all.lock", "a\n")]);
+    let plan = r#"
+version: 1
+task: try it
+checks: [{ name: fresh, run: cat parts/* | cmp - all.lock }]
+discard: [all.lock]
+generated: [{ path: all.lock, run: cat parts/* > all.lock }]
+notify: { run: "cat >> ../notice", on: [finished] }
+steps:
+  - { id: b, touches: ["parts/b"], run: echo b > parts/b && echo mine > all.lock }
+  - { id: c, touches: ["parts/c"], run: echo c > parts/c && echo mine > all.lock }
+"#;
+    let (end, _) = env.run(plan, |_| {});
+    check_states(&env.view(&end.run), &[("b", "landed"), ("c", "landed")]);
+    assert_eq!(env.file("all.lock"), "a\nb\nc\n");
+    let notice = std::fs::read_to_string(env.folder.path().join("notice")).expect("a notice");
+    assert!(notice.contains("\"type\":\"run_finished\""), "{notice}");
     env.is_sound();
 }

@@ -72,7 +72,12 @@ impl Machine for Attempt {
     const EVENTS: &'static [AttemptEvent] = AttemptEvent::ALL;
     const ROWS: &'static [Row<S, E>] = &[
         row(&[S::Leased], E::Execute, S::Executing, "processes of the step's group"),
-        row(&[S::Leased, S::Executing, S::Committed, S::Repairing, S::Checking], E::Commit, S::Committed, "a commit object whose id is in the journal"),
+        row(
+            &[S::Leased, S::Executing, S::Committed, S::Repairing, S::Checking],
+            E::Commit,
+            S::Committed,
+            "a commit object whose id is in the journal",
+        ),
         row(&[S::Leased, S::Committed], E::Check, S::Checking, "processes of the check's group"),
         row(&[S::Checking], E::Repair, S::Repairing, "the red check's evidence"),
         row(&[S::Executing, S::Repairing], E::Ask, S::Asking, "a question"),
@@ -108,7 +113,20 @@ impl Machine for Attempt {
     }
     fn why(self) -> &'static [&'static str] {
         match self {
-            S::Failed => &["exit", "signal", "timeout", "idle", "check_red", "bad_rule", "uncommittable", "wrote_in_read_mode", "model", "turns", "budget", "environment"],
+            S::Failed => &[
+                "exit",
+                "signal",
+                "timeout",
+                "idle",
+                "check_red",
+                "bad_rule",
+                "uncommittable",
+                "wrote_in_read_mode",
+                "model",
+                "turns",
+                "budget",
+                "environment",
+            ],
             S::Parked => &["stopped", "interrupted"],
             S::Interrupted => &["died"],
             S::Leased | S::Executing | S::Committed | S::Checking | S::Repairing => &[],

@@ -63,10 +63,20 @@ impl Machine for Landing {
         row(&[S::Candidate], E::Check, S::Checking, "the candidate commit and its ref"),
         row(&[S::Candidate, S::Checking], E::Pass, S::Green, "a verdict for every check on the tree"),
         row(&[S::Checking], E::Fail, S::Red, "the red check's evidence"),
-        row(&[S::Queued, S::Candidate, S::Checking, S::Green, S::Red, S::Held], E::Eject, S::Ejected, "evidence; the entries' work under their attempt refs"),
+        row(
+            &[S::Queued, S::Candidate, S::Checking, S::Green, S::Red, S::Held],
+            E::Eject,
+            S::Ejected,
+            "evidence; the entries' work under their attempt refs",
+        ),
         row(&[S::Green], E::Move, S::Landed, "the target ref and its checkouts at the new commit"),
         row(&[S::Candidate, S::Green], E::Hold, S::Held, "the paths that stand in the way; the ref unmoved"),
-        row(&[S::Candidate, S::Checking, S::Green, S::Red, S::Held], E::Requeue, S::Queued, "nothing but cached verdicts"),
+        row(
+            &[S::Candidate, S::Checking, S::Green, S::Red, S::Held],
+            E::Requeue,
+            S::Queued,
+            "nothing but cached verdicts",
+        ),
     ];
 
     fn name(self) -> &'static str {
@@ -91,7 +101,18 @@ impl Machine for Landing {
     }
     fn why(self) -> &'static [&'static str] {
         match self {
-            S::Held => &["dirty", "rebase", "merge", "cherry_pick", "revert", "bisect", "index_locked", "checkout_failed", "target_gone", "environment"],
+            S::Held => &[
+                "dirty",
+                "rebase",
+                "merge",
+                "cherry_pick",
+                "revert",
+                "bisect",
+                "index_locked",
+                "checkout_failed",
+                "target_gone",
+                "environment",
+            ],
             S::Queued => &["tip_moved", "base_red", "interrupted", "timeout", "released"],
             S::Ejected => &["conflict", "red", "branch_moved", "withdrawn", "final_red"],
             S::Candidate | S::Checking | S::Green | S::Red | S::Landed => &[],

@@ -81,7 +81,12 @@ impl Machine for Run {
         row(&[S::Planning, S::Running], E::Interrupt, S::Interrupted, "kept slots"),
         row(&[S::Running], E::Complete, S::Completed, "the report"),
         row(&[S::Running], E::Fail, S::Failed, "the report; attempt refs of what failed"),
-        row(&[S::Review, S::NeedsInput, S::Parked, S::Budget, S::BaseRed, S::Interrupted, S::Completed, S::Failed], E::Resume, S::Running, "nothing"),
+        row(
+            &[S::Review, S::NeedsInput, S::Parked, S::Budget, S::BaseRed, S::Interrupted, S::Completed, S::Failed],
+            E::Resume,
+            S::Running,
+            "nothing",
+        ),
     ];
 
     fn name(self) -> &'static str {

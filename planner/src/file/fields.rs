@@ -16,20 +16,12 @@ const TEXT_BYTES_MAX: usize = 128 * 1024 - 1;
 pub(super) const NEXT_VERSION: &str = "0.2";
 
 /// Keys and the sections they will belong to.
-const LATER: [(&str, &str); 4] = [
-    ("network", "step"),
-    ("secrets", "step"),
-    ("network", "plan"),
-    ("secrets", "plan"),
-];
+const LATER: [(&str, &str); 4] = [("network", "step"), ("secrets", "step"), ("network", "plan"), ("secrets", "plan")];
 
 /// Says that `what` is for a newer version.
 pub(super) fn later(found: &mut Found, pos: Pos, what: &str) {
     let this = env!("CARGO_PKG_VERSION");
-    found.add(
-        pos,
-        format!("{what} needs wattle {NEXT_VERSION} or newer, this is {this}"),
-    );
+    found.add(pos, format!("{what} needs wattle {NEXT_VERSION} or newer, this is {this}"));
 }
 
 /// The entries of a mapping, by key.
@@ -56,25 +48,11 @@ impl<'n> Fields<'n> {
 }
 
 /// Reads the mapping `node`, called `section` in messages, whose keys must be `known`.
-pub(super) fn fields<'n>(
-    found: &mut Found,
-    node: &'n Node,
-    section: &str,
-    known: &[&str],
-) -> Fields<'n> {
-    let mut fields = Fields {
-        pos: node.pos,
-        entries: BTreeMap::new(),
-    };
+pub(super) fn fields<'n>(found: &mut Found, node: &'n Node, section: &str, known: &[&str]) -> Fields<'n> {
+    let mut fields = Fields { pos: node.pos, entries: BTreeMap::new() };
     let Value::Map(entries) = &node.value else {
         let keys = known.join(", ");
-        found.add(
-            node.pos,
-            format!(
-                "a {section} must be a mapping with keys of {keys}; this is {}",
-                node.kind()
-            ),
-        );
+        found.add(node.pos, format!("a {section} must be a mapping with keys of {keys}; this is {}", node.kind()));
         return fields;
     };
     for (key, value) in entries {
@@ -91,11 +69,7 @@ pub(super) fn fields<'n>(
             } else {
                 let hint = did_you_mean(text, known.iter().copied());
                 let text = text.escape_debug();
-                found.push(
-                    key.pos,
-                    format!("unknown key `{text}` in a {section}"),
-                    hint,
-                );
+                found.push(key.pos, format!("unknown key `{text}` in a {section}"), hint);
             }
             continue;
         }
@@ -113,10 +87,7 @@ pub(super) fn text(found: &mut Found, node: &Node, what: &str) -> Option<String>
     match &node.value {
         Value::Scalar { text, .. } if !node.is_null() && !text.trim().is_empty() => {
             if text.len() > TEXT_BYTES_MAX {
-                found.add(
-                    node.pos,
-                    format!("`{what}` is longer than {TEXT_BYTES_MAX} bytes"),
-                );
+                found.add(node.pos, format!("`{what}` is longer than {TEXT_BYTES_MAX} bytes"));
                 None
             } else if text.contains('\0') {
                 found.add(node.pos, format!("`{what}` has a NUL character"));
@@ -130,22 +101,14 @@ pub(super) fn text(found: &mut Found, node: &Node, what: &str) -> Option<String>
             None
         }
         Value::List(_) | Value::Map(_) => {
-            found.add(
-                node.pos,
-                format!("`{what}` must be a text, not {}", node.kind()),
-            );
+            found.add(node.pos, format!("`{what}` must be a text, not {}", node.kind()));
             None
         }
     }
 }
 
 /// The text of `key`, which must be there.
-pub(super) fn required(
-    found: &mut Found,
-    from: &Fields<'_>,
-    key: &str,
-    section: &str,
-) -> Option<String> {
+pub(super) fn required(found: &mut Found, from: &Fields<'_>, key: &str, section: &str) -> Option<String> {
     match from.get(key) {
         Some(node) => text(found, node, key),
         None => {
@@ -161,35 +124,20 @@ pub(super) fn optional(found: &mut Found, from: &Fields<'_>, key: &str) -> Optio
 }
 
 /// A whole number within bounds.
-pub(super) fn integer(
-    found: &mut Found,
-    node: &Node,
-    what: &str,
-    min: u64,
-    max: u64,
-) -> Option<u64> {
+pub(super) fn integer(found: &mut Found, node: &Node, what: &str, min: u64, max: u64) -> Option<u64> {
     let number = match &node.value {
         Value::Scalar { text, plain: true } => text.parse::<u64>().ok(),
         Value::Scalar { .. } | Value::List(_) | Value::Map(_) => None,
     };
     let number = number.filter(|n| (min..=max).contains(n));
     if number.is_none() {
-        found.add(
-            node.pos,
-            format!("`{what}` must be a whole number from {min} to {max}"),
-        );
+        found.add(node.pos, format!("`{what}` must be a whole number from {min} to {max}"));
     }
     number
 }
 
 /// The number of `key` within bounds, where it is there and not `null`.
-pub(super) fn number(
-    found: &mut Found,
-    from: &Fields<'_>,
-    key: &str,
-    min: u32,
-    max: u32,
-) -> Option<u32> {
+pub(super) fn number(found: &mut Found, from: &Fields<'_>, key: &str, min: u32, max: u32) -> Option<u32> {
     let node = from.some(key)?;
     integer(found, node, key, min.into(), max.into()).and_then(|n| u32::try_from(n).ok())
 }
@@ -215,9 +163,7 @@ fn measured(
 ) -> Option<u64> {
     let node = from.some(key)?;
     let text = text(found, node, key)?;
-    read(text.trim())
-        .map_err(|must| found.add(node.pos, format!("`{key}: {}` {must}", text.escape_debug())))
-        .ok()
+    read(text.trim()).map_err(|must| found.add(node.pos, format!("`{key}: {}` {must}", text.escape_debug()))).ok()
 }
 
 /// The duration of `key` in milliseconds.
@@ -236,27 +182,15 @@ pub(super) fn usd(found: &mut Found, from: &Fields<'_>, key: &str) -> Option<u64
 }
 
 /// One of some words.
-pub(super) fn choice<T: Copy>(
-    found: &mut Found,
-    from: &Fields<'_>,
-    key: &str,
-    words: &[(&str, T)],
-) -> Option<At<T>> {
+pub(super) fn choice<T: Copy>(found: &mut Found, from: &Fields<'_>, key: &str, words: &[(&str, T)]) -> Option<At<T>> {
     let node = from.some(key)?;
     let text = text(found, node, key)?;
     if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
-        return Some(At {
-            pos: node.pos,
-            value: *value,
-        });
+        return Some(At { pos: node.pos, value: *value });
     }
     let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     let hint = did_you_mean(&text, names.iter().copied());
-    let message = format!(
-        "`{key}` must be {}, not `{}`",
-        one_of(&names),
-        text.escape_debug()
-    );
+    let message = format!("`{key}` must be {}, not `{}`", one_of(&names), text.escape_debug());
     found.push(node.pos, message, hint);
     None
 }
@@ -280,10 +214,7 @@ pub(super) fn list<'n>(found: &mut Found, node: &'n Node, what: &str) -> &'n [No
             &[]
         }
         Value::Scalar { .. } | Value::Map(_) => {
-            found.add(
-                node.pos,
-                format!("`{what}` must be a list, not {}", node.kind()),
-            );
+            found.add(node.pos, format!("`{what}` must be a list, not {}", node.kind()));
             &[]
         }
     }
@@ -307,7 +238,7 @@ pub(super) fn globs(found: &mut Found, from: &Fields<'_>, key: &str) -> Option<V
     for At { pos, value } in texts {
         match Glob::parse(&value) {
             Ok(glob) => globs.push(glob),
-            Err(error) => found.add(pos, error.to_string()),
+            Err(error) => found.add(pos, format!("cannot {error}")),
         }
     }
     Some(globs)
@@ -318,10 +249,7 @@ pub(super) fn path(found: &mut Found, pos: Pos, what: &str, path: &str) {
     let inside = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     if !inside {
         let path = path.escape_debug();
-        found.add(
-            pos,
-            format!("`{what}: {path}` must be a path relative to the root of the repository"),
-        );
+        found.add(pos, format!("`{what}: {path}` must be a path relative to the root of the repository"));
     }
 }
 
@@ -332,16 +260,11 @@ pub(super) fn env(found: &mut Found, from: &Fields<'_>) -> BTreeMap<String, Stri
         return env;
     };
     let Value::Map(entries) = &node.value else {
-        found.add(
-            node.pos,
-            format!("`env` must be a mapping, not {}", node.kind()),
-        );
+        found.add(node.pos, format!("`env` must be a mapping, not {}", node.kind()));
         return env;
     };
     for (key, value) in entries {
-        let (Value::Scalar { text: name, .. }, Value::Scalar { text, .. }) =
-            (&key.value, &value.value)
-        else {
+        let (Value::Scalar { text: name, .. }, Value::Scalar { text, .. }) = (&key.value, &value.value) else {
             found.add(key.pos, "`env` maps names to texts");
             continue;
         };
@@ -350,24 +273,14 @@ pub(super) fn env(found: &mut Found, from: &Fields<'_>) -> BTreeMap<String, Stri
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let name_shown = name.escape_debug();
         if !shape {
-            found.add(
-                key.pos,
-                format!("`{name_shown}` is not the name of a variable"),
-            );
+            found.add(key.pos, format!("`{name_shown}` is not the name of a variable"));
         } else if name.starts_with("WATTLE_") {
             found.add(key.pos, format!("`{name_shown}` is set by Wattle itself"));
         } else if text.contains('\0') {
-            found.add(
-                value.pos,
-                format!("the value of `{name_shown}` has a NUL character"),
-            );
+            found.add(value.pos, format!("the value of `{name_shown}` has a NUL character"));
         } else {
             // `NAME:` with nothing behind it is the empty text.
-            let text = if value.is_null() {
-                String::new()
-            } else {
-                text.clone()
-            };
+            let text = if value.is_null() { String::new() } else { text.clone() };
             if env.insert(name.clone(), text).is_some() {
                 found.add(key.pos, format!("the key `{name_shown}` is there twice"));
             }

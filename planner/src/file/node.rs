@@ -102,10 +102,7 @@ struct Stop;
 pub(crate) fn read(text: &str, found: &mut Found) -> Option<Node> {
     let start = Pos { line: 1, column: 1 };
     if text.len() > PLAN_BYTES_MAX {
-        found.add(
-            start,
-            format!("the file is larger than {PLAN_BYTES_MAX} bytes"),
-        );
+        found.add(start, format!("the file is larger than {PLAN_BYTES_MAX} bytes"));
         return None;
     }
     let options: Options = options! {
@@ -118,10 +115,7 @@ pub(crate) fn read(text: &str, found: &mut Found) -> Option<Node> {
             Ok((event, span)) => builder.take(event, &span, found),
             Err(error) => {
                 let mark = error.marker();
-                found.add(
-                    place(mark.line(), mark.col()),
-                    format!("not YAML: {}", error.info()),
-                );
+                found.add(place(mark.line(), mark.col()), format!("not YAML: {}", error.info()));
                 Err(Stop)
             }
         };
@@ -130,11 +124,7 @@ pub(crate) fn read(text: &str, found: &mut Found) -> Option<Node> {
         }
     }
     if builder.root.is_none() {
-        found.add_hint(
-            start,
-            "the file is empty",
-            "a plan needs at least `version: 1`, `task` and `steps`",
-        );
+        found.add_hint(start, "the file is empty", "a plan needs at least `version: 1`, `task` and `steps`");
     }
     builder.root
 }
@@ -142,10 +132,7 @@ pub(crate) fn read(text: &str, found: &mut Found) -> Option<Node> {
 /// The parser counts columns from 0.
 fn place(line: usize, column: usize) -> Pos {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Pos {
-        line: number(line.max(1)),
-        column: number(column.saturating_add(1)),
-    }
+    Pos { line: number(line.max(1)), column: number(column.saturating_add(1)) }
 }
 
 impl Builder {
@@ -154,9 +141,7 @@ impl Builder {
         if let Some(tag) = event.tag()
             && tag.is_custom()
         {
-            let pos = span
-                .tag_start()
-                .map_or(pos, |mark| place(mark.line(), mark.col()));
+            let pos = span.tag_start().map_or(pos, |mark| place(mark.line(), mark.col()));
             found.add(pos, format!("the tag `{tag}` means nothing in a plan"));
         }
         match event {
@@ -178,10 +163,7 @@ impl Builder {
                 self.put(Node { pos, ..node }, 0, size, found)
             }
             Event::UnresolvedAlias(name) => {
-                found.add(
-                    pos,
-                    format!("there is no anchor `&{name}` before this alias"),
-                );
+                found.add(pos, format!("there is no anchor `&{name}` before this alias"));
                 let text = format!("*{name}");
                 let value = Value::Scalar { text, plain: false };
                 self.put(Node { pos, value }, 0, 1, found)
@@ -204,12 +186,7 @@ impl Builder {
             found.add(pos, format!("nested more than {DEPTH_MAX} deep"));
             return Err(Stop);
         }
-        self.open.push(Open {
-            pos,
-            anchor,
-            items: Vec::new(),
-            map,
-        });
+        self.open.push(Open { pos, anchor, items: Vec::new(), map });
         Ok(())
     }
 
@@ -232,19 +209,10 @@ impl Builder {
         self.put(node, open.anchor, 1, found)
     }
 
-    fn put(
-        &mut self,
-        node: Node,
-        anchor: usize,
-        size: usize,
-        found: &mut Found,
-    ) -> Result<(), Stop> {
+    fn put(&mut self, node: Node, anchor: usize, size: usize, found: &mut Found) -> Result<(), Stop> {
         self.nodes += size;
         if self.nodes > NODES_MAX {
-            found.add(
-                node.pos,
-                format!("more than {NODES_MAX} values, aliases expanded"),
-            );
+            found.add(node.pos, format!("more than {NODES_MAX} values, aliases expanded"));
             return Err(Stop);
         }
         if anchor > 0 {
@@ -273,11 +241,7 @@ pub(crate) fn item_lines(root: &Node, key: &str) -> Vec<u32> {
         return Vec::new();
     };
     let is_key = |node: &Node| matches!(&node.value, Value::Scalar { text, .. } if text == key);
-    match entries
-        .iter()
-        .find(|(k, _)| is_key(k))
-        .map(|(_, v)| &v.value)
-    {
+    match entries.iter().find(|(k, _)| is_key(k)).map(|(_, v)| &v.value) {
         Some(Value::List(items)) => items.iter().map(|item| item.pos.line).collect(),
         Some(Value::Scalar { .. } | Value::Map(_)) | None => Vec::new(),
     }

@@ -14,13 +14,7 @@ const NANO: u64 = 1_000_000_000;
 
 /// Milliseconds of `500ms`, `30s`, `10m`, `1h`, `2d`.
 pub(super) fn duration_ms(text: &str) -> Result<u64, String> {
-    let units = [
-        ("ms", 1),
-        ("s", 1000),
-        ("m", 60 * 1000),
-        ("h", 60 * 60 * 1000),
-        ("d", 24 * 60 * 60 * 1000),
-    ];
+    let units = [("ms", 1), ("s", 1000), ("m", 60 * 1000), ("h", 60 * 60 * 1000), ("d", 24 * 60 * 60 * 1000)];
     let ms = with_unit(text, &units).ok_or("must be a duration such as `30s`, `10m` or `1h`")?;
     match ms {
         0 => Err("must be longer than nothing".to_owned()),
@@ -60,12 +54,7 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
         return None;
     }
     // A number too long for u64 is surely too large.
-    Some(
-        number
-            .parse::<u64>()
-            .unwrap_or(u64::MAX)
-            .saturating_mul(*factor),
-    )
+    Some(number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(*factor))
 }
 
 /// Billionths of a dollar, exactly: the text is never a floating-point number.
@@ -80,9 +69,7 @@ pub(super) fn nano_usd(text: &str) -> Result<u64, String> {
     if fraction.len() > 9 {
         return Err("must not have more than 9 decimals".to_owned());
     }
-    let nano: u64 = format!("{fraction:0<9}")
-        .parse()
-        .map_err(|_| shape.to_owned())?;
+    let nano: u64 = format!("{fraction:0<9}").parse().map_err(|_| shape.to_owned())?;
     let whole: u64 = whole.parse().unwrap_or(u64::MAX);
     match whole.saturating_mul(NANO).saturating_add(nano) {
         nano @ 0..=NANO_USD_MAX => Ok(nano),
@@ -104,18 +91,7 @@ mod tests {
         check("10m", Some(600_000));
         check("1h", Some(3_600_000));
         check("7d", Some(DURATION_MS_MAX));
-        for bad in [
-            "",
-            "10",
-            "m",
-            "-1s",
-            "1.5h",
-            "8d",
-            "10 years",
-            "0s",
-            "99999999999999999999h",
-            "1H",
-        ] {
+        for bad in ["", "10", "m", "-1s", "1.5h", "8d", "10 years", "0s", "99999999999999999999h", "1H"] {
             check(bad, None);
         }
     }
@@ -128,15 +104,7 @@ mod tests {
         check("20GB", Some(20_000_000_000));
         check("500MB", Some(500_000_000));
         check("1KiB", Some(1024));
-        for bad in [
-            "",
-            "20",
-            "GB",
-            "-1GB",
-            "0B",
-            "1gb",
-            "99999999999999999999TB",
-        ] {
+        for bad in ["", "20", "GB", "-1GB", "0B", "1gb", "99999999999999999999TB"] {
             check(bad, None);
         }
     }
@@ -151,17 +119,7 @@ mod tests {
         check("0.000000001", Some(1));
         check("0.3000000000000", Some(300_000_000));
         check("1000000", Some(NANO_USD_MAX));
-        for bad in [
-            "",
-            "-1",
-            "1e308",
-            "NaN",
-            ".5",
-            "5.",
-            "0.0000000001",
-            "1000000.01",
-            "$5",
-        ] {
+        for bad in ["", "-1", "1e308", "NaN", ".5", "5.", "0.0000000001", "1000000.01", "$5"] {
             check(bad, None);
         }
     }

@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Defaults;
 use super::fields::{
-    Fields, choice, duration, env, fields, flag, globs, integer, list, number, optional, path,
-    required, size, text, texts, usd,
+    Fields, choice, duration, env, fields, flag, globs, integer, list, number, optional, path, required, size, text,
+    texts, usd,
 };
 use super::node::{Node, Value};
 use crate::id::GroupId;
-use crate::plan::{
-    At as When, Check, CommitStyle, Generated, Group, Limits, Notify, Settings, Setup, Style,
-};
+use crate::plan::{At as When, Check, CommitStyle, Generated, Group, Limits, Notify, Settings, Setup, Style};
 use crate::problem::{At, Found, did_you_mean};
 use crate::task;
 
@@ -33,20 +31,12 @@ pub(super) fn read(found: &mut Found, from: &Fields<'_>, defaults: &Defaults) ->
         task: task(found, from),
         target: target(found, from),
         checks: checks(found, from, defaults),
-        setup: from
-            .some("setup")
-            .and_then(|node| setup(found, node, defaults)),
-        limits: from
-            .some("limits")
-            .map(|node| limits(found, node))
-            .unwrap_or_default(),
+        setup: from.some("setup").and_then(|node| setup(found, node, defaults)),
+        limits: from.some("limits").map(|node| limits(found, node)).unwrap_or_default(),
         groups: groups(found, from),
         discard: globs(found, from, "discard").unwrap_or_default(),
         generated: generated(found, from),
-        commit: from
-            .some("commit")
-            .map(|node| commit(found, node))
-            .unwrap_or_default(),
+        commit: from.some("commit").map(|node| commit(found, node)).unwrap_or_default(),
         notify: from.some("notify").and_then(|node| notify(found, node)),
     }
 }
@@ -56,7 +46,7 @@ fn task(found: &mut Found, from: &Fields<'_>) -> String {
     if let (Some(node), Err(error)) = (from.some("task"), task::check(&text))
         && !text.is_empty()
     {
-        found.add(node.pos, error.to_string());
+        found.add(node.pos, format!("cannot {error}"));
     }
     text
 }
@@ -65,13 +55,7 @@ fn target(found: &mut Found, from: &Fields<'_>) -> Option<String> {
     let target = optional(found, from, "target")?;
     if !branch_name(&target) {
         let pos = from.get("target").map_or(from.pos, |node| node.pos);
-        found.add(
-            pos,
-            format!(
-                "`target: {}` is not the name of a branch",
-                target.escape_debug()
-            ),
-        );
+        found.add(pos, format!("`target: {}` is not the name of a branch", target.escape_debug()));
     }
     Some(target)
 }
@@ -104,10 +88,7 @@ fn checks(found: &mut Found, from: &Fields<'_>, defaults: &Defaults) -> Option<V
             continue;
         };
         if !names.insert(check.name.clone()) {
-            found.add(
-                item.pos,
-                format!("there are two checks named `{}`", check.name),
-            );
+            found.add(item.pos, format!("there are two checks named `{}`", check.name));
         }
         checks.push(check);
     }
@@ -124,8 +105,7 @@ fn check(found: &mut Found, node: &Node, defaults: &Defaults) -> Option<Check> {
     if let (Some(name), Some(node)) = (&name, from.get("name"))
         && (name.chars().count() > CHECK_NAME_CHARS_MAX || name.contains(char::is_control))
     {
-        let message =
-            format!("the name of a check is one line of at most {CHECK_NAME_CHARS_MAX} characters");
+        let message = format!("the name of a check is one line of at most {CHECK_NAME_CHARS_MAX} characters");
         found.add(node.pos, message);
     }
     let run = required(found, &from, "run", "check");
@@ -134,14 +114,7 @@ fn check(found: &mut Found, node: &Node, defaults: &Defaults) -> Option<Check> {
     let paths = globs(found, &from, "paths").unwrap_or_default();
     let timeout_ms = duration(found, &from, "timeout").unwrap_or(defaults.timeout_ms);
     let env = env(found, &from);
-    Some(Check {
-        name: name?,
-        run: run?,
-        at,
-        paths,
-        timeout_ms,
-        env,
-    })
+    Some(Check { name: name?, run: run?, at, paths, timeout_ms, env })
 }
 
 fn setup(found: &mut Found, node: &Node, defaults: &Defaults) -> Option<Setup> {
@@ -161,19 +134,12 @@ fn setup(found: &mut Found, node: &Node, defaults: &Defaults) -> Option<Setup> {
 }
 
 fn limits(found: &mut Found, node: &Node) -> Limits {
-    let from = fields(
-        found,
-        node,
-        "limits",
-        &["jobs", "checks", "usd", "tokens", "disk"],
-    );
+    let from = fields(found, node, "limits", &["jobs", "checks", "usd", "tokens", "disk"]);
     Limits {
         jobs: number(found, &from, "jobs", 1, PARALLEL_MAX),
         checks: number(found, &from, "checks", 1, PARALLEL_MAX),
         nano_usd: usd(found, &from, "usd"),
-        tokens: from
-            .some("tokens")
-            .and_then(|node| integer(found, node, "tokens", 0, TOKENS_MAX)),
+        tokens: from.some("tokens").and_then(|node| integer(found, node, "tokens", 0, TOKENS_MAX)),
         disk_bytes: size(found, &from, "disk"),
     }
 }
@@ -184,13 +150,7 @@ fn groups(found: &mut Found, from: &Fields<'_>) -> BTreeMap<GroupId, Group> {
         return groups;
     };
     let Value::Map(entries) = &node.value else {
-        found.add(
-            node.pos,
-            format!(
-                "`groups` must be a mapping of names to groups, not {}",
-                node.kind()
-            ),
-        );
+        found.add(node.pos, format!("`groups` must be a mapping of names to groups, not {}", node.kind()));
         return groups;
     };
     for (key, value) in entries {
@@ -202,7 +162,7 @@ fn groups(found: &mut Found, from: &Fields<'_>) -> BTreeMap<GroupId, Group> {
             choice(found, &from, "land", &[("together", ())]);
         }
         match GroupId::parse(&name) {
-            Err(error) => found.add(key.pos, error.to_string()),
+            Err(error) => found.add(key.pos, format!("cannot {error}")),
             Ok(id) => {
                 if groups.insert(id, Group::default()).is_some() {
                     found.add(key.pos, format!("the key `{name}` is there twice"));
@@ -253,17 +213,10 @@ fn notify(found: &mut Found, node: &Node) -> Option<Notify> {
             let hint = did_you_mean(value, NOTIFY_ON);
             let all = NOTIFY_ON.join(", ");
             let value = value.escape_debug();
-            found.push(
-                *pos,
-                format!("`{value}` is not an event to be told of ({all})"),
-                hint,
-            );
+            found.push(*pos, format!("`{value}` is not an event to be told of ({all})"), hint);
         }
     }
     let all = || NOTIFY_ON.iter().map(|&on| on.to_owned()).collect();
     let on = on.map(|on| on.into_iter().map(|on| on.value).collect());
-    Some(Notify {
-        run: required(found, &from, "run", "notify")?,
-        on: on.unwrap_or_else(all),
-    })
+    Some(Notify { run: required(found, &from, "run", "notify")?, on: on.unwrap_or_else(all) })
 }

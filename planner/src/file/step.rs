@@ -1,8 +1,7 @@
 //! Lowering of one step.
 
 use super::fields::{
-    Fields, choice, duration, env, fields, globs, integer, later, list, number, optional, required,
-    text, texts, usd,
+    Fields, choice, duration, env, fields, globs, integer, later, list, number, optional, required, text, texts, usd,
 };
 use super::node::{Node, Value};
 use super::{Defaults, DraftStep};
@@ -24,8 +23,8 @@ const MAX_TURNS_DEFAULT: u32 = 40;
 const MAX_TURNS_MAX: u32 = 1000;
 
 pub(crate) const STEP_KEYS: [&str; 18] = [
-    "id", "title", "group", "mode", "needs", "touches", "run", "rewrite", "agent", "expect",
-    "check", "repair", "tools", "env", "ok_exit", "retries", "timeout", "idle",
+    "id", "title", "group", "mode", "needs", "touches", "run", "rewrite", "agent", "expect", "check", "repair",
+    "tools", "env", "ok_exit", "retries", "timeout", "idle",
 ];
 
 const EXECUTORS: [&str; 3] = ["run", "rewrite", "agent"];
@@ -36,17 +35,11 @@ pub(super) fn step(found: &mut Found, node: &Node, defaults: &Defaults) -> Draft
     let is_map = matches!(node.value, Value::Map(_));
     let id = if is_map { id(found, &from) } else { None };
     let expect_none = choice(found, &from, "expect", &[("none", ())]).is_some();
-    let work = if is_map {
-        work(found, &from, "step", expect_none)
-    } else {
-        None
-    };
+    let work = if is_map { work(found, &from, "step", expect_none) } else { None };
     let touches = globs(found, &from, "touches");
     let mode = mode(found, &from, expect_none);
     touches_fit(found, &from, mode, expect_none);
-    let check = from
-        .some("check")
-        .and_then(|node| check(found, node, defaults));
+    let check = from.some("check").and_then(|node| check(found, node, defaults));
     let repair = from.some("repair").and_then(|node| repair(found, node));
     if let (Some(pos), None) = (from.key_pos("repair"), from.some("check")) {
         found.add_hint(
@@ -78,8 +71,7 @@ pub(super) fn step(found: &mut Found, node: &Node, defaults: &Defaults) -> Draft
         expect_none,
         check,
         repair,
-        tools: texts(found, &from, "tools")
-            .map(|tools| tools.into_iter().map(|t| t.value).collect()),
+        tools: texts(found, &from, "tools").map(|tools| tools.into_iter().map(|t| t.value).collect()),
         env: env(found, &from),
         ok_exit: ok_exit(found, &from),
         retries: number(found, &from, "retries", 0, RETRIES_MAX).unwrap_or(defaults.retries),
@@ -91,19 +83,13 @@ pub(super) fn step(found: &mut Found, node: &Node, defaults: &Defaults) -> Draft
 fn id(found: &mut Found, from: &Fields<'_>) -> Option<At<StepId>> {
     let text = required(found, from, "id", "step")?;
     let pos = from.get("id")?.pos;
-    StepId::parse(&text)
-        .map_err(|error| found.add(pos, error.to_string()))
-        .ok()
-        .map(|value| At { pos, value })
+    StepId::parse(&text).map_err(|error| found.add(pos, format!("cannot {error}"))).ok().map(|value| At { pos, value })
 }
 
 fn group(found: &mut Found, from: &Fields<'_>) -> Option<At<GroupId>> {
     let text = optional(found, from, "group")?;
     let pos = from.get("group")?.pos;
-    GroupId::parse(&text)
-        .map_err(|error| found.add(pos, error.to_string()))
-        .ok()
-        .map(|value| At { pos, value })
+    GroupId::parse(&text).map_err(|error| found.add(pos, format!("cannot {error}"))).ok().map(|value| At { pos, value })
 }
 
 /// The mode as written, else as derived: what has `touches` or rewrites writes, all else reads.
@@ -148,16 +134,10 @@ fn touches_fit(found: &mut Found, from: &Fields<'_>, mode: Mode, expect_none: bo
     }
     if let (Some(pos), true) = (from.key_pos("expect"), expect_none) {
         if mode != Mode::Read {
-            found.add(
-                pos,
-                format!("`expect: none` changes nothing, so the step cannot be `mode: {name}`"),
-            );
+            found.add(pos, format!("`expect: none` changes nothing, so the step cannot be `mode: {name}`"));
         }
         if from.get("rewrite").is_none() {
-            found.add(
-                pos,
-                "`expect: none` is about the matches of a rule; it needs `rewrite`",
-            );
+            found.add(pos, "`expect: none` is about the matches of a rule; it needs `rewrite`");
         }
     }
 }
@@ -166,10 +146,7 @@ fn touches_fit(found: &mut Found, from: &Fields<'_>, mode: Mode, expect_none: bo
 fn work(found: &mut Found, from: &Fields<'_>, section: &str, expect_none: bool) -> Option<Work> {
     let mut given = EXECUTORS.into_iter().filter(|key| from.get(key).is_some());
     let Some(first) = given.next() else {
-        found.add(
-            from.pos,
-            format!("a {section} needs one of `run`, `rewrite` and `agent`"),
-        );
+        found.add(from.pos, format!("a {section} needs one of `run`, `rewrite` and `agent`"));
         return None;
     };
     let mut more = false;
@@ -201,10 +178,7 @@ fn rule(found: &mut Found, node: &Node, expect_none: bool) -> Option<RuleSource>
     if !matches!(node.value, Value::Map(_)) {
         return None;
     }
-    let given: Vec<&str> = ["rule", "inline", "pattern"]
-        .into_iter()
-        .filter(|key| from.get(key).is_some())
-        .collect();
+    let given: Vec<&str> = ["rule", "inline", "pattern"].into_iter().filter(|key| from.get(key).is_some()).collect();
     let [one] = given.as_slice() else {
         found.add(
             node.pos,
@@ -215,10 +189,7 @@ fn rule(found: &mut Found, node: &Node, expect_none: bool) -> Option<RuleSource>
     if *one != "pattern" {
         for key in ["fix", "lang"] {
             if let Some(pos) = from.key_pos(key) {
-                found.add(
-                    pos,
-                    format!("`{key}` goes with `pattern`, not with `{one}`"),
-                );
+                found.add(pos, format!("`{key}` goes with `pattern`, not with `{one}`"));
             }
         }
     }
@@ -229,11 +200,7 @@ fn rule(found: &mut Found, node: &Node, expect_none: bool) -> Option<RuleSource>
             let pattern = required(found, &from, "pattern", "rewrite");
             let lang = required(found, &from, "lang", "rewrite");
             let fix = fix(found, &from, expect_none);
-            Some(RuleSource::Pattern {
-                pattern: pattern?,
-                fix: fix?,
-                lang: lang?,
-            })
+            Some(RuleSource::Pattern { pattern: pattern?, fix: fix?, lang: lang? })
         }
     }
 }
@@ -245,10 +212,7 @@ fn fix(found: &mut Found, from: &Fields<'_>, expect_none: bool) -> Option<String
         Some((node, _)) => text(found, node, "fix"),
         None if expect_none => Some(String::new()),
         None => {
-            found.add(
-                from.pos,
-                "a rewrite with `pattern` needs `fix` (`\"\"` deletes)",
-            );
+            found.add(from.pos, "a rewrite with `pattern` needs `fix` (`\"\"` deletes)");
             None
         }
     }
@@ -291,9 +255,7 @@ fn agent(found: &mut Found, node: &Node) -> Option<AgentSpec> {
 }
 
 fn model_shape(model: &str) -> bool {
-    let parts = model
-        .split_once('/')
-        .or_else(|| model.strip_prefix("script:").map(|file| ("script", file)));
+    let parts = model.split_once('/').or_else(|| model.strip_prefix("script:").map(|file| ("script", file)));
     !model.contains(char::is_whitespace)
         && parts.is_some_and(|(provider, name)| !provider.is_empty() && !name.is_empty())
 }
@@ -306,10 +268,7 @@ fn via(found: &mut Found, from: &Fields<'_>) {
     if matches!(via.as_str(), "claude" | "codex") || via.starts_with("acp:") {
         later(found, pos, &format!("`via: {}`", via.escape_debug()));
     } else if via != "wattle" {
-        found.add(
-            pos,
-            format!("`via` must be `wattle`, not `{}`", via.escape_debug()),
-        );
+        found.add(pos, format!("`via` must be `wattle`, not `{}`", via.escape_debug()));
     }
 }
 
@@ -334,12 +293,7 @@ fn check(found: &mut Found, node: &Node, defaults: &Defaults) -> Option<StepChec
 }
 
 fn repair(found: &mut Found, node: &Node) -> Option<Repair> {
-    let from = fields(
-        found,
-        node,
-        "repair",
-        &["run", "rewrite", "agent", "attempts"],
-    );
+    let from = fields(found, node, "repair", &["run", "rewrite", "agent", "attempts"]);
     if !matches!(node.value, Value::Map(_)) {
         return None;
     }
@@ -357,10 +311,7 @@ fn ok_exit(found: &mut Found, from: &Fields<'_>) -> Vec<i32> {
     };
     let items = list(found, node, "ok_exit");
     if items.is_empty() && matches!(node.value, Value::List(_)) {
-        found.add(
-            node.pos,
-            "`ok_exit` is empty: no exit code would be a success",
-        );
+        found.add(node.pos, "`ok_exit` is empty: no exit code would be a success");
     }
     items
         .iter()

@@ -75,9 +75,7 @@ impl Ranges {
     }
 
     fn meets(&self, other: &Self) -> bool {
-        self.0
-            .iter()
-            .any(|a| other.0.iter().any(|b| a.0 <= b.1 && b.0 <= a.1))
+        self.0.iter().any(|a| other.0.iter().any(|b| a.0 <= b.1 && b.0 <= a.1))
     }
 }
 
@@ -209,10 +207,7 @@ impl Place {
             Some(Token::Star) => [Some((Step::NotSlash, self)), None],
             Some(Token::Cross) => [Some((Step::All, self)), None],
             Some(Token::Dirs) => {
-                let mid = Self {
-                    at: self.at,
-                    mid: true,
-                };
+                let mid = Self { at: self.at, mid: true };
                 let end = self.mid.then_some((Step::Char('/'), on));
                 [Some((Step::All, mid)), end]
             }

@@ -16,22 +16,22 @@ const BRACE_DEPTH_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GlobError {
     /// Nothing is written, or an alternative is empty as a whole.
-    #[error("the glob `{0}` is empty or has an empty alternative")]
+    #[error("read the glob `{0}`: it is empty or has an empty alternative")]
     Empty(String),
     /// It begins with `/`.
-    #[error("the glob `{0}` begins with `/`; globs are relative to the root of the repository")]
+    #[error("read the glob `{0}`: it begins with `/`; globs are relative to the root of the repository")]
     Absolute(String),
     /// It ends with `/`.
-    #[error("the glob `{0}` ends with `/`; write `{0}**` for all that is below")]
+    #[error("read the glob `{0}`: it ends with `/`; write `{0}**` for all that is below")]
     TrailingSlash(String),
     /// It has a segment that no repository path has: empty, `.` or `..`.
-    #[error("the glob `{0}` has an empty, `.` or `..` segment, which no path in a repository has")]
+    #[error("read the glob `{0}`: it has an empty, `.` or `..` segment, which no path in a repository has")]
     Segment(String),
     /// It begins with `!`.
-    #[error("the glob `{0}` begins with `!`; there is no negation (write `\\!` for the character)")]
+    #[error("read the glob `{0}`: it begins with `!`; there is no negation (write `\\!` for the character)")]
     Negation(String),
     /// A `[` or `{` that is not closed, or a `}` that was not opened.
-    #[error("the glob `{pattern}` has an unbalanced `{bracket}`")]
+    #[error("read the glob `{pattern}`: it has an unbalanced `{bracket}`")]
     Unbalanced {
         /// The pattern.
         pattern: String,
@@ -39,16 +39,16 @@ pub enum GlobError {
         bracket: char,
     },
     /// A character class that is empty or runs backwards.
-    #[error("the glob `{0}` has a character class that is empty or runs backwards")]
+    #[error("read the glob `{0}`: it has a character class that is empty or runs backwards")]
     Class(String),
     /// It ends with a backslash.
-    #[error("the glob `{0}` ends with a backslash")]
+    #[error("read the glob `{0}`: it ends with a backslash")]
     TrailingEscape(String),
     /// It has a control character.
-    #[error("the glob `{0}` has a control character")]
+    #[error("read the glob `{0}`: it has a control character")]
     Control(String),
     /// It is too long, too deep, or its braces multiply to too much.
-    #[error("the glob `{start}…` is too large: {what}")]
+    #[error("read the glob `{start}…`: it is too large, {what}")]
     TooLarge {
         /// How it begins.
         start: String,
@@ -101,10 +101,7 @@ pub(super) fn flats(text: &str) -> Result<Vec<Vec<Token>>, GlobError> {
 }
 
 fn too_large(text: &str, what: String) -> GlobError {
-    GlobError::TooLarge {
-        start: text.chars().take(32).collect(),
-        what,
-    }
+    GlobError::TooLarge { start: text.chars().take(32).collect(), what }
 }
 
 fn symbols(text: &str) -> Result<Vec<Symbol>, GlobError> {
@@ -126,26 +123,16 @@ fn expand(text: &str, symbols: &[Symbol]) -> Result<Vec<Vec<Symbol>>, GlobError>
     let (rows, rest) = sequence(text, symbols, 0)?;
     match rest {
         [] => Ok(rows),
-        _ => Err(GlobError::Unbalanced {
-            pattern: text.to_owned(),
-            bracket: '}',
-        }),
+        _ => Err(GlobError::Unbalanced { pattern: text.to_owned(), bracket: '}' }),
     }
 }
 
 type Rows = Vec<Vec<Symbol>>;
 
 /// Reads up to the end, or to a `,` or `}` of the brace around it; gives the rows and what is left.
-fn sequence<'s>(
-    text: &str,
-    mut symbols: &'s [Symbol],
-    depth: usize,
-) -> Result<(Rows, &'s [Symbol]), GlobError> {
+fn sequence<'s>(text: &str, mut symbols: &'s [Symbol], depth: usize) -> Result<(Rows, &'s [Symbol]), GlobError> {
     if depth > BRACE_DEPTH_MAX {
-        return Err(too_large(
-            text,
-            format!("braces over {BRACE_DEPTH_MAX} deep"),
-        ));
+        return Err(too_large(text, format!("braces over {BRACE_DEPTH_MAX} deep")));
     }
     let mut rows: Rows = vec![Vec::new()];
     while let Some((&first, rest)) = symbols.split_first() {
@@ -154,25 +141,18 @@ fn sequence<'s>(
             Symbol::Plain(',') if depth > 0 => break,
             Symbol::Plain('{') => {
                 let (choices, after) = braces(text, rest, depth)?;
-                let product = rows.iter().flat_map(|row| {
-                    choices
-                        .iter()
-                        .map(|choice| [row.as_slice(), choice].concat())
-                });
+                let product =
+                    rows.iter().flat_map(|row| choices.iter().map(|choice| [row.as_slice(), choice].concat()));
                 // Bounded before it is built: the product cannot have more rows than tokens are allowed.
                 if rows.len() * choices.len() > TOKENS_MAX / 8 {
-                    return Err(too_large(
-                        text,
-                        "braces with too many alternatives".to_owned(),
-                    ));
+                    return Err(too_large(text, "braces with too many alternatives".to_owned()));
                 }
                 rows = product.collect();
                 symbols = after;
             }
             Symbol::Plain('[') => {
                 let length = class_length(text, symbols)?;
-                rows.iter_mut()
-                    .for_each(|row| row.extend(&symbols[..length]));
+                rows.iter_mut().for_each(|row| row.extend(&symbols[..length]));
                 symbols = &symbols[length..];
             }
             Symbol::Plain(_) | Symbol::Escaped(_) => {
@@ -181,21 +161,14 @@ fn sequence<'s>(
             }
         }
         if rows.iter().map(Vec::len).sum::<usize>() > 2 * TOKENS_MAX {
-            return Err(too_large(
-                text,
-                "braces with too many alternatives".to_owned(),
-            ));
+            return Err(too_large(text, "braces with too many alternatives".to_owned()));
         }
     }
     Ok((rows, symbols))
 }
 
 /// Reads the alternatives after a `{`, and the `}`.
-fn braces<'s>(
-    text: &str,
-    mut symbols: &'s [Symbol],
-    depth: usize,
-) -> Result<(Rows, &'s [Symbol]), GlobError> {
+fn braces<'s>(text: &str, mut symbols: &'s [Symbol], depth: usize) -> Result<(Rows, &'s [Symbol]), GlobError> {
     let mut choices = Vec::new();
     loop {
         let (rows, rest) = sequence(text, symbols, depth + 1)?;
@@ -204,10 +177,7 @@ fn braces<'s>(
             Some((Symbol::Plain(','), rest)) => symbols = rest,
             Some((_, rest)) => return Ok((choices, rest)),
             None => {
-                return Err(GlobError::Unbalanced {
-                    pattern: text.to_owned(),
-                    bracket: '{',
-                });
+                return Err(GlobError::Unbalanced { pattern: text.to_owned(), bracket: '{' });
             }
         }
     }
@@ -218,19 +188,11 @@ fn class_length(text: &str, symbols: &[Symbol]) -> Result<usize, GlobError> {
     let negated = matches!(symbols.get(1), Some(Symbol::Plain('!' | '^')));
     // A `]` right at the start is a member, as in every shell.
     let first = if negated { 2 } else { 1 };
-    let close = symbols
-        .iter()
-        .skip(first + 1)
-        .position(|s| *s == Symbol::Plain(']'));
+    let close = symbols.iter().skip(first + 1).position(|s| *s == Symbol::Plain(']'));
     match close {
         Some(i) => Ok(first + 1 + i + 1),
-        None if symbols.get(first) == Some(&Symbol::Plain(']')) => {
-            Err(GlobError::Class(text.to_owned()))
-        }
-        None => Err(GlobError::Unbalanced {
-            pattern: text.to_owned(),
-            bracket: '[',
-        }),
+        None if symbols.get(first) == Some(&Symbol::Plain(']')) => Err(GlobError::Class(text.to_owned())),
+        None => Err(GlobError::Unbalanced { pattern: text.to_owned(), bracket: '[' }),
     }
 }
 
@@ -244,10 +206,7 @@ fn tokens(text: &str, symbols: &[Symbol]) -> Result<Vec<Token>, GlobError> {
         at += 1;
         tokens.push(match symbol {
             Symbol::Plain('*') => {
-                let more = symbols[at..]
-                    .iter()
-                    .take_while(|s| **s == Symbol::Plain('*'))
-                    .count();
+                let more = symbols[at..].iter().take_while(|s| **s == Symbol::Plain('*')).count();
                 at += more;
                 if more == 0 {
                     Token::Star

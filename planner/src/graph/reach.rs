@@ -11,10 +11,7 @@ pub(crate) struct Square {
 impl Square {
     pub(crate) fn new(side: usize) -> Self {
         let words = side.div_ceil(64);
-        Self {
-            words,
-            bits: vec![0; words * side],
-        }
+        Self { words, bits: vec![0; words * side] }
     }
 
     pub(crate) fn get(&self, row: usize, column: usize) -> bool {
@@ -43,10 +40,7 @@ pub(super) struct Reach {
 
 impl Reach {
     pub(super) fn new(count: usize) -> Self {
-        Self {
-            before: Square::new(count),
-            next: vec![Vec::new(); count],
-        }
+        Self { before: Square::new(count), next: vec![Vec::new(); count] }
     }
 
     /// Whether `to` comes after `from`.

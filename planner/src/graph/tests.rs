@@ -20,9 +20,7 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
             // Mostly backwards, so that plans without cycles are common.
             let needs = needs.into_iter().map(|n| n % count);
             Node {
-                needs: needs
-                    .filter(|n| *n < i || (*n > i && (*n + i) % 5 == 0))
-                    .collect(),
+                needs: needs.filter(|n| *n < i || (*n > i && (*n + i) % 5 == 0)).collect(),
                 group,
                 writes: writes.map(|w| vec![Glob::parse(w).unwrap()]),
             }
@@ -115,12 +113,7 @@ proptest! {
 }
 
 fn writers(count: usize, glob: impl Fn(usize) -> String) -> Vec<Node> {
-    (0..count)
-        .map(|i| Node {
-            writes: Some(vec![Glob::parse(&glob(i)).unwrap()]),
-            ..Node::default()
-        })
-        .collect()
+    (0..count).map(|i| Node { writes: Some(vec![Glob::parse(&glob(i)).unwrap()]), ..Node::default() }).collect()
 }
 
 #[test]
@@ -141,8 +134,7 @@ fn steps_with_folders_of_their_own_are_free() {
 #[test]
 fn a_long_chain_of_needs_does_not_overflow_the_stack() {
     let count = 100_000;
-    let edges: DiGraph<(), EdgeKind> =
-        DiGraph::from_edges((1..count).map(|i| (i - 1, i, EdgeKind::Needs)));
+    let edges: DiGraph<(), EdgeKind> = DiGraph::from_edges((1..count).map(|i| (i - 1, i, EdgeKind::Needs)));
     assert!(cycles(&edges).is_empty());
     assert_eq!(bottom_levels(&edges)[0], count - 1);
 }

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 fn frame() -> Frame {
     Frame {
         target: Some("main".to_owned()),
-        checks: Some("- { name: build, run: cargo check, timeout: 10m }\n- name: suite\n  run: cargo test\n  at: final\n".to_owned()),
+        checks: Some(
+            "- { name: build, run: cargo check, timeout: 10m }\n- name: suite\n  run: cargo test\n  at: final\n"
+                .to_owned(),
+        ),
         setup: Some("{ run: npm ci, key: [package-lock.json] }".to_owned()),
         limits: Some("usd: 0.000000001\njobs: 2\n".to_owned()),
         ..Frame::default()
@@ -81,16 +84,8 @@ fn steps_become_a_plan_in_the_frame() {
 #[test]
 fn without_proposals_the_frame_is_untouched() {
     let text = plan_from_reply("t", r#"{"steps":[{"id":"a","run":"true"}]}"#, &frame()).unwrap();
-    assert!(
-        text.contains("checks:\n  - { name: build, run: cargo check, timeout: 10m }\n"),
-        "{text}"
-    );
-    let text = plan_from_reply(
-        "t",
-        r#"{"steps":[{"id":"a","run":"true"}]}"#,
-        &Frame::default(),
-    )
-    .unwrap();
+    assert!(text.contains("checks:\n  - { name: build, run: cargo check, timeout: 10m }\n"), "{text}");
+    let text = plan_from_reply("t", r#"{"steps":[{"id":"a","run":"true"}]}"#, &Frame::default()).unwrap();
     assert!(parse_plan("p", &text).unwrap().checks().is_none());
 }
 
@@ -118,9 +113,7 @@ fn power_is_refused_by_name() {
 #[test]
 fn problems_name_the_step() {
     let check = |json: &str, expected: &[&str]| {
-        let problems = plan_from_reply("t", json, &Frame::default())
-            .unwrap_err()
-            .problems;
+        let problems = plan_from_reply("t", json, &Frame::default()).unwrap_err().problems;
         let messages: Vec<&str> = problems.iter().map(|p| p.message.as_str()).collect();
         assert_eq!(messages, expected);
     };
@@ -133,15 +126,9 @@ fn problems_name_the_step() {
             "step 3 (`b`): `run` is empty",
         ],
     );
-    check(
-        r#"{"steps":[]}"#,
-        &["`steps` must be a list of at least one step"],
-    );
+    check(r#"{"steps":[]}"#, &["`steps` must be a list of at least one step"]);
     check("[]", &["must be a JSON object with `steps`"]);
-    check(
-        "{\"steps\":[",
-        &["not JSON: EOF while parsing a list at line 1 column 10"],
-    );
+    check("{\"steps\":[", &["not JSON: EOF while parsing a list at line 1 column 10"]);
     check(
         r#"{"steps":["a"]}"#,
         &[

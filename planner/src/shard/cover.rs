@@ -70,13 +70,7 @@ pub(super) fn cover(shards: &[Shard<'_>]) -> Vec<BTreeSet<String>> {
     shards
         .iter()
         .enumerate()
-        .map(|(i, shard)| {
-            shard
-                .files
-                .iter()
-                .map(|file| widest(file, shard.root, i))
-                .collect()
-        })
+        .map(|(i, shard)| shard.files.iter().map(|file| widest(file, shard.root, i)).collect())
         .collect()
 }
 

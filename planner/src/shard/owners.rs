@@ -65,11 +65,7 @@ fn globs(pattern: &str) -> Result<Vec<Glob>, GlobError> {
     let inner = pattern.trim_end_matches('/');
     let anchored = inner.contains('/');
     let inner = inner.trim_start_matches('/');
-    let mut base = String::from(if anchored || inner.is_empty() {
-        ""
-    } else {
-        "**/"
-    });
+    let mut base = String::from(if anchored || inner.is_empty() { "" } else { "**/" });
     for c in inner.chars() {
         if matches!(c, '[' | ']' | '{' | '}' | ',' | '\\') {
             base.push('\\');

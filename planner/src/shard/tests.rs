@@ -6,11 +6,7 @@ use crate::step::{Mode, Work};
 use proptest::prelude::*;
 
 fn pattern() -> RuleSource {
-    RuleSource::Pattern {
-        pattern: "log!($X)".to_owned(),
-        fix: "info!($X)".to_owned(),
-        lang: "rust".to_owned(),
-    }
+    RuleSource::Pattern { pattern: "log!($X)".to_owned(), fix: "info!($X)".to_owned(), lang: "rust".to_owned() }
 }
 
 fn owned(paths: &[&str]) -> Vec<String> {
@@ -42,23 +38,13 @@ fn outline(text: &str) -> Vec<String> {
 
 #[test]
 fn reads_how_to_put_files_together() {
-    let check =
-        |text: &str, expected: Option<By>| assert_eq!(text.parse().ok(), expected, "{text}");
+    let check = |text: &str, expected: Option<By>| assert_eq!(text.parse().ok(), expected, "{text}");
     check("dir", Some(By::Dir { depth: None }));
     check("dir:2", Some(By::Dir { depth: Some(2) }));
     check("package", Some(By::Package));
     check("owner", Some(By::Owner));
     check("files:50", Some(By::Files(50)));
-    for bad in [
-        "",
-        "dir:0",
-        "dir:x",
-        "files",
-        "files:0",
-        "package:1",
-        "files:-1",
-        "dir:",
-    ] {
+    for bad in ["", "dir:0", "dir:x", "files", "files:0", "package:1", "files:-1", "dir:"] {
         check(bad, None);
     }
 }
@@ -122,11 +108,7 @@ fn rules_survive_as_they_are() {
         RuleSource::File("rules/a b.yml".to_owned()),
         RuleSource::Inline(text.to_owned()),
         RuleSource::Inline("\t- odd".to_owned()),
-        RuleSource::Pattern {
-            pattern: "a\nb".to_owned(),
-            fix: String::new(),
-            lang: "rust".to_owned(),
-        },
+        RuleSource::Pattern { pattern: "a\nb".to_owned(), fix: String::new(), lang: "rust".to_owned() },
     ] {
         let mut input = input(&matched, &[], By::Files(1));
         input.rule = rule.clone();
@@ -157,23 +139,13 @@ fn shards_by_each_way() {
     ]);
     let check = |by: By, expected: &[&str]| {
         let mut input = input(&matched, &manifests, by);
-        input.codeowners =
-            Some("* @all\n/crates/ @rust # all of it\n*.ts @web @ui\ncrates/b/\n[Section]\n");
+        input.codeowners = Some("* @all\n/crates/ @rust # all of it\n*.ts @web @ui\ncrates/b/\n[Section]\n");
         assert_eq!(outline(&shard(&input).unwrap()), expected, "{by:?}");
     };
-    check(
-        By::Dir { depth: Some(1) },
-        &["top: *", "crates: crates/**", "web: web/**"],
-    );
+    check(By::Dir { depth: Some(1) }, &["top: *", "crates: crates/**", "web: web/**"]);
     check(
         By::Dir { depth: Some(2) },
-        &[
-            "top: *",
-            "crates-a: crates/a/**",
-            "crates-b: crates/b/**",
-            "web: web/*",
-            "web-app: web/app/**",
-        ],
+        &["top: *", "crates-a: crates/a/**", "crates-b: crates/b/**", "web: web/*", "web-app: web/app/**"],
     );
     check(
         By::Package,
@@ -185,15 +157,7 @@ fn shards_by_each_way() {
             "web: web/**",
         ],
     );
-    check(
-        By::Owner,
-        &[
-            "all: *",
-            "rust: crates/a/**",
-            "web-ui: web/**",
-            "unowned: crates/b/**",
-        ],
-    );
+    check(By::Owner, &["all: *", "rust: crates/a/**", "web-ui: web/**", "unowned: crates/b/**"]);
     check(
         By::Files(3),
         &[
@@ -210,8 +174,7 @@ fn owners_are_found_as_documented() {
         "# comment\n*  @default\n*.js @js\n/build/logs/ @logs\ndocs/* @docs\napps/ @apps\n**/deep @deep\na\\ b/ @space\n/apps/free\n[Section][2] @x\n^[Optional]\n",
     )
     .unwrap();
-    let check =
-        |path: &str, expected: Option<&str>| assert_eq!(owners.of(path), expected, "{path}");
+    let check = |path: &str, expected: Option<&str>| assert_eq!(owners.of(path), expected, "{path}");
     check("x.py", Some("@default"));
     check("x/y/z.js", Some("@js"));
     check("build/logs/a/b", Some("@logs"));
@@ -230,59 +193,35 @@ fn refuses_what_makes_no_plan() {
     let matched = owned(&["a.rs"]);
     let many: Vec<String> = (0..6000).map(|i| format!("f{i}")).collect();
     let dir = By::Dir { depth: None };
-    assert_eq!(
-        shard(&input(&none, &[], dir)),
-        Err(ShardError::NothingMatches)
-    );
-    assert_eq!(
-        shard(&input(&matched, &[], By::Owner)),
-        Err(ShardError::NoCodeowners)
-    );
-    assert_eq!(
-        shard(&input(&many, &[], By::Files(1))),
-        Err(ShardError::TooManySteps { steps: 6001 })
-    );
+    assert_eq!(shard(&input(&none, &[], dir)), Err(ShardError::NothingMatches));
+    assert_eq!(shard(&input(&matched, &[], By::Owner)), Err(ShardError::NoCodeowners));
+    assert_eq!(shard(&input(&many, &[], By::Files(1))), Err(ShardError::TooManySteps { steps: 6001 }));
     let mut bad = input(&matched, &[], dir);
     bad.task = " ";
     assert!(matches!(shard(&bad), Err(ShardError::Invalid(_))));
     bad.task = "t";
     bad.codeowners = Some("a\n./x @y\n");
     bad.by = By::Owner;
-    assert!(matches!(
-        shard(&bad),
-        Err(ShardError::Codeowners { line: 2, .. })
-    ));
+    assert!(matches!(shard(&bad), Err(ShardError::Codeowners { line: 2, .. })));
 }
 
 #[test]
 fn ids_are_legal_unique_and_keep_their_end() {
     let deep = format!("{}/last.part", "folder/".repeat(20));
     let names = ["a/b", "a-b", "A b", "é", "", "verify/rewrite", &deep];
-    let matched: Vec<String> = names
-        .iter()
-        .map(|n| {
-            format!("{n}/x.rs")
-                .trim_start_matches('/')
-                .replace("//", "/")
-        })
-        .collect();
+    let matched: Vec<String> =
+        names.iter().map(|n| format!("{n}/x.rs").trim_start_matches('/').replace("//", "/")).collect();
     let text = shard(&input(&matched, &[], By::Dir { depth: None })).unwrap();
     let plan = parse_plan("p", &text).unwrap();
     let ids: Vec<&str> = plan.steps().iter().map(|step| step.id.as_str()).collect();
     assert_eq!(plan.steps().len(), names.len() + 1);
     assert!(ids.iter().any(|id| id.ends_with("last-part")), "{ids:?}");
-    assert!(
-        ids.contains(&"verify-rewrite-2") && ids.contains(&"a-b-2"),
-        "{ids:?}"
-    );
+    assert!(ids.contains(&"verify-rewrite-2") && ids.contains(&"a-b-2"), "{ids:?}");
 }
 
 /// How often each file is in the `touches` of a write step.
 fn holders(plan: &Plan, file: &str) -> usize {
-    plan.steps()
-        .iter()
-        .filter(|step| step.touches.iter().any(|glob| glob.matches(file)))
-        .count()
+    plan.steps().iter().filter(|step| step.touches.iter().any(|glob| glob.matches(file))).count()
 }
 
 proptest! {
@@ -314,9 +253,7 @@ proptest! {
 
 #[test]
 fn a_large_repository_is_sharded_and_read_back() {
-    let matched: Vec<String> = (0..20_000)
-        .map(|i| format!("drivers/d{}/m{}/file_{i}.c", i % 97, i % 31))
-        .collect();
+    let matched: Vec<String> = (0..20_000).map(|i| format!("drivers/d{}/m{}/file_{i}.c", i % 97, i % 31)).collect();
     let by_folder = shard(&input(&matched, &[], By::Dir { depth: None })).unwrap();
     assert_eq!(outline(&by_folder).len(), 97 * 31);
     let by_count = shard(&input(&matched, &[], By::Files(10))).unwrap();

@@ -86,26 +86,16 @@ fn reads_the_whole_example_of_the_contract() {
     let checks = plan.checks().unwrap();
     assert_eq!(checks.len(), 3);
     assert_eq!((checks[0].timeout_ms, checks[0].at), (600_000, When::Land));
-    assert_eq!(
-        (checks[1].timeout_ms, checks[1].at),
-        (1_800_000, When::Final)
-    );
+    assert_eq!((checks[1].timeout_ms, checks[1].at), (1_800_000, When::Final));
     assert!(checks[2].paths[0].matches("src/a/b.rs"));
     assert_eq!(plan.setup().unwrap().key, ["package-lock.json"]);
     let limits = plan.limits();
-    assert_eq!(
-        (limits.jobs, limits.checks, limits.tokens),
-        (Some(4), Some(1), None)
-    );
+    assert_eq!((limits.jobs, limits.checks, limits.tokens), (Some(4), Some(1), None));
     assert_eq!(limits.nano_usd, Some(5_000_000_000));
     assert_eq!(limits.disk_bytes, Some(20_000_000_000));
     let api = GroupId::parse("api").unwrap();
     assert!(plan.groups().contains_key(&api));
-    let members: Vec<&str> = plan
-        .group_members(&api)
-        .iter()
-        .map(|s| s.id.as_str())
-        .collect();
+    let members: Vec<&str> = plan.group_members(&api).iter().map(|s| s.id.as_str()).collect();
     assert_eq!(members, ["api", "callers"]);
     assert!(plan.discard()[0].matches("Cargo.lock"));
     assert_eq!(plan.generated()[0].path, "Cargo.lock");
@@ -120,10 +110,7 @@ fn reads_the_whole_example_of_the_contract() {
     let Work::Agent(repair) = &callers.repair.as_ref().unwrap().work else {
         panic!("the repair is an agent");
     };
-    assert_eq!(
-        (repair.max_nano_usd, repair.max_turns),
-        (Some(1_000_000_000), 40)
-    );
+    assert_eq!((repair.max_nano_usd, repair.max_turns), (Some(1_000_000_000), 40));
     let leftovers = plan.step(&id("leftovers")).unwrap();
     assert_eq!(leftovers.tools.as_ref().unwrap().len(), 5);
     assert_eq!(leftovers.env["RUST_LOG"], "debug");
@@ -140,30 +127,15 @@ fn fills_in_what_is_not_said() {
     assert!(plan.checks().is_none());
     assert!(plan.target().is_none());
     assert_eq!(plan.commit(), crate::CommitStyle::default());
-    let [look, fix] = plan.steps() else {
-        panic!("two steps")
-    };
-    assert_eq!(
-        look.work,
-        Work::Run {
-            command: "true".to_owned()
-        }
-    );
-    assert_eq!(
-        (look.mode, look.touches.len(), look.touches_given),
-        (Mode::Read, 0, false)
-    );
+    let [look, fix] = plan.steps() else { panic!("two steps") };
+    assert_eq!(look.work, Work::Run { command: "true".to_owned() });
+    assert_eq!((look.mode, look.touches.len(), look.touches_given), (Mode::Read, 0, false));
     assert_eq!((look.title.as_str(), look.line), ("look", 4));
-    assert_eq!(
-        (look.retries, look.timeout_ms, look.idle_ms),
-        (1, 1_800_000, Some(600_000))
-    );
+    assert_eq!((look.retries, look.timeout_ms, look.idle_ms), (1, 1_800_000, Some(600_000)));
     assert_eq!(look.ok_exit, [0]);
     assert_eq!((fix.mode, fix.touches_given), (Mode::Write, false));
     assert_eq!(fix.touches, [Glob::everything()]);
-    let Work::Rewrite(RuleSource::Inline(rule)) = &fix.work else {
-        panic!("inline")
-    };
+    let Work::Rewrite(RuleSource::Inline(rule)) = &fix.work else { panic!("inline") };
     assert_eq!(rule, r#"{"id":"r","rule":{"pattern":"a"},"fix":"b"}"#);
 }
 
@@ -172,11 +144,7 @@ fn a_step_overrides_the_defaults_of_the_plan() {
     let text = "version: 1\ntask: t\nchecks: []\ndefaults: { retries: 3, timeout: 1h, idle: null }\nsteps:\n  - { id: a, run: a }\n  - { id: b, run: b, retries: 0, timeout: 5s, idle: 1s }\n";
     let plan = plan(text);
     assert_eq!(plan.checks().map(<[_]>::len), Some(0));
-    let bounds: Vec<_> = plan
-        .steps()
-        .iter()
-        .map(|s| (s.retries, s.timeout_ms, s.idle_ms))
-        .collect();
+    let bounds: Vec<_> = plan.steps().iter().map(|s| (s.retries, s.timeout_ms, s.idle_ms)).collect();
     assert_eq!(bounds, [(3, 3_600_000, None), (0, 5000, Some(1000))]);
 }
 
@@ -236,8 +204,8 @@ steps:
     p:18:30: `via: claude` needs wattle 0.2 or newer, this is 0.1.0
     p:18:47: `context: fork` needs wattle 0.2 or newer, this is 0.1.0
     p:20:13: these steps need each other: a → c → b → a
-    p:21:15: the glob `src/[z-a]` has a character class that is empty or runs backwards
-    p:21:28: the glob `/abs` begins with `/`; globs are relative to the root of the repository
+    p:21:15: cannot read the glob `src/[z-a]`: it has a character class that is empty or runs backwards
+    p:21:28: cannot read the glob `/abs`: it begins with `/`; globs are relative to the root of the repository
     p:23:14: `timeout: 10 years` must be a duration such as `30s`, `10m` or `1h`
     p:25:16: no other step matches `zz*`
     p:27:5: `repair` without `check`: nothing would tell that it is needed
@@ -247,7 +215,7 @@ steps:
     p:31:14: a rewrite needs `lang`
     p:31:14: a rewrite with `pattern` needs `fix` (`""` deletes)
     p:32:5: a step needs one of `run`, `rewrite` and `agent`
-    p:32:11: the id `Bad_Id` must consist of a-z, 0-9 and `-` and begin with a letter or digit
+    p:32:11: cannot read the id `Bad_Id`: it must consist of a-z, 0-9 and `-` and begin with a letter or digit
     "#);
 }
 
@@ -258,33 +226,19 @@ fn each_mistake_has_its_message_and_place() {
     let check = |text: &str, expected: &str| {
         let got = problems(text);
         if got != expected {
-            wrong
-                .borrow_mut()
-                .push(format!("{text}\n  got {got}\n want {expected}"));
+            wrong.borrow_mut().push(format!("{text}\n  got {got}\n want {expected}"));
         }
     };
     let step = |body: &str, expected: &str| check(&steps(&format!("  - {body}\n")), expected);
 
-    check(
-        "",
-        "p:1:1: the file is empty\n    a plan needs at least `version: 1`, `task` and `steps`",
-    );
+    check("", "p:1:1: the file is empty\n    a plan needs at least `version: 1`, `task` and `steps`");
     check(
         "version: 2\nfuture: 1\n",
         "p:1:10: the plan is of version 2, this wattle reads version 1\n    a newer wattle may read it",
     );
-    check(
-        "task: t\nsteps: [{ id: a, run: a }]",
-        "p:1:1: a plan needs `version`\n    write `version: 1` at the top",
-    );
-    check(
-        "version: one\ntask: t\nsteps: [{ id: a, run: a }]",
-        "p:1:10: `version` must be a whole number from 1 to 1",
-    );
-    check(
-        "version: 1\ntask: t\nsteps: []",
-        "p:3:8: `steps` is empty: there is nothing to do",
-    );
+    check("task: t\nsteps: [{ id: a, run: a }]", "p:1:1: a plan needs `version`\n    write `version: 1` at the top");
+    check("version: one\ntask: t\nsteps: [{ id: a, run: a }]", "p:1:10: `version` must be a whole number from 1 to 1");
+    check("version: 1\ntask: t\nsteps: []", "p:3:8: `steps` is empty: there is nothing to do");
     check("version: 1\ntask: t", "p:1:1: a plan needs `steps`");
     check(
         "version: 1\ntask: t\nsteps: [{ id: a, run: a }]\nchecks:",
@@ -294,10 +248,7 @@ fn each_mistake_has_its_message_and_place() {
         "version: 1\ntask: t\nsteps: [{ id: a, run: a }]\n---\n",
         "p:4:1: a plan is one document; this is a second one",
     );
-    check(
-        "version: 1\ntask: t\ntask: u\nsteps: [{ id: a, run: a }]",
-        "p:3:1: the key `task` is there twice",
-    );
+    check("version: 1\ntask: t\ntask: u\nsteps: [{ id: a, run: a }]", "p:3:1: the key `task` is there twice");
     check(
         "version: 1\ntask: t\nsecrets: {}\nsteps: [{ id: a, run: a }]",
         "p:3:1: `secrets` needs wattle 0.2 or newer, this is 0.1.0",
@@ -315,27 +266,15 @@ fn each_mistake_has_its_message_and_place() {
         "p:3:31: there are two checks named `a`",
     );
 
-    step(
-        "{ id: a }",
-        "p:4:5: a step needs one of `run`, `rewrite` and `agent`",
-    );
+    step("{ id: a }", "p:4:5: a step needs one of `run`, `rewrite` and `agent`");
     step("{ run: a }", "p:4:5: a step needs `id`");
     step(
         "just text",
         "p:4:5: a step must be a mapping with keys of id, title, group, mode, needs, touches, run, rewrite, agent, expect, check, repair, tools, env, ok_exit, retries, timeout, idle; this is a text",
     );
-    step(
-        "{ id: a, run: a, needs: [a] }",
-        "p:4:30: the step `a` needs itself",
-    );
-    step(
-        "{ id: a, run: a, needs: [\"*\"] }",
-        "p:4:30: no other step matches `*`",
-    );
-    step(
-        "{ id: a, run: a, needs: b }",
-        "p:4:29: `needs` must be a list\n    write `needs: [b]`",
-    );
+    step("{ id: a, run: a, needs: [a] }", "p:4:30: the step `a` needs itself");
+    step("{ id: a, run: a, needs: [\"*\"] }", "p:4:30: no other step matches `*`");
+    step("{ id: a, run: a, needs: b }", "p:4:29: `needs` must be a list\n    write `needs: [b]`");
     step(
         "{ id: a, run: a, group: g }",
         "p:4:29: there is no group `g`\n    write `groups: { g: { land: together } }` at the top",
@@ -360,63 +299,33 @@ fn each_mistake_has_its_message_and_place() {
         "{ id: a, run: a, repair: { run: b } }",
         "p:4:22: `repair` without `check`: nothing would tell that it is needed\n    give the step a `check`",
     );
-    step(
-        "{ id: a, run: a, check: {} }",
-        "p:4:29: a check needs `run`",
-    );
-    step(
-        "{ id: a, run: a, retries: 2147483648 }",
-        "p:4:31: `retries` must be a whole number from 0 to 100",
-    );
-    step(
-        "{ id: a, run: a, retries: \"1\" }",
-        "p:4:31: `retries` must be a whole number from 0 to 100",
-    );
-    step(
-        "{ id: a, run: a, timeout: 10 }",
-        "p:4:31: `timeout: 10` must be a duration such as `30s`, `10m` or `1h`",
-    );
-    step(
-        "{ id: a, run: a, ok_exit: [] }",
-        "p:4:31: `ok_exit` is empty: no exit code would be a success",
-    );
-    step(
-        "{ id: a, run: a, env: { WATTLE_RUN: x } }",
-        "p:4:29: `WATTLE_RUN` is set by Wattle itself",
-    );
-    step(
-        "{ id: a, run: a, secrets: [x] }",
-        "p:4:22: `secrets` needs wattle 0.2 or newer, this is 0.1.0",
-    );
+    step("{ id: a, run: a, check: {} }", "p:4:29: a check needs `run`");
+    step("{ id: a, run: a, retries: 2147483648 }", "p:4:31: `retries` must be a whole number from 0 to 100");
+    step("{ id: a, run: a, retries: \"1\" }", "p:4:31: `retries` must be a whole number from 0 to 100");
+    step("{ id: a, run: a, timeout: 10 }", "p:4:31: `timeout: 10` must be a duration such as `30s`, `10m` or `1h`");
+    step("{ id: a, run: a, ok_exit: [] }", "p:4:31: `ok_exit` is empty: no exit code would be a success");
+    step("{ id: a, run: a, env: { WATTLE_RUN: x } }", "p:4:29: `WATTLE_RUN` is set by Wattle itself");
+    step("{ id: a, run: a, secrets: [x] }", "p:4:22: `secrets` needs wattle 0.2 or newer, this is 0.1.0");
     step("{ id: a, run: \"\" }", "p:4:19: `run` is empty");
     step(
         "{ id: a, run: a, touches: [src/] }",
-        "p:4:32: the glob `src/` ends with `/`; write `src/**` for all that is below",
+        "p:4:32: cannot read the glob `src/`: it ends with `/`; write `src/**` for all that is below",
     );
     step(
         "{ id: a, agent: { prompt: x, model: gpt } }",
         "p:4:41: `model: gpt` names no provider\n    write PROVIDER/NAME, such as `anthropic/claude-sonnet-5-5`, or `script:FILE`",
     );
-    step(
-        "{ id: a, rewrite: { rule: x, fix: y } }",
-        "p:4:34: `fix` goes with `pattern`, not with `rule`",
-    );
+    step("{ id: a, rewrite: { rule: x, fix: y } }", "p:4:34: `fix` goes with `pattern`, not with `rule`");
     step(
         "{ id: a, rewrite: { rule: x, inline: y } }",
         "p:4:23: a rewrite has one of `rule` (a file), `inline` (its text) and `pattern` with `fix` and `lang`",
     );
-    step(
-        "{ id: a, run: !mine x }",
-        "p:4:19: the tag `!mine` means nothing in a plan",
-    );
-    step(
-        "{ id: a, run: *x }",
-        "p:4:19: there is no anchor `&x` before this alias",
-    );
+    step("{ id: a, run: !mine x }", "p:4:19: the tag `!mine` means nothing in a plan");
+    step("{ id: a, run: *x }", "p:4:19: there is no anchor `&x` before this alias");
     let long = "x".repeat(65);
     step(
         &format!("{{ id: {long}, run: a }}"),
-        "p:4:11: the id `xxxxxxxxxxxxxxxx…` is 65 bytes long, 64 are allowed",
+        "p:4:11: cannot read the id `xxxxxxxxxxxxxxxx…`: it is 65 bytes long, 64 are allowed",
     );
     let wrong = wrong.into_inner();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
@@ -461,10 +370,7 @@ fn orders_overlapping_steps_by_the_plan_and_around_groups() {
     assert_eq!(edges(&plan1, "c"), [""; 0]);
     assert_eq!(edges(&plan1, "d"), [""; 0]);
     assert_eq!(ids(plan1.order()), ["c", "a", "b", "d"]);
-    let pairs: Vec<String> = overlaps(&plan1)
-        .iter()
-        .map(|(a, b)| format!("{a}-{b}"))
-        .collect();
+    let pairs: Vec<String> = overlaps(&plan1).iter().map(|(a, b)| format!("{a}-{b}")).collect();
     assert_eq!(pairs, ["a-b", "a-c", "b-c"]);
 
     // In plan order the step outside would come after one member and before the other.
@@ -479,18 +385,12 @@ fn orders_overlapping_steps_by_the_plan_and_around_groups() {
 #[test]
 fn hostile_files_end_in_problems() {
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f,*f]\n";
-    assert!(
-        problems(bomb).contains("aliases expanded"),
-        "{}",
-        problems(bomb)
-    );
+    assert!(problems(bomb).contains("aliases expanded"), "{}", problems(bomb));
     let deep = "[".repeat(100_000);
     assert!(problems(&deep).contains("deep") || problems(&deep).contains("not YAML"));
     let many = steps(&"  - { id: a, run: a }\n".repeat(6000));
     assert!(problems(&many).contains("more than 5000 steps"));
-    let knot: String = (0..2000)
-        .map(|i| format!("  - {{ id: s{i}, run: a, needs: [\"*\"] }}\n"))
-        .collect();
+    let knot: String = (0..2000).map(|i| format!("  - {{ id: s{i}, run: a, needs: [\"*\"] }}\n")).collect();
     assert!(problems(&steps(&knot)).contains("more than 1000000 needs"));
     let large = " ".repeat(5 * 1024 * 1024);
     assert!(problems(&large).contains("larger than"));

@@ -48,19 +48,12 @@ pub(crate) fn allowed(work: &AgentWork, mode: Mode) -> BTreeSet<String> {
 
 /// The tools of a lead: it reads and proposes.
 pub(crate) fn lead_allowed() -> BTreeSet<String> {
-    let names = tool::READ_ONLY
-        .into_iter()
-        .chain(tool::ALWAYS)
-        .chain([tool::SUBMIT_PLAN]);
+    let names = tool::READ_ONLY.into_iter().chain(tool::ALWAYS).chain([tool::SUBMIT_PLAN]);
     names.map(str::to_owned).collect()
 }
 
 /// A worker's own part of the first message.
-pub(crate) fn worker_message(
-    step: &StepAssignment,
-    work: &AgentWork,
-    allowed: &BTreeSet<String>,
-) -> String {
+pub(crate) fn worker_message(step: &StepAssignment, work: &AgentWork, allowed: &BTreeSet<String>) -> String {
     let mut out = "Role: worker\n".to_owned();
     let mut line = |name: &str, value: &str| {
         writeln!(out, "{name}: {value}").expect("writing to a string cannot fail");
@@ -79,15 +72,11 @@ pub(crate) fn worker_message(
     let names: Vec<&str> = allowed.iter().map(String::as_str).collect();
     line("Tools you may use", &names.join(", "));
     if let Some(form) = &step.commit {
-        line(
-            "Paths you may change (regular expressions)",
-            &form.touches.join("  "),
-        );
+        line("Paths you may change (regular expressions)", &form.touches.join("  "));
     }
     for need in &step.needs {
         let report = cut(&need.markdown);
-        write!(out, "\n# Report of step {}\n\n{report}\n", need.step)
-            .expect("writing to a string cannot fail");
+        write!(out, "\n# Report of step {}\n\n{report}\n", need.step).expect("writing to a string cannot fail");
     }
     write!(out, "\n# Your task\n\n{}\n", work.prompt).expect("writing to a string cannot fail");
     for part in feedback_parts(&step.feedback) {
@@ -109,17 +98,11 @@ pub(crate) fn lead_message(lead: &LeadAssignment) -> String {
 
 /// Feedback as it is shown; numbered, so that the same words twice are two pieces of feedback.
 pub(crate) fn feedback_parts(feedback: &[String]) -> Vec<String> {
-    (1..)
-        .zip(feedback)
-        .map(|(number, text): (usize, &String)| format!("# Feedback {number}\n\n{text}"))
-        .collect()
+    (1..).zip(feedback).map(|(number, text): (usize, &String)| format!("# Feedback {number}\n\n{text}")).collect()
 }
 
 fn cut(text: &str) -> &str {
     let end = text.len().min(NEED_BYTES_MAX);
-    let end = (0..=end)
-        .rev()
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(0);
+    let end = (0..=end).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     &text[..end]
 }

@@ -71,12 +71,7 @@ struct ReportInput {
 }
 
 impl Dispatch {
-    pub(super) fn new(
-        task: &Task<'_>,
-        host: Arc<dyn Host>,
-        tools: InProcess,
-        transcript: &Transcript,
-    ) -> Dispatch {
+    pub(super) fn new(task: &Task<'_>, host: Arc<dyn Host>, tools: InProcess, transcript: &Transcript) -> Dispatch {
         #[derive(Deserialize)]
         struct PathForm {
             file_path: String,
@@ -116,16 +111,12 @@ impl Dispatch {
                 results.push(result);
             }
             if self.accepted.is_some() {
-                return Ok(Answered {
-                    message: String::new(),
-                    submitted: Submitted::Accepted,
-                });
+                return Ok(Answered { message: String::new(), submitted: Submitted::Accepted });
             }
             rest = &rest[taken..];
         }
         let blocks = calls.iter().zip(results).map(|(call, result)| {
-            let mut block =
-                json!({"type": "tool_result", "tool_use_id": call.id, "content": result.content});
+            let mut block = json!({"type": "tool_result", "tool_use_id": call.id, "content": result.content});
             if result.is_error {
                 block["is_error"] = json!(true);
             }
@@ -133,10 +124,7 @@ impl Dispatch {
         });
         let blocks: Vec<_> = blocks.collect();
         let message = json!({"role": "user", "content": blocks}).to_string();
-        Ok(Answered {
-            message,
-            submitted: Submitted::No,
-        })
+        Ok(Answered { message, submitted: Submitted::No })
     }
 
     fn reads(&self, call: &Call) -> bool {
@@ -149,8 +137,7 @@ impl Dispatch {
         for call in calls {
             running.push(Box::pin(self.tool(call, again)));
         }
-        let done: Vec<Result<ToolResult, Halt>> =
-            stream::iter(running).buffered(AT_ONCE).collect().await;
+        let done: Vec<Result<ToolResult, Halt>> = stream::iter(running).buffered(AT_ONCE).collect().await;
         let mut results = Vec::new();
         for result in done {
             let result = result?;
@@ -163,11 +150,8 @@ impl Dispatch {
     async fn one(&mut self, call: &Call, again: bool) -> Result<ToolResult, Halt> {
         if !self.allowed.contains(&call.name) {
             let may: Vec<&str> = self.allowed.iter().map(String::as_str).collect();
-            let result = ToolResult::failed(format!(
-                "{} is not allowed here; allowed are {}",
-                call.name,
-                may.join(", ")
-            ));
+            let result =
+                ToolResult::failed(format!("{} is not allowed here; allowed are {}", call.name, may.join(", ")));
             self.told(call, &result).await?;
             return Ok(result);
         }
@@ -191,27 +175,12 @@ impl Dispatch {
     /// Runs a tool between its intent and its result.
     async fn tool(&self, call: &Call, again: bool) -> Result<ToolResult, Halt> {
         let (id, name, input) = (call.id.clone(), call.name.clone(), call.input.clone());
-        let intent = Intent::Tool {
-            id: id.clone(),
-            name: name.clone(),
-            input: input.clone(),
-        };
+        let intent = Intent::Tool { id: id.clone(), name: name.clone(), input: input.clone() };
         let result = match send(&self.host, Message::Intent(intent)).await {
             Reply::Ack { .. } | Reply::Granted | Reply::Answer { .. } => {
-                let seen = if tool::FILE_WRITERS.contains(&name.as_str()) {
-                    self.seen.clone()
-                } else {
-                    BTreeMap::new()
-                };
-                self.tools
-                    .call(ToolCall {
-                        id,
-                        name,
-                        input,
-                        seen,
-                        again,
-                    })
-                    .await
+                let seen =
+                    if tool::FILE_WRITERS.contains(&name.as_str()) { self.seen.clone() } else { BTreeMap::new() };
+                self.tools.call(ToolCall { id, name, input, seen, again }).await
             }
             Reply::Refused { reason } => ToolResult::failed(reason),
             Reply::Cancel => return Err(Halt::Parked),
@@ -225,11 +194,8 @@ impl Dispatch {
     }
 
     async fn told(&self, call: &Call, result: &ToolResult) -> Result<(), Halt> {
-        let told = StepResult::Tool {
-            id: call.id.clone(),
-            is_error: result.is_error,
-            evidence: result.evidence.clone(),
-        };
+        let told =
+            StepResult::Tool { id: call.id.clone(), is_error: result.is_error, evidence: result.evidence.clone() };
         record(&self.host, Message::Result(told)).await
     }
 
@@ -250,10 +216,7 @@ impl Dispatch {
         }
         if !evidence.argv.is_empty() {
             let read = std::mem::take(&mut self.evidence.read);
-            self.evidence = Evidence {
-                read,
-                ..evidence.clone()
-            };
+            self.evidence = Evidence { read, ..evidence.clone() };
         }
     }
 
@@ -262,15 +225,10 @@ impl Dispatch {
             Ok(input) => input,
             Err(message) => return Ok(ToolResult::failed(message)),
         };
-        let message = Message::Ask {
-            question: input.question,
-            options: input.options,
-        };
+        let message = Message::Ask { question: input.question, options: input.options };
         match send(&self.host, message).await {
             Reply::Answer { text } => Ok(ToolResult::done(text)),
-            Reply::Refused { reason } => {
-                Ok(ToolResult::failed(format!("nobody will answer: {reason}")))
-            }
+            Reply::Refused { reason } => Ok(ToolResult::failed(format!("nobody will answer: {reason}"))),
             Reply::Ack { .. } | Reply::Granted => Ok(ToolResult::failed("nobody has answered")),
             Reply::Cancel => Err(Halt::Parked),
         }
@@ -280,15 +238,11 @@ impl Dispatch {
         let Some(max) = self.proposals_max else {
             return Ok(ToolResult::failed("there is no plan to be made here"));
         };
-        if let Err(message) = tool::parse::<serde_json::Map<String, serde_json::Value>>(
-            tool::SUBMIT_PLAN,
-            &call.input,
-        ) {
+        if let Err(message) = tool::parse::<serde_json::Map<String, serde_json::Value>>(tool::SUBMIT_PLAN, &call.input)
+        {
             return Ok(ToolResult::failed(message));
         }
-        let proposal = Proposal::Plan {
-            json: call.input.clone(),
-        };
+        let proposal = Proposal::Plan { json: call.input.clone() };
         match send(&self.host, Message::Propose(proposal)).await {
             Reply::Ack { .. } | Reply::Granted | Reply::Answer { .. } => {
                 self.accepted = Some(call.input.clone());
@@ -297,15 +251,10 @@ impl Dispatch {
             Reply::Refused { reason } => {
                 self.refused += 1;
                 if self.refused > max {
-                    let message = format!(
-                        "the plan was sent back {} times, the last time: {reason}",
-                        self.refused
-                    );
+                    let message = format!("the plan was sent back {} times, the last time: {reason}", self.refused);
                     return Err(Halt::Failed(Cause::Turns, message));
                 }
-                Ok(ToolResult::failed(format!(
-                    "The plan was not accepted:\n{reason}\nMend it and submit it again."
-                )))
+                Ok(ToolResult::failed(format!("The plan was not accepted:\n{reason}\nMend it and submit it again.")))
             }
             Reply::Cancel => Err(Halt::Parked),
         }

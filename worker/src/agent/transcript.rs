@@ -4,9 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use wattle_cache::prefix::{
-    self, PrefixError, RawMessage, Rendered, RequestOptions, Role, SharedPrefix,
-};
+use wattle_cache::prefix::{self, PrefixError, RawMessage, Rendered, RequestOptions, Role, SharedPrefix};
 
 use super::brief;
 use crate::tool;
@@ -65,28 +63,15 @@ struct BlockForm<'a> {
 impl Transcript {
     /// Begins a conversation, or goes on with the messages of an earlier try (its first one included). Those
     /// are sent again as they were, whatever brief and worker message would be today.
-    pub(super) fn open(
-        brief: &str,
-        worker_message: &str,
-        messages: &[String],
-    ) -> Result<Transcript, PrefixError> {
+    pub(super) fn open(brief: &str, worker_message: &str, messages: &[String]) -> Result<Transcript, PrefixError> {
         let (brief, worker_message) = match messages.first() {
             Some(first) => prefix::split_first(first)?,
             None => (brief.to_owned(), worker_message.to_owned()),
         };
         let shared = SharedPrefix::new(tool::definitions(), brief::SYSTEM, &brief)?;
         let first = prefix::first_message(&shared, &worker_message);
-        let history = messages
-            .iter()
-            .skip(1)
-            .map(|json| RawMessage::parse(json))
-            .collect::<Result<_, _>>()?;
-        Ok(Transcript {
-            shared,
-            worker_message,
-            first,
-            history,
-        })
+        let history = messages.iter().skip(1).map(|json| RawMessage::parse(json)).collect::<Result<_, _>>()?;
+        Ok(Transcript { shared, worker_message, first, history })
     }
 
     /// JSON of the first message.
@@ -110,11 +95,7 @@ impl Transcript {
             Some(message) if message.role() == Role::User => Standing::ToSend,
             Some(message) => {
                 let calls = calls(message);
-                if calls.is_empty() {
-                    Standing::Finished
-                } else {
-                    Standing::Calls(calls)
-                }
+                if calls.is_empty() { Standing::Finished } else { Standing::Calls(calls) }
             }
         }
     }
@@ -122,11 +103,7 @@ impl Transcript {
     /// The feedback that the conversation has not been given yet, as one message.
     pub(super) fn feedback(&self, feedback: &[String]) -> Option<String> {
         let mut given = vec![self.worker_message.clone()];
-        for message in self
-            .history
-            .iter()
-            .filter(|message| message.role() == Role::User)
-        {
+        for message in self.history.iter().filter(|message| message.role() == Role::User) {
             given.extend(texts(message));
         }
         let missing: Vec<String> = brief::feedback_parts(feedback)
@@ -137,21 +114,17 @@ impl Transcript {
             return None;
         }
         let text = missing.join("\n\n");
-        Some(
-            serde_json::json!({"role": "user", "content": [{"type": "text", "text": text}]})
-                .to_string(),
-        )
+        Some(serde_json::json!({"role": "user", "content": [{"type": "text", "text": text}]}).to_string())
     }
 
     /// Replies since the task or the newest feedback, whichever came last.
     pub(super) fn replies_since_feedback(&self) -> u32 {
-        let newest =
-            self.history.iter().rev().take_while(|message| {
-                message.role() == Role::Assistant || texts(message).is_empty()
-            });
-        let replies = newest
-            .filter(|message| message.role() == Role::Assistant)
-            .count();
+        let newest = self
+            .history
+            .iter()
+            .rev()
+            .take_while(|message| message.role() == Role::Assistant || texts(message).is_empty());
+        let replies = newest.filter(|message| message.role() == Role::Assistant).count();
         u32::try_from(replies).unwrap_or(u32::MAX)
     }
 
@@ -177,22 +150,13 @@ impl Transcript {
         struct ReportForm {
             markdown: String,
         }
-        let reported = self
-            .answered_calls()
-            .into_iter()
-            .rfind(|call| call.name == tool::REPORT);
+        let reported = self.answered_calls().into_iter().rfind(|call| call.name == tool::REPORT);
         let form = reported.and_then(|call| serde_json::from_str::<ReportForm>(&call.input).ok());
         if let Some(form) = form {
             return form.markdown;
         }
-        let replies = self
-            .history
-            .iter()
-            .rev()
-            .filter(|message| message.role() == Role::Assistant);
-        let said = replies
-            .map(|message| texts(message).join("\n\n"))
-            .find(|text| !text.is_empty());
+        let replies = self.history.iter().rev().filter(|message| message.role() == Role::Assistant);
+        let said = replies.map(|message| texts(message).join("\n\n")).find(|text| !text.is_empty());
         said.unwrap_or_default()
     }
 }
@@ -204,25 +168,16 @@ fn form(message: &RawMessage) -> Vec<BlockForm<'_>> {
 }
 
 fn texts(message: &RawMessage) -> Vec<String> {
-    let texts = form(message)
-        .into_iter()
-        .filter(|block| block.kind == "text");
-    texts
-        .filter_map(|block| block.text.map(Cow::into_owned))
-        .collect()
+    let texts = form(message).into_iter().filter(|block| block.kind == "text");
+    texts.filter_map(|block| block.text.map(Cow::into_owned)).collect()
 }
 
 fn calls(message: &RawMessage) -> Vec<Call> {
-    let calls = form(message)
-        .into_iter()
-        .filter(|block| block.kind == "tool_use")
-        .map(|block| Call {
-            id: block.id.unwrap_or_default().into_owned(),
-            name: block.name.unwrap_or_default().into_owned(),
-            input: block
-                .input
-                .map_or_else(|| "{}".to_owned(), |input| input.get().to_owned()),
-        });
+    let calls = form(message).into_iter().filter(|block| block.kind == "tool_use").map(|block| Call {
+        id: block.id.unwrap_or_default().into_owned(),
+        name: block.name.unwrap_or_default().into_owned(),
+        input: block.input.map_or_else(|| "{}".to_owned(), |input| input.get().to_owned()),
+    });
     calls.collect()
 }
 

@@ -2,33 +2,51 @@
 
 use std::sync::Arc;
 
+use super::command::Scene;
 use super::{ExecEnd, Executed};
 use crate::agent::{self, Conversation, Finish, Task, brief};
-use crate::assignment::{AgentWork, LeadAssignment, StepAssignment};
+use crate::assignment::{AgentWork, Command, LeadAssignment, StepAssignment};
 use crate::equipment::Tools;
 use crate::host::Host;
 use crate::outcome::{Cause, End, Evidence, Outcome};
 use crate::tool::host::InProcess;
+use crate::tool::shell::{Running, Shell};
 
 /// What is said where there is no model.
 const NO_MODEL: &str = "ask a model: none is set; name one with --model PROVIDER/NAME";
 
-/// Runs the conversation of a step.
-pub(crate) async fn run(
-    step: &StepAssignment,
-    work: &AgentWork,
+/// The shell of a step's agent: its commands get the same surroundings as the command of a `run` step.
+struct StepShell {
+    step: StepAssignment,
     host: Arc<dyn Host>,
     tools: Arc<Tools>,
-) -> Executed {
+}
+
+impl Shell for StepShell {
+    fn run(&self, command: Command) -> Running<'_> {
+        Box::pin(async move {
+            let scene = Scene {
+                owner: &self.step.owner,
+                place: &self.step.place,
+                env: &self.step.env,
+                needs: &self.step.needs,
+                tree: None,
+                changed: None,
+                timeout_ms_max: Some(self.step.timeout_ms),
+            };
+            let ended = scene.run(&command, &self.host, &self.tools).await;
+            ended.map_err(|error| error.to_string())
+        })
+    }
+}
+
+/// Runs the conversation of a step.
+pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn Host>, tools: Arc<Tools>) -> Executed {
     let Some(model) = tools.model.clone() else {
         return Executed::failed(Cause::Model, NO_MODEL);
     };
-    let opened = InProcess::new(
-        &step.place.path,
-        Some(step.clone()),
-        Arc::clone(&host),
-        Arc::clone(&tools),
-    );
+    let shell = StepShell { step: step.clone(), host: Arc::clone(&host), tools: Arc::clone(&tools) };
+    let opened = InProcess::new(&step.place.path, Some(Box::new(shell)));
     let tool_host = match opened {
         Ok(tool_host) => tool_host,
         Err(error) => return Executed::failed(Cause::Environment, error.to_string()),
@@ -45,39 +63,21 @@ pub(crate) async fn run(
         messages: &step.resume.messages,
         feedback: &step.feedback,
     };
-    let Conversation {
-        end,
-        report,
-        evidence,
-        planned: _,
-    } = agent::converse(task, model, host, tool_host).await;
+    let Conversation { end, report, evidence, planned: _ } = agent::converse(task, model, host, tool_host).await;
     let end = match end {
         Finish::Done => ExecEnd::Done,
         Finish::Failed(cause, message) => ExecEnd::Failed { cause, message },
         Finish::Parked => ExecEnd::Parked,
     };
-    Executed {
-        end,
-        report,
-        evidence,
-    }
+    Executed { end, report, evidence }
 }
 
 /// Runs the conversation of a lead; the report of a lead that is done is the JSON of its accepted plan.
 pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<Tools>) -> Outcome {
     let Some(model) = tools.model.clone() else {
-        return outcome(
-            failed(Cause::Model, NO_MODEL.to_owned()),
-            String::new(),
-            Evidence::default(),
-        );
+        return outcome(failed(Cause::Model, NO_MODEL.to_owned()), String::new(), Evidence::default());
     };
-    let opened = InProcess::new(
-        &lead.place.path,
-        None,
-        Arc::clone(&host),
-        Arc::clone(&tools),
-    );
+    let opened = InProcess::new(&lead.place.path, None);
     let tool_host = match opened {
         Ok(tool_host) => tool_host,
         Err(error) => {
@@ -111,11 +111,5 @@ fn failed(cause: Cause, message: String) -> End {
 }
 
 fn outcome(end: End, report: String, evidence: Evidence) -> Outcome {
-    Outcome {
-        end,
-        report,
-        commit: None,
-        check: None,
-        evidence,
-    }
+    Outcome { end, report, commit: None, check: None, evidence }
 }

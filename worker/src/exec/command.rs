@@ -43,11 +43,7 @@ pub(crate) async fn run(
         (_, Some((cause, message))) => ExecEnd::Failed { cause, message },
         (_, None) => ExecEnd::Done,
     };
-    Executed {
-        end,
-        report: report(command, &ended),
-        evidence: ended.evidence,
-    }
+    Executed { end, report: report(command, &ended), evidence: ended.evidence }
 }
 
 /// A folder or a file for a process could not be written.
@@ -83,21 +79,13 @@ impl Scene<'_> {
         let folder = tempfile::Builder::new()
             .prefix("job-")
             .tempdir_in(&tools.temp)
-            .map_err(|source| SceneError {
-                path: tools.temp.clone(),
-                source,
-            })?;
+            .map_err(|source| SceneError { path: tools.temp.clone(), source })?;
         let mut bounds = command.bounds;
         if let Some(max) = self.timeout_ms_max {
             bounds.timeout_ms = bounds.timeout_ms.min(max);
         }
         let env = self.environment(command, &tools.base_env, folder.path())?;
-        let job = Job {
-            run: command.run.clone(),
-            dir: self.place.path.clone(),
-            env,
-            bounds,
-        };
+        let job = Job { run: command.run.clone(), dir: self.place.path.clone(), env, bounds };
         Ok(process::run(&job, &host.cancelled()).await)
     }
 
@@ -116,21 +104,13 @@ impl Scene<'_> {
         for need in self.needs {
             if need.step.contains('/') {
                 let source = io::ErrorKind::InvalidInput.into();
-                return Err(SceneError {
-                    path: needs.join(&need.step),
-                    source,
-                });
+                return Err(SceneError { path: needs.join(&need.step), source });
             }
-            make(&needs.join(format!("{}.md", need.step)), |path| {
-                std::fs::write(path, &need.markdown)
-            })?;
+            make(&needs.join(format!("{}.md", need.step)), |path| std::fs::write(path, &need.markdown))?;
         }
         env.insert("WATTLE_RUN".into(), self.owner.run.clone().into());
         env.insert("WATTLE_STEP".into(), self.owner.step.clone().into());
-        env.insert(
-            "WATTLE_ATTEMPT".into(),
-            self.owner.attempt.to_string().into(),
-        );
+        env.insert("WATTLE_ATTEMPT".into(), self.owner.attempt.to_string().into());
         env.insert("WATTLE_BASE".into(), self.place.base.to_string().into());
         env.insert("WATTLE_SLOT".into(), self.place.slot.to_string().into());
         env.insert("WATTLE_NEEDS".into(), needs.into());
@@ -139,10 +119,7 @@ impl Scene<'_> {
         }
         if let Some(changed) = self.changed {
             let path = folder.join("changed");
-            let list: String = changed
-                .iter()
-                .flat_map(|path| [path.as_str(), "\0"])
-                .collect();
+            let list: String = changed.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
             make(&path, |path| std::fs::write(path, list))?;
             env.insert("WATTLE_CHANGED".into(), path.into());
         }
@@ -151,10 +128,7 @@ impl Scene<'_> {
 }
 
 fn make(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), SceneError> {
-    write(path).map_err(|source| SceneError {
-        path: path.to_path_buf(),
-        source,
-    })
+    write(path).map_err(|source| SceneError { path: path.to_path_buf(), source })
 }
 
 /// What a command did, for people and for dependents.
@@ -183,21 +157,10 @@ fn shown(evidence: &Evidence) -> String {
         return output.clone();
     }
     let boundary = |at: &usize| output.is_char_boundary(*at);
-    let head = (0..=REPORT_OUTPUT_BYTES_MAX / 4)
-        .rev()
-        .find(boundary)
-        .unwrap_or(0);
-    let tail = (output.len() - REPORT_OUTPUT_BYTES_MAX * 3 / 4..=output.len())
-        .find(boundary)
-        .unwrap_or(output.len());
-    let missing = evidence
-        .output_bytes
-        .saturating_sub((head + output.len() - tail) as u64);
-    format!(
-        "{}\n[... {missing} bytes left out ...]\n{}",
-        &output[..head],
-        &output[tail..]
-    )
+    let head = (0..=REPORT_OUTPUT_BYTES_MAX / 4).rev().find(boundary).unwrap_or(0);
+    let tail = (output.len() - REPORT_OUTPUT_BYTES_MAX * 3 / 4..=output.len()).find(boundary).unwrap_or(output.len());
+    let missing = evidence.output_bytes.saturating_sub((head + output.len() - tail) as u64);
+    format!("{}\n[... {missing} bytes left out ...]\n{}", &output[..head], &output[tail..])
 }
 
 /// A fenced block whose fence is longer than any in the text.

@@ -1,8 +1,8 @@
 //! Structural rewrites with ast-grep's own crates: the same files end up the same as after
 //! `ast-grep scan -U -r RULES` (or `run -p P -r F -l L -U`).
 //!
-//! What decides that is small: which files are walked ([`walk`]), which rules see a file, and which
-//! of two overlapping fixes wins ([`program`]: the first in document order, of those on one node the one whose rule id
+//! What decides that is small: which files are walked (`walk`), which rules see a file, and which
+//! of two overlapping fixes wins (`program`: the first in document order, on one node the one whose rule id
 //! sorts first). Two differences are meant. Ignore files above `root` are not read, because a slot
 //! lies in a folder that has nothing to do with the repository; and code of one language inside a file of
 //! another (JavaScript in HTML) is left alone.

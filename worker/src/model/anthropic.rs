@@ -95,9 +95,7 @@ pub struct Anthropic {
 impl fmt::Debug for Anthropic {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = formatter.debug_struct("Anthropic");
-        shown
-            .field("provider", &self.provider)
-            .field("endpoint", &self.endpoint.as_str());
+        shown.field("provider", &self.provider).field("endpoint", &self.endpoint.as_str());
         shown.finish_non_exhaustive()
     }
 }
@@ -111,22 +109,15 @@ impl Anthropic {
         Anthropic::with_pace(options, Pace::default())
     }
 
-    pub(crate) fn with_pace(
-        options: AnthropicOptions,
-        pace: Pace,
-    ) -> Result<Anthropic, SetupError> {
-        let wrong = || SetupError::BaseUrl {
-            url: options.base_url.clone(),
-        };
+    pub(crate) fn with_pace(options: AnthropicOptions, pace: Pace) -> Result<Anthropic, SetupError> {
+        let wrong = || SetupError::BaseUrl { url: options.base_url.clone() };
         let base = Url::parse(&options.base_url).map_err(|_| wrong())?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(wrong());
         }
         let text = format!("{}/v1/messages", options.base_url.trim_end_matches('/'));
         let endpoint = Url::parse(&text).map_err(|_| wrong())?;
-        let own = base
-            .host_str()
-            .is_some_and(|host| host == "api.anthropic.com");
+        let own = base.host_str().is_some_and(|host| host == "api.anthropic.com");
         let version = match &options.version {
             Some(version) => version.as_str(),
             None if own => VERSION,
@@ -136,34 +127,19 @@ impl Anthropic {
             Auth::ApiKey(key) => ("x-api-key", key.clone()),
             Auth::Bearer(token) => ("authorization", format!("Bearer {token}")),
         };
-        let mut secret =
-            HeaderValue::from_str(&secret).map_err(|_| SetupError::Header { what: "key" })?;
+        let mut secret = HeaderValue::from_str(&secret).map_err(|_| SetupError::Header { what: "key" })?;
         secret.set_sensitive(true);
-        let version = HeaderValue::from_str(version).map_err(|_| SetupError::Header {
-            what: "anthropic-version",
-        })?;
+        let version = HeaderValue::from_str(version).map_err(|_| SetupError::Header { what: "anthropic-version" })?;
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         headers.insert("anthropic-version", version);
         headers.insert(name, secret);
-        let client =
-            transport::client(&base, &pace).map_err(|source| SetupError::Client { source })?;
+        let client = transport::client(&base, &pace).map_err(|source| SetupError::Client { source })?;
         let provider = options.provider;
-        Ok(Anthropic {
-            client,
-            endpoint,
-            headers,
-            provider,
-            pace,
-            cooldown: Mutex::new(None),
-        })
+        Ok(Anthropic { client, endpoint, headers, provider, pace, cooldown: Mutex::new(None) })
     }
 
-    async fn ask(
-        &self,
-        request: ModelRequest,
-        cancel: CancellationToken,
-    ) -> Result<Reply, ModelError> {
+    async fn ask(&self, request: ModelRequest, cancel: CancellationToken) -> Result<Reply, ModelError> {
         let mut attempts = Vec::new();
         let mut other_faults = 0;
         loop {
@@ -176,31 +152,14 @@ impl Anthropic {
             };
             let usage = assembly.tokens();
             let exact = assembly.exact() || (status >= 400 && !assembly.started);
-            attempts.push(Attempt {
-                status,
-                usage,
-                exact,
-            });
+            attempts.push(Attempt { status, usage, exact });
             let fault = match ended {
                 None => {
-                    return Err(ModelError {
-                        kind: ModelErrorKind::Cancelled,
-                        attempts,
-                    });
+                    return Err(ModelError { kind: ModelErrorKind::Cancelled, attempts });
                 }
                 Some(Ok(())) => {
-                    let Assembled {
-                        message_json,
-                        blocks,
-                        stop,
-                    } = assembly.finish();
-                    return Ok(Reply {
-                        message_json,
-                        blocks,
-                        stop,
-                        usage,
-                        attempts,
-                    });
+                    let Assembled { message_json, blocks, stop } = assembly.finish();
+                    return Ok(Reply { message_json, blocks, stop, usage, attempts });
                 }
                 Some(Err(fault)) => fault,
             };
@@ -237,66 +196,37 @@ impl Anthropic {
     }
 
     /// One HTTP attempt. `status` is set as soon as an answer came.
-    async fn attempt(
-        &self,
-        request: &ModelRequest,
-        assembly: &mut Assembly,
-        status: &mut u16,
-    ) -> Result<(), Fault> {
+    async fn attempt(&self, request: &ModelRequest, assembly: &mut Assembly, status: &mut u16) -> Result<(), Fault> {
         self.wait_for_cooldown().await;
-        let post = self
-            .client
-            .post(self.endpoint.clone())
-            .headers(self.headers.clone());
-        let response = post
-            .body(request.bytes.clone())
-            .send()
-            .await
-            .map_err(|error| Fault::broken(&error))?;
+        let post = self.client.post(self.endpoint.clone()).headers(self.headers.clone());
+        let response = post.body(request.bytes.clone()).send().await.map_err(|error| Fault::broken(&error))?;
         *status = response.status().as_u16();
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
-        let content_type = response
-            .headers()
-            .get("content-type")
-            .and_then(|value| value.to_str().ok());
+        let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
         if content_type.is_some_and(|kind| kind.starts_with("application/json")) {
             let body = body_text(response).await?;
-            return assembly
-                .take_whole(&body)
-                .map_err(|error| Fault::passing(format!("read the reply: {error}")));
+            return assembly.take_whole(&body).map_err(|error| Fault::passing(format!("read the reply: {error}")));
         }
         let mut decoder = Decoder::default();
         let mut stream = response.bytes_stream();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|error| Fault::broken(&error))?;
-            let events = decoder
-                .push(&chunk)
-                .map_err(|error| Fault::passing(error.to_string()))?;
+            let events = decoder.push(&chunk).map_err(|error| Fault::passing(error.to_string()))?;
             for event in events {
                 let progress = assembly.take(&event);
-                match progress.map_err(|error| {
-                    Fault::passing(format!("read event {}: {error}", event.name))
-                })? {
+                match progress.map_err(|error| Fault::passing(format!("read event {}: {error}", event.name)))? {
                     Progress::More => {}
                     Progress::Complete => return Ok(()),
                     Progress::Failed { code, message } => {
                         let status = status_of(&code);
-                        return Err(Fault::answered(
-                            status,
-                            &HeaderMap::new(),
-                            code,
-                            None,
-                            &message,
-                        ));
+                        return Err(Fault::answered(status, &HeaderMap::new(), code, None, &message));
                     }
                 }
             }
         }
-        Err(Fault::passing(
-            "the stream ended before the message did".to_owned(),
-        ))
+        Err(Fault::passing("the stream ended before the message did".to_owned()))
     }
 }
 
@@ -335,22 +265,10 @@ impl Fault {
     }
 
     fn passing(words: String) -> Fault {
-        Fault {
-            status: 0,
-            code: String::new(),
-            words,
-            retry: true,
-            pause: None,
-        }
+        Fault { status: 0, code: String::new(), words, retry: true, pause: None }
     }
 
-    fn answered(
-        status: u16,
-        headers: &HeaderMap,
-        code: String,
-        detail: Option<&str>,
-        message: &str,
-    ) -> Fault {
+    fn answered(status: u16, headers: &HeaderMap, code: String, detail: Option<&str>, message: &str) -> Fault {
         // A spend limit is a 429 that no waiting helps against.
         let spent = detail.is_some_and(|detail| detail.ends_with("spend_limit_reached"));
         let words: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
@@ -389,11 +307,7 @@ impl Fault {
                 0 => self.words.clone(),
                 status => format!("{status} {}: {}", self.code, self.words),
             };
-            return Err(ModelErrorKind::Exhausted {
-                provider,
-                attempts: made,
-                last,
-            });
+            return Err(ModelErrorKind::Exhausted { provider, attempts: made, last });
         }
         Ok(self.pause)
     }
@@ -426,21 +340,9 @@ async fn refusal(response: Response) -> Fault {
     match serde_json::from_str::<ErrorBody>(&body) {
         Ok(ErrorBody { error }) => {
             let detail = error.details.and_then(|details| details.error_code);
-            Fault::answered(
-                status,
-                &headers,
-                error.kind,
-                detail.as_deref(),
-                &error.message,
-            )
+            Fault::answered(status, &headers, error.kind, detail.as_deref(), &error.message)
         }
-        Err(_) => Fault::answered(
-            status,
-            &headers,
-            "(no error object)".to_owned(),
-            None,
-            body.trim(),
-        ),
+        Err(_) => Fault::answered(status, &headers, "(no error object)".to_owned(), None, body.trim()),
     }
 }
 
@@ -450,10 +352,11 @@ async fn body_text(response: Response) -> Result<String, Fault> {
     while let Some(chunk) = stream.next().await {
         body.extend_from_slice(&chunk.map_err(|error| Fault::broken(&error))?);
         if body.len() > BODY_BYTES_MAX {
-            return Err(Fault::passing(format!(
-                "the reply is larger than {BODY_BYTES_MAX} bytes"
-            )));
+            return Err(Fault::passing(format!("the reply is larger than {BODY_BYTES_MAX} bytes")));
         }
     }
     Ok(String::from_utf8_lossy(&body).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,10 +97,7 @@ impl Fields {
     }
 
     fn raw(&self, key: &str) -> Option<&RawValue> {
-        self.0
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| &**value)
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
     }
 
     fn set(&mut self, key: &str, value: Box<RawValue>) {
@@ -144,21 +141,14 @@ impl UsageFields {
     fn overwrite(&mut self, newer: UsageFields) {
         self.input_tokens = newer.input_tokens.or(self.input_tokens);
         self.output_tokens = newer.output_tokens.or(self.output_tokens);
-        self.cache_creation_input_tokens = newer
-            .cache_creation_input_tokens
-            .or(self.cache_creation_input_tokens);
-        self.cache_read_input_tokens = newer
-            .cache_read_input_tokens
-            .or(self.cache_read_input_tokens);
+        self.cache_creation_input_tokens = newer.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
+        self.cache_read_input_tokens = newer.cache_read_input_tokens.or(self.cache_read_input_tokens);
         self.cache_creation = newer.cache_creation.or(self.cache_creation.take());
     }
 
     fn tokens(&self) -> Tokens {
         let written = self.cache_creation_input_tokens.unwrap_or(0);
-        let long = self
-            .cache_creation
-            .as_ref()
-            .map_or(0, |split| split.ephemeral_1h_input_tokens);
+        let long = self.cache_creation.as_ref().map_or(0, |split| split.ephemeral_1h_input_tokens);
         Tokens {
             uncached_in: self.input_tokens.unwrap_or(0),
             cache_read: self.cache_read_input_tokens.unwrap_or(0),
@@ -245,8 +235,7 @@ impl Assembly {
             }
             "content_block_start" => {
                 let start: BlockStart = serde_json::from_str(&event.data)?;
-                self.blocks
-                    .insert(start.index, Building::new(start.content_block));
+                self.blocks.insert(start.index, Building::new(start.content_block));
             }
             "content_block_delta" => {
                 let delta: BlockDelta = serde_json::from_str(&event.data)?;
@@ -263,10 +252,7 @@ impl Assembly {
             "message_stop" => return Ok(Progress::Complete),
             "error" => {
                 let body: ErrorBody = serde_json::from_str(&event.data)?;
-                return Ok(Progress::Failed {
-                    code: body.error.kind,
-                    message: body.error.message,
-                });
+                return Ok(Progress::Failed { code: body.error.kind, message: body.error.message });
             }
             // `ping`, `content_block_stop`, and what a later version adds.
             _ => {}
@@ -324,11 +310,7 @@ impl Assembly {
             Some("model_context_window_exceeded") => Stop::ContextFull,
             Some(other) => Stop::Other(other.to_owned()),
         };
-        Assembled {
-            message_json,
-            blocks,
-            stop,
-        }
+        Assembled { message_json, blocks, stop }
     }
 }
 
@@ -337,31 +319,17 @@ impl Building {
         let kind = fields.text("type").unwrap_or_default();
         let text = fields.text("text").unwrap_or_default();
         let thinking = fields.text("thinking").unwrap_or_default();
-        Building {
-            fields,
-            kind,
-            text,
-            input: String::new(),
-            thinking,
-            signature: None,
-            citations: Vec::new(),
-        }
+        Building { fields, kind, text, input: String::new(), thinking, signature: None, citations: Vec::new() }
     }
 
     fn extend(&mut self, delta: &Fields) {
         match delta.text("type").unwrap_or_default().as_str() {
             "text_delta" => self.text.push_str(&delta.text("text").unwrap_or_default()),
-            "input_json_delta" => self
-                .input
-                .push_str(&delta.text("partial_json").unwrap_or_default()),
-            "thinking_delta" => self
-                .thinking
-                .push_str(&delta.text("thinking").unwrap_or_default()),
+            "input_json_delta" => self.input.push_str(&delta.text("partial_json").unwrap_or_default()),
+            "thinking_delta" => self.thinking.push_str(&delta.text("thinking").unwrap_or_default()),
             // It comes whole: the last one counts.
             "signature_delta" => self.signature = delta.text("signature").or(self.signature.take()),
-            "citations_delta" => self
-                .citations
-                .extend(delta.raw("citation").map(ToOwned::to_owned)),
+            "citations_delta" => self.citations.extend(delta.raw("citation").map(ToOwned::to_owned)),
             _ => {}
         }
     }
@@ -379,9 +347,7 @@ impl Building {
             }
             "tool_use" => {
                 let given = if self.input.trim().is_empty() {
-                    fields
-                        .raw("input")
-                        .map_or_else(|| "{}".to_owned(), |raw| raw.get().to_owned())
+                    fields.raw("input").map_or_else(|| "{}".to_owned(), |raw| raw.get().to_owned())
                 } else {
                     self.input
                 };

@@ -68,11 +68,7 @@ impl Decoder {
     fn end_line(&mut self) -> Result<Option<Event>, SseError> {
         let bytes = std::mem::take(&mut self.line);
         let first = !std::mem::replace(&mut self.started, true);
-        let bytes = if first {
-            bytes.strip_prefix(BOM).unwrap_or(&bytes)
-        } else {
-            &bytes
-        };
+        let bytes = if first { bytes.strip_prefix(BOM).unwrap_or(&bytes) } else { &bytes };
         let line = std::str::from_utf8(bytes).map_err(|_| SseError::NotText)?;
         if line.is_empty() {
             let name = std::mem::take(&mut self.name);
@@ -103,18 +99,12 @@ mod tests {
     use super::{Decoder, Event, SseError};
 
     fn event(name: &str, data: &str) -> Event {
-        Event {
-            name: name.to_owned(),
-            data: data.to_owned(),
-        }
+        Event { name: name.to_owned(), data: data.to_owned() }
     }
 
     fn decode(chunks: &[&[u8]]) -> Vec<Event> {
         let mut decoder = Decoder::default();
-        chunks
-            .iter()
-            .flat_map(|chunk| decoder.push(chunk).unwrap())
-            .collect()
+        chunks.iter().flat_map(|chunk| decoder.push(chunk).unwrap()).collect()
     }
 
     /// Decodes whole, cut in two at every byte, and byte by byte.
@@ -122,11 +112,7 @@ mod tests {
         let bytes = stream.as_bytes();
         assert_eq!(decode(&[bytes]), expected, "{stream:?} whole");
         for at in 0..=bytes.len() {
-            assert_eq!(
-                decode(&[&bytes[..at], &bytes[at..]]),
-                expected,
-                "{stream:?} cut at {at}"
-            );
+            assert_eq!(decode(&[&bytes[..at], &bytes[at..]]), expected, "{stream:?} cut at {at}");
         }
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(decode(&single), expected, "{stream:?} byte by byte");
@@ -136,18 +122,7 @@ mod tests {
     fn line_ends_of_every_kind_are_one() {
         let expected = [event("ping", "{\"a\":1}"), event("", "zwei ä€😀")];
         for end in ["\n", "\r\n", "\r"] {
-            check(
-                &[
-                    "event: ping",
-                    "data: {\"a\":1}",
-                    "",
-                    "data:zwei ä€😀",
-                    "",
-                    "",
-                ]
-                .join(end),
-                &expected,
-            );
+            check(&["event: ping", "data: {\"a\":1}", "", "data:zwei ä€😀", "", ""].join(end), &expected);
         }
     }
 
@@ -156,19 +131,13 @@ mod tests {
         check("\u{feff}data: x\n\n", &[event("", "x")]);
         check("data: x\ndata:  y\ndata\n\n", &[event("", "x\n y\n")]);
         check(": alive\n\nevent: none\n\ndata: z\n\n", &[event("", "z")]);
-        check(
-            "id: 4\nretry: 9\nlater: x\nevent: e\ndata: d\n\n",
-            &[event("e", "d")],
-        );
+        check("id: 4\nretry: 9\nlater: x\nevent: e\ndata: d\n\n", &[event("e", "d")]);
         check("data: dropped at the end of the stream\n", &[]);
     }
 
     #[test]
     fn what_cannot_be_decoded_is_an_error() {
-        assert_eq!(
-            Decoder::default().push(b"data: \xff\n\n"),
-            Err(SseError::NotText)
-        );
+        assert_eq!(Decoder::default().push(b"data: \xff\n\n"), Err(SseError::NotText));
         let mut decoder = Decoder::default();
         let chunk = vec![b'x'; 1024 * 1024];
         let errors = (0..17).filter_map(|_| decoder.push(&chunk).err()).count();

@@ -33,10 +33,7 @@ pub(crate) struct Pace {
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace {
-            idle: IDLE,
-            backoff_first: BACKOFF_FIRST,
-        }
+        Pace { idle: IDLE, backoff_first: BACKOFF_FIRST }
     }
 }
 
@@ -62,18 +59,14 @@ fn is_loopback(base: &Url) -> bool {
         Some("localhost") => true,
         Some(host) => {
             let bare = host.trim_start_matches('[').trim_end_matches(']');
-            bare.parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
+            bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
         }
     }
 }
 
 /// May another attempt help after this status?
 pub(super) fn retryable(status: u16, headers: &HeaderMap) -> bool {
-    match headers
-        .get("x-should-retry")
-        .and_then(|value| value.to_str().ok())
-    {
+    match headers.get("x-should-retry").and_then(|value| value.to_str().ok()) {
         Some("true") => true,
         Some("false") => false,
         Some(_) | None => matches!(status, 408 | 409 | 429) || status >= 500,
@@ -84,26 +77,16 @@ pub(super) fn retryable(status: u16, headers: &HeaderMap) -> bool {
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| -> Option<f64> {
         let value = headers.get(name)?.to_str().ok()?;
-        value
-            .trim()
-            .parse()
-            .ok()
-            .filter(|number: &f64| number.is_finite() && *number >= 0.0)
+        value.trim().parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
     };
-    let seconds = number("retry-after-ms")
-        .map(|ms| ms / 1000.0)
-        .or_else(|| number("retry-after"))?;
-    Some(Duration::from_secs_f64(
-        seconds.min(RETRY_AFTER_MAX.as_secs_f64()),
-    ))
+    let seconds = number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number("retry-after"))?;
+    Some(Duration::from_secs_f64(seconds.min(RETRY_AFTER_MAX.as_secs_f64())))
 }
 
 /// The pause before attempt `number` (the first retry is 1): doubled each time, bounded, and up to a quarter
 /// shorter by chance, so that workers that failed together do not come back together.
 pub(super) fn backoff(pace: &Pace, number: u32) -> Duration {
-    let doubled = pace
-        .backoff_first
-        .saturating_mul(2u32.saturating_pow(number.saturating_sub(1)));
+    let doubled = pace.backoff_first.saturating_mul(2u32.saturating_pow(number.saturating_sub(1)));
     let chance = (RandomState::new().build_hasher().finish() % 1024) as f64 / 1024.0;
     doubled.min(BACKOFF_MAX).mul_f64(1.0 - 0.25 * chance)
 }
@@ -119,10 +102,7 @@ mod tests {
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let pairs = pairs.iter().map(|(name, value)| {
-            (
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_str(value).unwrap(),
-            )
+            (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
         });
         pairs.collect()
     }
@@ -142,18 +122,11 @@ mod tests {
     #[test]
     fn a_pause_is_what_the_provider_asks_for_within_bounds() {
         let check = |pairs: &[(&str, &str)], expected: Option<u64>| {
-            assert_eq!(
-                retry_after(&headers(pairs)),
-                expected.map(Duration::from_millis),
-                "{pairs:?}"
-            );
+            assert_eq!(retry_after(&headers(pairs)), expected.map(Duration::from_millis), "{pairs:?}");
         };
         check(&[], None);
         check(&[("retry-after", "1.5")], Some(1500));
-        check(
-            &[("retry-after", "9"), ("retry-after-ms", "250")],
-            Some(250),
-        );
+        check(&[("retry-after", "9"), ("retry-after-ms", "250")], Some(250));
         check(&[("retry-after", "86400")], Some(60_000));
         check(&[("retry-after", "-1")], None);
         check(&[("retry-after", "NaN")], None);
@@ -164,10 +137,7 @@ mod tests {
         for number in 1..40 {
             let full = Duration::from_millis(500 << (number - 1).min(4));
             let pause = backoff(&Pace::default(), number);
-            assert!(
-                pause <= full && pause >= full.mul_f64(0.75),
-                "{number}: {pause:?}"
-            );
+            assert!(pause <= full && pause >= full.mul_f64(0.75), "{number}: {pause:?}");
         }
     }
 

@@ -31,11 +31,7 @@ struct Clock {
 impl Clock {
     /// The end if everything went on from now.
     fn end(&self, now: Instant) -> Instant {
-        if self.open == 0 {
-            self.end
-        } else {
-            self.end + now.saturating_duration_since(self.since)
-        }
+        if self.open == 0 { self.end } else { self.end + now.saturating_duration_since(self.since) }
     }
 }
 
@@ -104,21 +100,12 @@ impl Deadline {
     pub(super) fn new(inner: Arc<dyn Host>, timeout_ms: u64) -> Self {
         let now = Instant::now();
         let end = now + Duration::from_millis(timeout_ms).min(FOREVER);
-        let (clock, seen) = watch::channel(Clock {
-            end,
-            open: 0,
-            since: now,
-        });
+        let (clock, seen) = watch::channel(Clock { end, open: 0, since: now });
         let outer = inner.cancelled();
         let stop = outer.child_token();
         let timer = tokio::spawn(tick(seen, stop.clone()));
         let host = Arc::new(Bounded { inner, stop, clock });
-        Self {
-            host,
-            inner: outer,
-            timeout_ms,
-            timer,
-        }
+        Self { host, inner: outer, timeout_ms, timer }
     }
 
     /// The host to work with.
@@ -129,12 +116,7 @@ impl Deadline {
     /// Milliseconds that are left.
     pub(super) fn left_ms(&self) -> u64 {
         let now = Instant::now();
-        let left = self
-            .host
-            .clock
-            .borrow()
-            .end(now)
-            .saturating_duration_since(now);
+        let left = self.host.clock.borrow().end(now).saturating_duration_since(now);
         u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -202,9 +184,7 @@ mod tests {
         fn send(&self, _message: Message) -> Pending<'_> {
             Box::pin(async {
                 self.answer.notified().await;
-                Reply::Answer {
-                    text: "yes".to_owned(),
-                }
+                Reply::Answer { text: "yes".to_owned() }
             })
         }
 
@@ -217,16 +197,10 @@ mod tests {
     async fn the_clock_stands_while_a_human_is_asked() {
         let deadline = Deadline::new(Arc::new(Slow::default()), 200);
         let host = deadline.host();
-        let asked = host.send(Message::Ask {
-            question: "on?".to_owned(),
-            options: Vec::new(),
-        });
+        let asked = host.send(Message::Ask { question: "on?".to_owned(), options: Vec::new() });
         let stopped = host.cancelled();
         let asked = timeout(SLACK + Duration::from_millis(400), asked).await;
-        assert!(
-            asked.is_err() && !stopped.is_cancelled(),
-            "nobody answered, and no time went by"
-        );
+        assert!(asked.is_err() && !stopped.is_cancelled(), "nobody answered, and no time went by");
         // Nobody waits any more: the clock goes on.
         timeout(SLACK * 10, stopped.cancelled()).await.unwrap();
         assert!(deadline.passed());

@@ -3,8 +3,8 @@
 //! Work is never thrown away: whatever fails after files changed, what is there becomes a commit under the
 //! attempt's own ref. The commit's id is told before it is made, so that whoever resumes knows what to look for.
 //!
-//! What a command or a rewrite has left half done is not looked at: whoever starts one again gives it a worktree that holds
-//! its base (a rewrite applied twice is not the rewrite). Only a conversation goes on where it was.
+//! What a command or a rewrite has left half done is not looked at: whoever starts one again gives it a worktree
+//! that holds its base (a rewrite applied twice is not the rewrite). Only a conversation goes on where it was.
 
 mod commit;
 
@@ -18,32 +18,21 @@ use crate::assignment::{Command, CommitForm, Mode, StepAssignment, Work};
 use crate::exec::command::Scene;
 use crate::exec::{self, ExecEnd, Executed};
 use crate::host::{Host, Intent, Message, StepResult};
-use crate::outcome::{Cause, CheckResult, Committed, End, Evidence, Outcome, Verdict};
+use crate::outcome::{Cause, CheckResult, End, Evidence, Outcome, Verdict};
 
 /// Does a step.
 pub(super) async fn step(step: StepAssignment, host: Arc<dyn Host>, tools: Arc<Tools>) -> Outcome {
     let deadline = Deadline::new(host, step.timeout_ms);
-    let mut pipeline = Pipeline {
-        host: deadline.host(),
-        step,
-        tools,
-        deadline,
-    };
+    let mut pipeline = Pipeline { host: deadline.host(), step, tools, deadline };
     let mut outcome = match (pipeline.step.mode, pipeline.step.commit.clone()) {
         (Mode::Write, Some(form)) => pipeline.write(&form).await,
-        (Mode::Write, None) => failed(
-            Cause::Environment,
-            "do a write step: its assignment has no commit form",
-        ),
+        (Mode::Write, None) => failed(Cause::Environment, "do a write step: its assignment has no commit form"),
         (Mode::Read, _) => pipeline.read().await,
         (Mode::Scratch, _) => pipeline.scratch().await,
     };
     if outcome.end == End::Parked && pipeline.deadline.passed() {
         let message = pipeline.deadline.message();
-        outcome.end = End::Failed {
-            cause: Cause::Timeout,
-            message,
-        };
+        outcome.end = End::Failed { cause: Cause::Timeout, message };
     }
     pipeline.deadline.close().await;
     outcome
@@ -83,23 +72,11 @@ impl Pipeline {
         match changed {
             Ok(changes) if changes.is_empty() => plain(executed),
             Ok(changes) => {
-                let message = format!(
-                    "a read step changed files: {}",
-                    some(&restore::paths(&changes))
-                );
-                let end = End::Failed {
-                    cause: Cause::WroteInReadMode,
-                    message,
-                };
-                Outcome {
-                    end,
-                    ..plain(executed)
-                }
+                let message = format!("a read step changed files: {}", some(&restore::paths(&changes)));
+                let end = End::Failed { cause: Cause::WroteInReadMode, message };
+                Outcome { end, ..plain(executed) }
             }
-            Err(halt) => Outcome {
-                evidence: executed.evidence,
-                ..halted(halt)
-            },
+            Err(halt) => Outcome { evidence: executed.evidence, ..halted(halt) },
         }
     }
 
@@ -136,11 +113,7 @@ impl Pipeline {
             ExecEnd::Parked => {}
             ExecEnd::Done | ExecEnd::Failed { .. } => {
                 let evidence = executed.evidence.clone();
-                say(
-                    &self.host,
-                    Message::Result(StepResult::Executed { evidence }),
-                )
-                .await?;
+                say(&self.host, Message::Result(StepResult::Executed { evidence })).await?;
             }
         }
         Ok(executed)
@@ -179,22 +152,15 @@ impl Pipeline {
         made: &mut Made,
         last: &mut Option<CheckResult>,
     ) -> End {
-        let repairs = self
-            .step
-            .repair
-            .as_ref()
-            .map_or(0, |repair| repair.attempts);
+        let repairs = self.step.repair.as_ref().map_or(0, |repair| repair.attempts);
         let mut number = 0;
         loop {
-            let (result, report) = match self.check_once(command, &made.committed).await {
+            let (result, report) = match self.check_once(command, made).await {
                 Ok(checked) => checked,
                 Err(halt) => return halted(halt).end,
             };
             let verdict = result.verdict;
-            made.executed.report.push_str(&format!(
-                "\nThe step's check: {}.\n\n{report}",
-                word(verdict)
-            ));
+            made.executed.report.push_str(&format!("\nThe step's check: {}.\n\n{report}", word(verdict)));
             *last = Some(result);
             let cause = match verdict {
                 Verdict::Green => return End::Committed,
@@ -209,21 +175,17 @@ impl Pipeline {
                 Verdict::Timeout => Cause::Timeout,
                 Verdict::Error => Cause::Environment,
             };
-            return End::Failed {
-                cause,
-                message: red(verdict, number),
-            };
+            return End::Failed { cause, message: red(verdict, number) };
         }
     }
 
-    async fn check_once(
-        &self,
-        command: &Command,
-        committed: &Committed,
-    ) -> Result<(CheckResult, String), Halt> {
+    async fn check_once(&self, command: &Command, made: &Made) -> Result<(CheckResult, String), Halt> {
+        let committed = &made.committed;
         let commit = committed.commit.clone();
         say(&self.host, Message::Intent(Intent::Check { commit })).await?;
-        verify::put_back(&self.step.place, &committed.tree, &self.tools).await?;
+        if !made.in_place {
+            verify::put_back(&self.step.place, &committed.tree, &self.tools).await?;
+        }
         let changed = restore::paths(&committed.changes);
         let scene = Scene {
             owner: &self.step.owner,
@@ -234,28 +196,15 @@ impl Pipeline {
             changed: Some(&changed),
             timeout_ms_max: Some(self.deadline.left_ms()),
         };
-        let (result, report) =
-            verify::run(&scene, command, &committed.tree, &self.host, &self.tools).await?;
-        let journaled = StepResult::Checked {
-            result: result.clone(),
-        };
+        let (result, report) = verify::run(&scene, command, &committed.tree, &self.host, &self.tools).await?;
+        let journaled = StepResult::Checked { result: result.clone() };
         say(&self.host, Message::Result(journaled)).await?;
         Ok((result, report))
     }
 
     /// One repair and its commit; `None` = there is a commit to check again.
-    async fn repair(
-        &mut self,
-        form: &CommitForm,
-        number: u32,
-        red: &str,
-        made: &mut Made,
-    ) -> Option<End> {
-        let work = self
-            .step
-            .repair
-            .as_ref()
-            .map(|repair| repair.work.clone())?;
+    async fn repair(&mut self, form: &CommitForm, number: u32, red: &str, made: &mut Made) -> Option<End> {
+        let work = self.step.repair.as_ref().map(|repair| repair.work.clone())?;
         if let Err(halt) = say(&self.host, Message::Intent(Intent::Repair { number })).await {
             return Some(halted(halt).end);
         }
@@ -274,10 +223,7 @@ impl Pipeline {
             ExecEnd::Failed { message, .. } => Some(message.clone()),
             ExecEnd::Done | ExecEnd::Parked => None,
         };
-        let report = format!(
-            "{}\nRepair {number}:\n\n{}",
-            made.executed.report, executed.report
-        );
+        let report = format!("{}\nRepair {number}:\n\n{}", made.executed.report, executed.report);
         let end = match self.commit(form, executed).await {
             Ok(repaired) => {
                 *made = repaired;
@@ -286,11 +232,9 @@ impl Pipeline {
             Err(outcome) => match outcome.end {
                 // The repair took everything back: there is nothing to land, and the check is red no more or less.
                 End::Unchanged => Some(repair_failed(number, "it took the whole change back")),
-                end @ (End::Failed { .. }
-                | End::Parked
-                | End::NeedsInput { .. }
-                | End::Done
-                | End::Committed) => Some(end),
+                end @ (End::Failed { .. } | End::Parked | End::NeedsInput { .. } | End::Done | End::Committed) => {
+                    Some(end)
+                }
             },
         };
         made.executed.report = report;
@@ -311,21 +255,14 @@ fn red(verdict: Verdict, repairs: u32) -> String {
 
 fn repair_failed(number: u32, why: &str) -> End {
     let message = format!("the step's check is red and repair {number} failed: {why}");
-    End::Failed {
-        cause: Cause::CheckRed,
-        message,
-    }
+    End::Failed { cause: Cause::CheckRed, message }
 }
 
 /// An executor's end as the end of the assignment, given that there is a commit.
 fn ended(executed: &Executed) -> End {
     match plain(executed.clone()).end {
         End::Done => End::Committed,
-        end @ (End::Failed { .. }
-        | End::Parked
-        | End::NeedsInput { .. }
-        | End::Committed
-        | End::Unchanged) => end,
+        end @ (End::Failed { .. } | End::Parked | End::NeedsInput { .. } | End::Committed | End::Unchanged) => end,
     }
 }
 

@@ -47,9 +47,7 @@ enum Shape {
 
 /// What in the worktree differs from a tree: paths of both sides, sorted.
 pub(super) fn paths(changes: &[Change]) -> Vec<String> {
-    let both = changes
-        .iter()
-        .flat_map(|change| change.from.iter().chain([&change.path]));
+    let both = changes.iter().flat_map(|change| change.from.iter().chain([&change.path]));
     let mut paths: Vec<String> = both.cloned().collect();
     paths.sort();
     paths.dedup();
@@ -65,10 +63,7 @@ pub(super) fn differences(
 ) -> Result<Vec<Change>, RestoreError> {
     let captured = repo
         .capture(worktree, base, &CaptureOptions::default())
-        .map_err(|source| RestoreError::Capture {
-            path: worktree.to_path_buf(),
-            source,
-        })?;
+        .map_err(|source| RestoreError::Capture { path: worktree.to_path_buf(), source })?;
     // From what is there to what should be.
     Ok(repo.changes(&captured.tree, tree)?)
 }
@@ -92,19 +87,10 @@ pub(super) fn restore(
     if wrong.is_empty() {
         return Ok(before);
     }
-    Err(RestoreError::Differs {
-        path: worktree.to_path_buf(),
-        paths: paths(&wrong),
-    })
+    Err(RestoreError::Differs { path: worktree.to_path_buf(), paths: paths(&wrong) })
 }
 
-fn put_back(
-    repo: &Repo,
-    worktree: &Path,
-    tree: &TreeId,
-    wrong: &[Change],
-    shape: Shape,
-) -> Result<(), RestoreError> {
+fn put_back(repo: &Repo, worktree: &Path, tree: &TreeId, wrong: &[Change], shape: Shape) -> Result<(), RestoreError> {
     let mut write = Vec::new();
     for path in paths(wrong) {
         match repo.read_file(tree, &path)? {
@@ -115,10 +101,7 @@ fn put_back(
     }
     for (path, bytes) in write {
         let target = worktree.join(&path);
-        let error = |source| RestoreError::File {
-            path: target.clone(),
-            source,
-        };
+        let error = |source| RestoreError::File { path: target.clone(), source };
         make_folder(worktree, &path).map_err(error)?;
         put(&target, &bytes, shape).map_err(error)?;
     }
@@ -137,21 +120,13 @@ fn remove(worktree: &Path, path: &str) -> Result<(), RestoreError> {
         Err(error)
             if matches!(
                 error.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::NotADirectory
-                    | io::ErrorKind::IsADirectory
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
             ) => {}
         Err(source) => {
-            return Err(RestoreError::File {
-                path: target,
-                source,
-            });
+            return Err(RestoreError::File { path: target, source });
         }
     }
-    let folders = target
-        .ancestors()
-        .skip(1)
-        .take_while(|folder| *folder != worktree);
+    let folders = target.ancestors().skip(1).take_while(|folder| *folder != worktree);
     for folder in folders {
         if fs::remove_dir(folder).is_err() {
             break;
@@ -162,10 +137,7 @@ fn remove(worktree: &Path, path: &str) -> Result<(), RestoreError> {
 
 fn through_link(worktree: &Path, path: &str) -> bool {
     let target = worktree.join(path);
-    let mut folders = target
-        .ancestors()
-        .skip(1)
-        .take_while(|folder| *folder != worktree);
+    let mut folders = target.ancestors().skip(1).take_while(|folder| *folder != worktree);
     folders.any(|folder| fs::symlink_metadata(folder).is_ok_and(|found| found.is_symlink()))
 }
 
@@ -191,10 +163,7 @@ fn make_folder(worktree: &Path, path: &str) -> io::Result<()> {
 
 fn put(target: &Path, bytes: &[u8], shape: Shape) -> io::Result<()> {
     let found = fs::symlink_metadata(target).ok();
-    let mode = found
-        .as_ref()
-        .filter(|found| found.is_file())
-        .map_or(PLAIN, |found| found.permissions().mode());
+    let mode = found.as_ref().filter(|found| found.is_file()).map_or(PLAIN, |found| found.permissions().mode());
     match &found {
         // Ignored files in it are lost to nobody, but a folder with files is never removed here.
         Some(found) if found.is_dir() => fs::remove_dir(target)?,
@@ -213,12 +182,9 @@ fn put(target: &Path, bytes: &[u8], shape: Shape) -> io::Result<()> {
         }
     };
     let folder = target.parent().unwrap_or(target);
-    let mut file = tempfile::Builder::new()
-        .prefix(".wattle-")
-        .tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(".wattle-").tempfile_in(folder)?;
     file.write_all(bytes)?;
-    file.as_file()
-        .set_permissions(fs::Permissions::from_mode(mode & 0o7777))?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode & 0o7777))?;
     file.persist(target)?;
     Ok(())
 }

@@ -13,11 +13,7 @@ use crate::outcome::{Cause, CheckResult, End, Evidence, Outcome, Verdict};
 use crate::process::{Ended, How};
 
 /// Runs an assigned check on the tree in its slot.
-pub(super) async fn check(
-    check: &CheckAssignment,
-    host: &Arc<dyn Host>,
-    tools: &Arc<Tools>,
-) -> Outcome {
+pub(super) async fn check(check: &CheckAssignment, host: &Arc<dyn Host>, tools: &Arc<Tools>) -> Outcome {
     let scene = Scene {
         owner: &check.owner,
         place: &check.place,
@@ -35,24 +31,13 @@ pub(super) async fn check(
         Ok(checked) => checked,
         Err(halt) => return not_run(halt),
     };
-    let report = format!(
-        "Check `{}`: {}.\n\n{report}",
-        check.name,
-        word(result.verdict)
-    );
+    let report = format!("Check `{}`: {}.\n\n{report}", check.name, word(result.verdict));
     let evidence = result.evidence.clone();
-    Outcome {
-        check: Some(result),
-        ..outcome(End::Done, report, evidence)
-    }
+    Outcome { check: Some(result), ..outcome(End::Done, report, evidence) }
 }
 
 /// Runs the setup of a slot.
-pub(super) async fn setup(
-    setup: &SetupAssignment,
-    host: &Arc<dyn Host>,
-    tools: &Arc<Tools>,
-) -> Outcome {
+pub(super) async fn setup(setup: &SetupAssignment, host: &Arc<dyn Host>, tools: &Arc<Tools>) -> Outcome {
     let scene = Scene {
         owner: &setup.owner,
         place: &setup.place,
@@ -69,10 +54,9 @@ pub(super) async fn setup(
     let report = report(&setup.command, &ended);
     let end = match ended.failure(&setup.command.ok_exit, &setup.command.bounds) {
         _ if ended.how == How::Cancelled => End::Parked,
-        Some((cause, message)) => End::Failed {
-            cause,
-            message: format!("set up slot {}: {message}", setup.place.slot),
-        },
+        Some((cause, message)) => {
+            End::Failed { cause, message: format!("set up slot {}: {message}", setup.place.slot) }
+        }
         None => End::Done,
     };
     outcome(end, report, ended.evidence)
@@ -92,19 +76,9 @@ fn not_run(halt: Halt) -> Outcome {
     match halt {
         Halt::Parked => outcome(End::Parked, String::new(), Evidence::default()),
         Halt::Failed(cause, message) => {
-            let evidence = Evidence {
-                output: message.clone(),
-                ..Evidence::default()
-            };
-            let result = CheckResult {
-                verdict: Verdict::Error,
-                evidence,
-                changed_by_check: Vec::new(),
-            };
-            Outcome {
-                check: Some(result),
-                ..failed(cause, message)
-            }
+            let evidence = Evidence { output: message.clone(), ..Evidence::default() };
+            let result = CheckResult { verdict: Verdict::Error, evidence, changed_by_check: Vec::new() };
+            Outcome { check: Some(result), ..failed(cause, message) }
         }
     }
 }
@@ -113,19 +87,12 @@ fn not_run(halt: Halt) -> Outcome {
 async fn holds(place: &Place, tree: &TreeId, tools: &Arc<Tools>) -> Result<(), Halt> {
     let (tools, place, tree) = (Arc::clone(tools), place.clone(), tree.clone());
     blocking(move || {
-        let captured = tools
-            .repo
-            .capture(&place.path, &place.base, &CaptureOptions::default());
+        let captured = tools.repo.capture(&place.path, &place.base, &CaptureOptions::default());
         let found = captured.map_err(Halt::environment)?.tree;
         if found == tree {
             return Ok(());
         }
-        let why = format!(
-            "check {}: slot {} holds {}",
-            tree.short(),
-            place.slot,
-            found.short()
-        );
+        let why = format!("check {}: slot {} holds {}", tree.short(), place.slot, found.short());
         Err(Halt::Failed(Cause::Environment, why))
     })
     .await
@@ -140,20 +107,25 @@ pub(super) async fn run(
     host: &Arc<dyn Host>,
     tools: &Arc<Tools>,
 ) -> Result<(CheckResult, String), Halt> {
-    let ended = scene
-        .run(command, host, tools)
-        .await
-        .map_err(Halt::environment)?;
-    let changed = put_back(scene.place, tree, tools).await?;
+    let ended = scene.run(command, host, tools).await.map_err(Halt::environment)?;
+    let restored = put_back(scene.place, tree, tools).await;
     if ended.how == How::Cancelled {
         return Err(Halt::Parked);
     }
     let mut report = report(command, &ended);
+    // The process ran on the exact tree: its verdict holds even if what it left (a socket, say) cannot be
+    // discarded. Whoever uses the slot next meets that, and it is said here.
+    let changed = match restored {
+        Ok(changed) => changed,
+        Err(Halt::Parked) => return Err(Halt::Parked),
+        Err(Halt::Failed(_, why)) => {
+            tracing::warn!(slot = scene.place.slot, why, "a check left what cannot be discarded");
+            report.push_str(&format!("\nWhat the check left could not be discarded: {why}.\n"));
+            Vec::new()
+        }
+    };
     if !changed.is_empty() {
-        report.push_str(&format!(
-            "\nThe check changed files; that was discarded: {}.\n",
-            some(&changed)
-        ));
+        report.push_str(&format!("\nThe check changed files; that was discarded: {}.\n", some(&changed)));
     }
     let verdict = verdict(&ended, command);
     let mut evidence = ended.evidence;
@@ -161,27 +133,13 @@ pub(super) async fn run(
         evidence.output = why;
     }
     evidence.tree = Some(tree.clone());
-    Ok((
-        CheckResult {
-            verdict,
-            evidence,
-            changed_by_check: changed,
-        },
-        report,
-    ))
+    Ok((CheckResult { verdict, evidence, changed_by_check: changed }, report))
 }
 
 /// Brings the worktree to `tree` and gives the paths that were different.
-pub(super) async fn put_back(
-    place: &Place,
-    tree: &TreeId,
-    tools: &Arc<Tools>,
-) -> Result<Vec<String>, Halt> {
+pub(super) async fn put_back(place: &Place, tree: &TreeId, tools: &Arc<Tools>) -> Result<Vec<String>, Halt> {
     let (tools, place, tree) = (Arc::clone(tools), place.clone(), tree.clone());
-    blocking(move || {
-        restore::restore(&tools.repo, &place.path, &place.base, &tree).map_err(Halt::environment)
-    })
-    .await
+    blocking(move || restore::restore(&tools.repo, &place.path, &place.base, &tree).map_err(Halt::environment)).await
 }
 
 fn verdict(ended: &Ended, command: &Command) -> Verdict {
@@ -197,12 +155,7 @@ fn verdict(ended: &Ended, command: &Command) -> Verdict {
 pub(super) fn some(paths: &[String]) -> String {
     /// Paths in a line of a report; the evidence has them all.
     const SHOWN_MAX: usize = 10;
-    let mut text = paths
-        .iter()
-        .take(SHOWN_MAX)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut text = paths.iter().take(SHOWN_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
     if paths.len() > SHOWN_MAX {
         text.push_str(&format!(" and {} more", paths.len() - SHOWN_MAX));
     }

@@ -22,19 +22,10 @@ pub(super) struct Capture {
 impl Capture {
     /// Keeps at most `bytes_max` bytes, the line about what is missing included.
     pub(super) fn new(bytes_max: u64) -> Self {
-        let kept = usize::try_from(bytes_max)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(MARK_BYTES);
+        let kept = usize::try_from(bytes_max).unwrap_or(usize::MAX).saturating_sub(MARK_BYTES);
         let head_max = kept / HEAD_SHARE;
         let tail_max = kept - head_max;
-        Self {
-            head: Vec::new(),
-            head_max,
-            tail: VecDeque::new(),
-            tail_max,
-            bytes: 0,
-            spare: Vec::new(),
-        }
+        Self { head: Vec::new(), head_max, tail: VecDeque::new(), tail_max, bytes: 0, spare: Vec::new() }
     }
 
     /// A buffer to read into; one allocation serves the whole stream.
@@ -73,11 +64,7 @@ impl Capture {
         let head = &all[..all.len() - cut_end(&all)];
         let tail = &tail[cut_start(&tail)..];
         let missing = self.bytes - (head.len() + tail.len()) as u64;
-        let text = format!(
-            "{}\n[... {missing} bytes left out ...]\n{}",
-            text(head),
-            text(tail)
-        );
+        let text = format!("{}\n[... {missing} bytes left out ...]\n{}", text(head), text(tail));
         (text, self.bytes)
     }
 }
@@ -89,10 +76,7 @@ fn text(bytes: &[u8]) -> String {
 /// Bytes at the end that begin a character whose rest was cut off.
 fn cut_end(bytes: &[u8]) -> usize {
     let tail = &bytes[bytes.len().saturating_sub(3)..];
-    let lead = tail
-        .iter()
-        .rev()
-        .position(|byte| byte & 0b1100_0000 != 0b1000_0000);
+    let lead = tail.iter().rev().position(|byte| byte & 0b1100_0000 != 0b1000_0000);
     match lead {
         Some(back) => {
             let byte = tail[tail.len() - 1 - back];
@@ -110,11 +94,7 @@ fn cut_end(bytes: &[u8]) -> usize {
 
 /// Bytes at the start that end a character whose beginning was cut off.
 fn cut_start(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .take(3)
-        .take_while(|byte| **byte & 0b1100_0000 == 0b1000_0000)
-        .count()
+    bytes.iter().take(3).take_while(|byte| **byte & 0b1100_0000 == 0b1000_0000).count()
 }
 
 #[cfg(test)]
@@ -139,12 +119,7 @@ mod tests {
     fn keeps_head_and_tail_of_the_rest() {
         // 16 bytes of text: 4 of head, 12 of tail.
         let chunks: &[&[u8]] = &[b"abcdefgh", b"ijklmnop", b"qrstuvwx"];
-        check(
-            80,
-            chunks,
-            "abcd\n[... 8 bytes left out ...]\nmnopqrstuvwx",
-            24,
-        );
+        check(80, chunks, "abcd\n[... 8 bytes left out ...]\nmnopqrstuvwx", 24);
     }
 
     #[test]

@@ -55,8 +55,7 @@ pub(super) fn kill_writers(pipe: u64) -> usize {
             return false;
         };
         let mut ours = files.flatten().filter(|file| {
-            std::fs::read_link(file.path())
-                .is_ok_and(|target| target.as_os_str() == OsStr::new(&wanted))
+            std::fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == OsStr::new(&wanted))
         });
         ours.any(|file| writes(&process.join("fdinfo").join(file.file_name())))
     })
@@ -66,9 +65,7 @@ pub(super) fn kill_writers(pipe: u64) -> usize {
 fn writes(info: &Path) -> bool {
     let info = std::fs::read_to_string(info).unwrap_or_default();
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    flags
-        .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
-        .is_some_and(|flags| flags & 3 != 0)
+    flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & 3 != 0)
 }
 
 /// Ends the processes that a run left behind when the process that ran it died (`kill -9`): all that
@@ -81,9 +78,7 @@ pub fn end_leftovers(run: &str) -> usize {
 
 fn carries(process: &Path, wanted: &[u8]) -> bool {
     let environ = std::fs::read(process.join("environ")).unwrap_or_default();
-    environ
-        .split(|byte| *byte == 0)
-        .any(|variable| variable == wanted)
+    environ.split(|byte| *byte == 0).any(|variable| variable == wanted)
 }
 
 fn kill_all(wanted: impl Fn(&Path) -> bool) -> usize {

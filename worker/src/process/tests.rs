@@ -19,15 +19,8 @@ fn job(dir: &Path, run: &str) -> Job {
     Job {
         run: run.to_owned(),
         dir: dir.to_path_buf(),
-        env: BTreeMap::from([
-            ("PATH".into(), path.into()),
-            ("GREETING".into(), "hi there".into()),
-        ]),
-        bounds: Bounds {
-            timeout_ms: TIMEOUT_MS,
-            idle_ms: None,
-            output_bytes_max: 64 * 1024,
-        },
+        env: BTreeMap::from([("PATH".into(), path.into()), ("GREETING".into(), "hi there".into())]),
+        bounds: Bounds { timeout_ms: TIMEOUT_MS, idle_ms: None, output_bytes_max: 64 * 1024 },
     }
 }
 
@@ -39,9 +32,7 @@ async fn ran(run: &str) -> Ended {
 /// Is a process with this number there, other than as a zombie?
 fn alive(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat
-        .rsplit_once(") ")
-        .map(|(_, rest)| rest.chars().next().unwrap_or('X'));
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.chars().next().unwrap_or('X'));
     !matches!(state, None | Some('Z' | 'X'))
 }
 
@@ -79,12 +70,7 @@ async fn no_input_and_nothing_inherited() {
 async fn git_is_not_pointed_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
     let mut job = job(dir.path(), "env | grep ^GIT_ | sort");
-    for name in [
-        "GIT_DIR",
-        "GIT_INDEX_FILE",
-        "GIT_WORK_TREE",
-        "GIT_AUTHOR_NAME",
-    ] {
+    for name in ["GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_AUTHOR_NAME"] {
         job.env.insert(name.into(), "x".into());
     }
     let ended = super::run(&job, &CancellationToken::new()).await;
@@ -100,22 +86,13 @@ async fn a_hang_ends_at_the_wall_time() {
     assert_eq!(ended.how, How::TimedOut);
     assert!(gone(ended.evidence.output.trim()));
     let failure = ended.failure(&[0], &job.bounds);
-    assert_eq!(
-        failure,
-        Some((
-            Cause::Timeout,
-            "the command ran longer than 200 ms".to_owned()
-        ))
-    );
+    assert_eq!(failure, Some((Cause::Timeout, "the command ran longer than 200 ms".to_owned())));
 }
 
 #[tokio::test]
 async fn output_holds_off_the_bound_on_silence_but_not_for_ever() {
     let dir = tempfile::tempdir().unwrap();
-    let mut job = job(
-        dir.path(),
-        "for i in 1 2 3 4; do echo $i; sleep 0.2; done; sleep 1000",
-    );
+    let mut job = job(dir.path(), "for i in 1 2 3 4; do echo $i; sleep 0.2; done; sleep 1000");
     job.bounds.idle_ms = Some(600);
     let ended = super::run(&job, &CancellationToken::new()).await;
     assert_eq!(ended.how, How::Idle);
@@ -165,8 +142,7 @@ async fn background_children_end_with_their_leader() {
 #[tokio::test]
 async fn children_in_a_session_of_their_own_end_too() {
     let dir = tempfile::tempdir().unwrap();
-    let run =
-        "setsid sh -c 'echo $$ > pid; exec sleep 1000' & while ! [ -s pid ]; do :; done; cat pid";
+    let run = "setsid sh -c 'echo $$ > pid; exec sleep 1000' & while ! [ -s pid ]; do :; done; cat pid";
     let ended = super::run(&job(dir.path(), run), &CancellationToken::new()).await;
     assert_eq!(ended.how, How::Exited(0));
     assert!(gone(ended.evidence.output.trim()));
@@ -186,10 +162,7 @@ async fn a_child_with_an_empty_environment_is_known_by_its_output() {
 #[tokio::test]
 async fn cancelled_within_its_grace_even_if_it_ignores_the_signal() {
     let dir = tempfile::tempdir().unwrap();
-    let job = job(
-        dir.path(),
-        "trap '' TERM; echo $$; touch ready; while :; do sleep 0.1; done",
-    );
+    let job = job(dir.path(), "trap '' TERM; echo $$; touch ready; while :; do sleep 0.1; done");
     let cancel = CancellationToken::new();
     let running = super::run(&job, &cancel);
     let ready = dir.path().join("ready");
@@ -210,10 +183,7 @@ async fn cancelled_within_its_grace_even_if_it_ignores_the_signal() {
 #[tokio::test]
 async fn a_terminated_job_may_clean_up() {
     let dir = tempfile::tempdir().unwrap();
-    let job = job(
-        dir.path(),
-        "trap 'echo bye; exit 0' TERM; touch ready; while :; do sleep 0.05; done",
-    );
+    let job = job(dir.path(), "trap 'echo bye; exit 0' TERM; touch ready; while :; do sleep 0.05; done");
     let cancel = CancellationToken::new();
     let ready = dir.path().join("ready");
     let stop = async {
@@ -224,11 +194,7 @@ async fn a_terminated_job_may_clean_up() {
     };
     let (ended, ()) = tokio::join!(super::run(&job, &cancel), stop);
     assert_eq!(ended.how, How::Cancelled);
-    assert!(
-        ended.evidence.output.ends_with("bye\n"),
-        "{}",
-        ended.evidence.output
-    );
+    assert!(ended.evidence.output.ends_with("bye\n"), "{}", ended.evidence.output);
 }
 
 #[tokio::test]
@@ -259,25 +225,15 @@ async fn what_cannot_start_says_where() {
     let ended = super::run(&job, &CancellationToken::new()).await;
     let failure = ended.failure(&[0], &job.bounds).unwrap();
     assert_eq!(failure.0, Cause::Environment);
-    assert_eq!(
-        failure.1,
-        "start a command: /nonexistent/tree is not a directory"
-    );
+    assert_eq!(failure.1, "start a command: /nonexistent/tree is not a directory");
 }
 
 #[tokio::test]
 async fn leftovers_of_a_dead_run_are_found_by_its_id() {
     let run = format!("run-{}", super::leftover::token());
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a process that nobody supervises any more"
-    )]
-    let mut orphan = std::process::Command::new("sleep")
-        .arg("1000")
-        .env("WATTLE_RUN", &run)
-        .process_group(0)
-        .spawn()
-        .unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a process that nobody supervises any more")]
+    let mut orphan =
+        std::process::Command::new("sleep").arg("1000").env("WATTLE_RUN", &run).process_group(0).spawn().unwrap();
     // Between fork and exec, the environment is still that of this process.
     while end_leftovers(&run) == 0 {
         std::thread::yield_now();

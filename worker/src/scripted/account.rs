@@ -37,11 +37,7 @@ pub(super) fn tokens_of(bytes: usize) -> u64 {
 
 /// Tokens of a whole prompt.
 pub(super) fn tokens(request: &Parsed) -> u64 {
-    request
-        .positions
-        .iter()
-        .map(|position| tokens_of(position.bytes))
-        .sum()
+    request.positions.iter().map(|position| tokens_of(position.bytes)).sum()
 }
 
 impl Accounts {
@@ -55,20 +51,13 @@ impl Accounts {
             .collect();
         let hit = marks.iter().filter_map(|(mark, _)| {
             let window = (mark.saturating_sub(LOOKBACK - 1)..=*mark).rev();
-            window
-                .into_iter()
-                .find(|index| self.entries.contains(&ends[*index].0))
+            window.into_iter().find(|index| self.entries.contains(&ends[*index].0))
         });
         let read = hit.max().map_or(0, |index| ends[index].1);
-        let long_end = marks
-            .iter()
-            .filter(|(_, long)| long.0)
-            .map(|(index, _)| ends[*index].1)
-            .max();
+        let long_end = marks.iter().filter(|(_, long)| long.0).map(|(index, _)| ends[*index].1).max();
         let last = marks.last().map_or(read, |(index, _)| ends[*index].1);
         let long = long_end.unwrap_or(0).max(read);
-        self.entries
-            .extend(marks.iter().map(|(index, _)| ends[*index].0));
+        self.entries.extend(marks.iter().map(|(index, _)| ends[*index].0));
         Bill {
             uncached: ends.last().map_or(0, |(_, total)| *total) - last,
             read,
@@ -99,53 +88,21 @@ mod tests {
 
     fn position(name: &str, tokens: usize, mark: bool) -> Position {
         let mark = mark.then_some(LongLived(false));
-        Position {
-            canonical: name.to_owned(),
-            bytes: tokens * 4,
-            mark,
-        }
+        Position { canonical: name.to_owned(), bytes: tokens * 4, mark }
     }
 
     fn request(positions: Vec<Position>) -> Parsed {
-        Parsed {
-            positions,
-            ..Parsed::default()
-        }
+        Parsed { positions, ..Parsed::default() }
     }
 
     #[test]
     fn a_shared_start_is_written_once_and_read_after_that() {
         let mut accounts = Accounts::default();
-        let one = request(vec![
-            position("brief", 1000, true),
-            position("one", 10, true),
-        ]);
-        let two = request(vec![
-            position("brief", 1000, true),
-            position("two", 10, true),
-        ]);
-        assert_eq!(
-            accounts.bill(&one),
-            Bill {
-                written_short: 1010,
-                ..Bill::default()
-            }
-        );
-        assert_eq!(
-            accounts.bill(&two),
-            Bill {
-                read: 1000,
-                written_short: 10,
-                ..Bill::default()
-            }
-        );
-        assert_eq!(
-            accounts.bill(&two),
-            Bill {
-                read: 1010,
-                ..Bill::default()
-            }
-        );
+        let one = request(vec![position("brief", 1000, true), position("one", 10, true)]);
+        let two = request(vec![position("brief", 1000, true), position("two", 10, true)]);
+        assert_eq!(accounts.bill(&one), Bill { written_short: 1010, ..Bill::default() });
+        assert_eq!(accounts.bill(&two), Bill { read: 1000, written_short: 10, ..Bill::default() });
+        assert_eq!(accounts.bill(&two), Bill { read: 1010, ..Bill::default() });
     }
 
     #[test]
@@ -153,13 +110,7 @@ mod tests {
         let mut accounts = Accounts::default();
         let short = request(vec![position("brief", 511, true)]);
         for _ in 0..2 {
-            assert_eq!(
-                accounts.bill(&short),
-                Bill {
-                    uncached: 511,
-                    ..Bill::default()
-                }
-            );
+            assert_eq!(accounts.bill(&short), Bill { uncached: 511, ..Bill::default() });
         }
     }
 

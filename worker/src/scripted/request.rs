@@ -48,12 +48,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal {
-            status,
-            kind,
-            message: message.into(),
-            retry_after: None,
-        }
+        Refusal { status, kind, message: message.into(), retry_after: None }
     }
 }
 
@@ -98,34 +93,22 @@ pub(super) fn check(headers: &HeaderMap, body: &[u8], counting: bool) -> Result<
     let version = check_headers(headers)?;
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| invalid(format!("The request body is not valid JSON: {error}")))?;
-    let body = body
-        .as_object()
-        .ok_or_else(|| invalid("The request body is not an object"))?;
+    let body = body.as_object().ok_or_else(|| invalid("The request body is not an object"))?;
     known(body, &FIELDS, "")?;
     for field in ["temperature", "top_p", "top_k"] {
         if body.contains_key(field) && version != VERSIONS[0] {
-            return Err(invalid(format!(
-                "{field}: not supported in version {version}"
-            )));
+            return Err(invalid(format!("{field}: not supported in version {version}")));
         }
     }
-    let mut parsed = Parsed {
-        model: string(body, "model", "model")?,
-        ..Parsed::default()
-    };
+    let mut parsed = Parsed { model: string(body, "model", "model")?, ..Parsed::default() };
     parsed.stream = match body.get("stream") {
         None => false,
-        Some(value) => value
-            .as_bool()
-            .ok_or_else(|| invalid("stream: Input should be a valid boolean"))?,
+        Some(value) => value.as_bool().ok_or_else(|| invalid("stream: Input should be a valid boolean"))?,
     };
     if !counting {
-        let max_tokens = body
-            .get("max_tokens")
-            .ok_or_else(|| invalid("max_tokens: Field required"))?;
-        parsed.max_tokens = max_tokens
-            .as_u64()
-            .ok_or_else(|| invalid("max_tokens: Input should be a valid integer"))?;
+        let max_tokens = body.get("max_tokens").ok_or_else(|| invalid("max_tokens: Field required"))?;
+        parsed.max_tokens =
+            max_tokens.as_u64().ok_or_else(|| invalid("max_tokens: Input should be a valid integer"))?;
         if parsed.max_tokens == 0 && parsed.stream {
             return Err(invalid("max_tokens: 0 is not allowed with stream"));
         }
@@ -135,56 +118,38 @@ pub(super) fn check(headers: &HeaderMap, body: &[u8], counting: bool) -> Result<
         known(config, &["effort", "format"], "output_config.")?;
         if let Some(effort) = config.get("effort") {
             let levels = ["low", "medium", "high", "xhigh", "max"];
-            if !effort
-                .as_str()
-                .is_some_and(|effort| levels.contains(&effort))
-            {
-                return Err(invalid(format!(
-                    "output_config.effort: Input should be one of {levels:?}"
-                )));
+            if !effort.as_str().is_some_and(|effort| levels.contains(&effort)) {
+                return Err(invalid(format!("output_config.effort: Input should be one of {levels:?}")));
             }
         }
     }
     parsed.settings = format!("{:?} {:?}", body.get("output_config"), body.get("thinking"));
     check_tools(body.get("tools"), &mut parsed)?;
     check_system(body.get("system"), &mut parsed)?;
-    let messages = body
-        .get("messages")
-        .ok_or_else(|| invalid("messages: Field required"))?;
+    let messages = body.get("messages").ok_or_else(|| invalid("messages: Field required"))?;
     messages::check_messages(messages, &mut parsed)?;
     check_marks(&parsed)?;
     Ok(parsed)
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<String, Refusal> {
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let denied = |message: &str| Refusal::new(401, "authentication_error", message);
     let key = text("x-api-key").filter(|key| !key.is_empty());
-    let bearer =
-        text("authorization").filter(|value| value.starts_with("Bearer ") && value.len() > 7);
+    let bearer = text("authorization").filter(|value| value.starts_with("Bearer ") && value.len() > 7);
     match (key, bearer) {
         (Some(_), None) | (None, Some(_)) => {}
         (None, None) => return Err(denied("x-api-key header is required")),
         (Some(_), Some(_)) => {
-            return Err(denied(
-                "only one of x-api-key and authorization may be given",
-            ));
+            return Err(denied("only one of x-api-key and authorization may be given"));
         }
     }
     if !text("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
         return Err(invalid("content-type: application/json is required"));
     }
-    let version = text("anthropic-version")
-        .ok_or_else(|| invalid("anthropic-version: header is required"))?;
+    let version = text("anthropic-version").ok_or_else(|| invalid("anthropic-version: header is required"))?;
     if !VERSIONS.contains(&version.as_str()) {
-        return Err(invalid(format!(
-            "anthropic-version: {version:?} is not a valid version"
-        )));
+        return Err(invalid(format!("anthropic-version: {version:?} is not a valid version")));
     }
     Ok(version)
 }
@@ -208,20 +173,14 @@ fn check_tools(tools: Option<&Value>, parsed: &mut Parsed) -> Result<(), Refusal
         let name = string(tool, "name", &at)?;
         let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || name.len() > 128 || !name.chars().all(good) {
-            return Err(invalid(format!(
-                "{at}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
-            )));
+            return Err(invalid(format!("{at}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")));
         }
         if !names.insert(name) {
             return Err(invalid("tools: Tool names must be unique."));
         }
-        let schema = tool
-            .get("input_schema")
-            .ok_or_else(|| invalid(format!("{at}.input_schema: Field required")))?;
+        let schema = tool.get("input_schema").ok_or_else(|| invalid(format!("{at}.input_schema: Field required")))?;
         if object(schema, &at)?.get("type").and_then(Value::as_str) != Some("object") {
-            return Err(invalid(format!(
-                "{at}.input_schema.type: Input should be 'object'"
-            )));
+            return Err(invalid(format!("{at}.input_schema.type: Input should be 'object'")));
         }
         parsed.positions.push(position("tool", tool, &at)?);
     }
@@ -252,30 +211,16 @@ fn check_system(system: Option<&Value>, parsed: &mut Parsed) -> Result<(), Refus
 }
 
 fn check_text(block: &Map<String, Value>, at: &str, system: bool) -> Result<(), Refusal> {
-    known(
-        block,
-        &["type", "text", "cache_control", "citations"],
-        &format!("{at}."),
-    )?;
+    known(block, &["type", "text", "cache_control", "citations"], &format!("{at}."))?;
     if string(block, "text", at)?.trim().is_empty() {
-        let what = if system {
-            "system: text content blocks"
-        } else {
-            "messages: text content blocks"
-        };
-        return Err(invalid(format!(
-            "{what} must contain non-whitespace text ({at})"
-        )));
+        let what = if system { "system: text content blocks" } else { "messages: text content blocks" };
+        return Err(invalid(format!("{what} must contain non-whitespace text ({at})")));
     }
     Ok(())
 }
 
 fn check_marks(parsed: &Parsed) -> Result<(), Refusal> {
-    let marks: Vec<LongLived> = parsed
-        .positions
-        .iter()
-        .filter_map(|position| position.mark)
-        .collect();
+    let marks: Vec<LongLived> = parsed.positions.iter().filter_map(|position| position.mark).collect();
     if marks.len() > MARKS_MAX {
         let found = marks.len();
         return Err(invalid(format!(
@@ -283,9 +228,7 @@ fn check_marks(parsed: &Parsed) -> Result<(), Refusal> {
         )));
     }
     if marks.windows(2).any(|pair| !pair[0].0 && pair[1].0) {
-        return Err(invalid(
-            "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block",
-        ));
+        return Err(invalid("a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block"));
     }
     Ok(())
 }
@@ -297,20 +240,13 @@ fn position(role: &str, block: &Map<String, Value>, at: &str) -> Result<Position
             let control = object(control, &format!("{at}.cache_control"))?;
             known(control, &["type", "ttl"], &format!("{at}.cache_control."))?;
             if control.get("type").and_then(Value::as_str) != Some("ephemeral") {
-                return Err(invalid(format!(
-                    "{at}.cache_control.type: Input should be 'ephemeral'"
-                )));
+                return Err(invalid(format!("{at}.cache_control.type: Input should be 'ephemeral'")));
             }
-            match control
-                .get("ttl")
-                .map(|ttl| ttl.as_str().unwrap_or_default())
-            {
+            match control.get("ttl").map(|ttl| ttl.as_str().unwrap_or_default()) {
                 None | Some("5m") => Some(LongLived(false)),
                 Some("1h") => Some(LongLived(true)),
                 Some(_) => {
-                    return Err(invalid(format!(
-                        "{at}.cache_control.ttl: Input should be '5m' or '1h'"
-                    )));
+                    return Err(invalid(format!("{at}.cache_control.ttl: Input should be '5m' or '1h'")));
                 }
             }
         }
@@ -318,40 +254,28 @@ fn position(role: &str, block: &Map<String, Value>, at: &str) -> Result<Position
     let mut bare = block.clone();
     bare.shift_remove("cache_control");
     let text = Value::from(bare).to_string();
-    Ok(Position {
-        bytes: text.len(),
-        canonical: format!("{role} {text}"),
-        mark,
-    })
+    Ok(Position { bytes: text.len(), canonical: format!("{role} {text}"), mark })
 }
 
 fn known(object: &Map<String, Value>, fields: &[&str], prefix: &str) -> Result<(), Refusal> {
     match object.keys().find(|key| !fields.contains(&key.as_str())) {
-        Some(key) => Err(invalid(format!(
-            "{prefix}{key}: Extra inputs are not permitted"
-        ))),
+        Some(key) => Err(invalid(format!("{prefix}{key}: Extra inputs are not permitted"))),
         None => Ok(()),
     }
 }
 
 fn object<'a>(value: &'a Value, at: &str) -> Result<&'a Map<String, Value>, Refusal> {
-    value
-        .as_object()
-        .ok_or_else(|| invalid(format!("{at}: Input should be an object")))
+    value.as_object().ok_or_else(|| invalid(format!("{at}: Input should be an object")))
 }
 
 fn array<'a>(value: &'a Value, at: &str) -> Result<&'a Vec<Value>, Refusal> {
-    value
-        .as_array()
-        .ok_or_else(|| invalid(format!("{at}: Input should be a valid list")))
+    value.as_array().ok_or_else(|| invalid(format!("{at}: Input should be a valid list")))
 }
 
 fn string(object: &Map<String, Value>, field: &str, at: &str) -> Result<String, Refusal> {
     match object.get(field) {
         Some(Value::String(text)) => Ok(text.clone()),
-        Some(_) => Err(invalid(format!(
-            "{at}.{field}: Input should be a valid string"
-        ))),
+        Some(_) => Err(invalid(format!("{at}.{field}: Input should be a valid string"))),
         None => Err(invalid(format!("{at}.{field}: Field required"))),
     }
 }

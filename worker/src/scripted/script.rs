@@ -45,8 +45,7 @@ pub enum ScriptError {
 }
 
 fn at(path: Option<&Path>) -> String {
-    path.map(|path| format!(" {}", path.display()))
-        .unwrap_or_default()
+    path.map(|path| format!(" {}", path.display())).unwrap_or_default()
 }
 
 /// A parsed script, with the number of uses that each reply has left.
@@ -76,10 +75,7 @@ pub(super) struct Chosen {
 pub(super) enum Block {
     Text(String),
     Thinking(String),
-    Tool {
-        name: String,
-        input: Map<String, Value>,
-    },
+    Tool { name: String, input: Map<String, Value> },
 }
 
 #[derive(Debug, Deserialize)]
@@ -193,22 +189,12 @@ impl Script {
     /// # Errors
     /// Fails where it cannot be read or is no script; the error names line and column.
     pub fn load(path: &Path) -> Result<Script, ScriptError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ScriptError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ScriptError::Read { path: path.to_owned(), source })?;
         Script::parse(&text).map_err(|error| match error {
-            ScriptError::Invalid {
-                line,
-                column,
-                message,
-                ..
-            } => ScriptError::Invalid {
-                path: Some(path.to_owned()),
-                line,
-                column,
-                message,
-            },
+            ScriptError::Invalid { line, column, message, .. } => {
+                ScriptError::Invalid { path: Some(path.to_owned()), line, column, message }
+            }
             ScriptError::Read { .. } => error,
         })
     }
@@ -218,39 +204,24 @@ impl Script {
     /// # Errors
     /// Fails where it is no script; the error names line and column.
     pub fn parse(text: &str) -> Result<Script, ScriptError> {
-        let invalid = |line, column, message| ScriptError::Invalid {
-            path: None,
-            line,
-            column,
-            message,
-        };
+        let invalid = |line, column, message| ScriptError::Invalid { path: None, line, column, message };
         let file: File = serde_yaml::from_str(text).map_err(|error| {
-            let (line, column) = error
-                .location()
-                .map_or((0, 0), |at| (at.line(), at.column()));
+            let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
             invalid(line, column, error.without_snippet().to_string())
         })?;
         if file.version != VERSION {
-            let message = format!(
-                "version {} is not known, this build reads version {VERSION}",
-                file.version
-            );
+            let message = format!("version {} is not known, this build reads version {VERSION}", file.version);
             return Err(invalid(0, 0, message));
         }
-        let replies = (1..).zip(file.replies).map(|(number, form)| {
-            lower(form).map_err(|message| invalid(0, 0, format!("reply {number}: {message}")))
-        });
-        Ok(Script {
-            replies: replies.collect::<Result<_, _>>()?,
-        })
+        let replies = (1..)
+            .zip(file.replies)
+            .map(|(number, form)| lower(form).map_err(|message| invalid(0, 0, format!("reply {number}: {message}"))));
+        Ok(Script { replies: replies.collect::<Result<_, _>>()? })
     }
 
     /// The reply for a request, which is used once by this.
     pub(super) fn choose(&mut self, request: &Parsed) -> Option<Chosen> {
-        let reply = self
-            .replies
-            .iter_mut()
-            .find(|reply| reply.left != Some(0) && reply.matchers.hold(request))?;
+        let reply = self.replies.iter_mut().find(|reply| reply.left != Some(0) && reply.matchers.hold(request))?;
         if let Some(left) = &mut reply.left {
             *left -= 1;
         }
@@ -271,9 +242,7 @@ fn lower(form: ReplyForm) -> Result<Reply, String> {
             }
         });
     }
-    let calls = blocks
-        .iter()
-        .any(|block| matches!(block, Block::Tool { .. }));
+    let calls = blocks.iter().any(|block| matches!(block, Block::Tool { .. }));
     let stop = match form.stop {
         Some(stop) => stop.word(),
         None if calls => "tool_use",
@@ -282,53 +251,29 @@ fn lower(form: ReplyForm) -> Result<Reply, String> {
     if blocks.is_empty() && form.fault.status.is_none() && form.stop.is_none() {
         return Err("it has neither `blocks` nor a `fault` with a status".to_owned());
     }
-    let chosen = Chosen {
-        delay_ms: form.delay_ms,
-        blocks,
-        stop,
-        fault: form.fault,
-    };
-    Ok(Reply {
-        matchers: form.matchers,
-        left: form.times,
-        chosen,
-    })
+    let chosen = Chosen { delay_ms: form.delay_ms, blocks, stop, fault: form.fault };
+    Ok(Reply { matchers: form.matchers, left: form.times, chosen })
 }
 
 impl Matchers {
     fn hold(&self, request: &Parsed) -> bool {
-        let said = |wanted: &String| {
-            request
-                .user_texts
-                .iter()
-                .any(|text| text.contains(wanted.as_str()))
-        };
+        let said = |wanted: &String| request.user_texts.iter().any(|text| text.contains(wanted.as_str()));
         self.text.as_ref().is_none_or(said)
             && !self.not_text.as_ref().is_some_and(said)
             && self.turn.is_none_or(|turn| turn == request.turns)
-            && self.tool_result.as_ref().is_none_or(|wanted| {
-                request
-                    .tool_results
-                    .iter()
-                    .any(|text| text.contains(wanted.as_str()))
-            })
             && self
-                .role
-                .is_none_or(|wanted| role(request) == Some(wanted.word()))
-            && self
-                .model
+                .tool_result
                 .as_ref()
-                .is_none_or(|wanted| *wanted == request.model)
+                .is_none_or(|wanted| request.tool_results.iter().any(|text| text.contains(wanted.as_str())))
+            && self.role.is_none_or(|wanted| role(request) == Some(wanted.word()))
+            && self.model.as_ref().is_none_or(|wanted| *wanted == request.model)
     }
 }
 
 /// What the sender says that it does.
 fn role(request: &Parsed) -> Option<&str> {
     let lines = request.user_texts.iter().flat_map(|text| text.lines());
-    lines
-        .filter_map(|line| line.strip_prefix(ROLE_LINE))
-        .next()
-        .map(str::trim)
+    lines.filter_map(|line| line.strip_prefix(ROLE_LINE)).next().map(str::trim)
 }
 
 /// A request in one line, for who has to extend the script.
@@ -359,20 +304,11 @@ mod tests {
 
     #[test]
     fn mistakes_are_named_with_their_place() {
-        check(
-            "version: 1\nreplies:\n  - match: { txt: x }\n    blocks: [{ text: hi }]\n",
-            "line 3",
-        );
+        check("version: 1\nreplies:\n  - match: { txt: x }\n    blocks: [{ text: hi }]\n", "line 3");
         check("version: 1\nreplies: [\n", "line");
         check("version: 2\nreplies: []\n", "version 2 is not known");
-        check(
-            "version: 1\nreplies:\n  - blocks: [{ text: hi, tool: Read }]\n",
-            "reply 1: block 1",
-        );
+        check("version: 1\nreplies:\n  - blocks: [{ text: hi, tool: Read }]\n", "reply 1: block 1");
         check("version: 1\nreplies:\n  - match: { turn: 0 }\n", "neither");
-        check(
-            "version: 1\nreplies:\n  - blocks: [{ text: ' ' }]\n",
-            "not blank",
-        );
+        check("version: 1\nreplies:\n  - blocks: [{ text: ' ' }]\n", "not blank");
     }
 }

@@ -54,13 +54,9 @@ pub(super) fn error(refusal: &Refusal) -> Response<Body> {
         "request_id": "req_scripted",
     });
     let mut response = whole(&body);
-    *response.status_mut() =
-        StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Some(seconds) = refusal.retry_after {
-        let value = seconds
-            .to_string()
-            .parse()
-            .expect("a number is a header value");
+        let value = seconds.to_string().parse().expect("a number is a header value");
         response.headers_mut().insert("retry-after", value);
     }
     response
@@ -75,14 +71,8 @@ pub(super) fn count(tokens: u64) -> Response<Body> {
 /// gets the same ids.
 pub(super) fn message(request: &Parsed, raw: &[u8], chosen: &Chosen, bill: Bill) -> Response<Body> {
     let id = blake3::hash(raw).to_hex()[..ID_DIGITS].to_owned();
-    let blocks: Vec<Value> = (0..)
-        .zip(&chosen.blocks)
-        .map(|(index, block)| whole_block(&id, index, block))
-        .collect();
-    let out: u64 = blocks
-        .iter()
-        .map(|block| tokens_of(block.to_string().len()))
-        .sum();
+    let blocks: Vec<Value> = (0..).zip(&chosen.blocks).map(|(index, block)| whole_block(&id, index, block)).collect();
+    let out: u64 = blocks.iter().map(|block| tokens_of(block.to_string().len())).sum();
     let usage = json!({
         "input_tokens": bill.uncached,
         "cache_creation_input_tokens": bill.written_short + bill.written_long,
@@ -106,19 +96,13 @@ pub(super) fn message(request: &Parsed, raw: &[u8], chosen: &Chosen, bill: Bill)
     });
     if !request.stream {
         let prewarm = request.max_tokens == 0;
-        message["content"] = if prewarm {
-            json!([])
-        } else {
-            Value::from(blocks)
-        };
+        message["content"] = if prewarm { json!([]) } else { Value::from(blocks) };
         message["stop_reason"] = Value::from(if prewarm { "max_tokens" } else { chosen.stop });
         message["usage"]["output_tokens"] = Value::from(if prewarm { 0 } else { out });
         return whole(&message);
     }
-    let mut events = vec![
-        event(&json!({"type": "message_start", "message": message})),
-        event(&json!({"type": "ping"})),
-    ];
+    let mut events =
+        vec![event(&json!({"type": "message_start", "message": message})), event(&json!({"type": "ping"}))];
     for (index, (block, form)) in blocks.into_iter().zip(&chosen.blocks).enumerate() {
         push_block(&mut events, index, block, form);
     }
@@ -163,40 +147,26 @@ fn push_block(events: &mut Vec<Bytes>, index: usize, mut start: Value, form: &Bl
             let signature = start["signature"].take();
             start["thinking"] = Value::from("");
             start["signature"] = Value::from("");
-            deltas.extend(
-                pieces(thinking).map(|piece| json!({"type": "thinking_delta", "thinking": piece})),
-            );
+            deltas.extend(pieces(thinking).map(|piece| json!({"type": "thinking_delta", "thinking": piece})));
             deltas.push(json!({"type": "signature_delta", "signature": signature}));
         }
         Block::Tool { input, .. } => {
             start["input"] = json!({});
             deltas.push(json!({"type": "input_json_delta", "partial_json": ""}));
             let text = Value::from(input.clone()).to_string();
-            deltas.extend(
-                pieces(&text)
-                    .map(|piece| json!({"type": "input_json_delta", "partial_json": piece})),
-            );
+            deltas.extend(pieces(&text).map(|piece| json!({"type": "input_json_delta", "partial_json": piece})));
         }
     }
-    events.push(event(
-        &json!({"type": "content_block_start", "index": index, "content_block": start}),
-    ));
+    events.push(event(&json!({"type": "content_block_start", "index": index, "content_block": start})));
     for delta in deltas {
-        events.push(event(
-            &json!({"type": "content_block_delta", "index": index, "delta": delta}),
-        ));
+        events.push(event(&json!({"type": "content_block_delta", "index": index, "delta": delta})));
     }
-    events.push(event(
-        &json!({"type": "content_block_stop", "index": index}),
-    ));
+    events.push(event(&json!({"type": "content_block_stop", "index": index})));
 }
 
 fn pieces(text: &str) -> impl Iterator<Item = String> {
     let characters: Vec<char> = text.chars().collect();
-    let pieces: Vec<String> = characters
-        .chunks(DELTA_CHARS)
-        .map(|piece| piece.iter().collect())
-        .collect();
+    let pieces: Vec<String> = characters.chunks(DELTA_CHARS).map(|piece| piece.iter().collect()).collect();
     pieces.into_iter()
 }
 
@@ -212,17 +182,11 @@ fn whole(body: &Value) -> Response<Body> {
 
 fn streamed(events: Vec<Bytes>, cut_after: Option<usize>) -> Response<Body> {
     let body = StreamBody::new(frames(events, cut_after));
-    with_type(
-        Response::new(body.boxed()),
-        "text/event-stream; charset=utf-8",
-    )
+    with_type(Response::new(body.boxed()), "text/event-stream; charset=utf-8")
 }
 
 fn with_type(mut response: Response<Body>, kind: &'static str) -> Response<Body> {
-    response.headers_mut().insert(
-        "content-type",
-        hyper::header::HeaderValue::from_static(kind),
-    );
+    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));
     response
 }
 
@@ -235,10 +199,7 @@ enum Next {
 }
 
 /// The frames of a stream; a cut one ends with an error after so many bytes, and the connection with it.
-fn frames(
-    events: Vec<Bytes>,
-    cut_after: Option<usize>,
-) -> impl Stream<Item = io::Result<Frame<Bytes>>> {
+fn frames(events: Vec<Bytes>, cut_after: Option<usize>) -> impl Stream<Item = io::Result<Frame<Bytes>>> {
     let mut queue = VecDeque::new();
     let mut left = cut_after.unwrap_or(usize::MAX);
     for mut event in events {
@@ -258,8 +219,6 @@ fn frames(
             context.waker().wake_by_ref();
             Poll::Pending
         }
-        Some(Next::Cut) => {
-            Poll::Ready(Some(Err(io::Error::other("the script cuts the reply off"))))
-        }
+        Some(Next::Cut) => Poll::Ready(Some(Err(io::Error::other("the script cuts the reply off")))),
     })
 }

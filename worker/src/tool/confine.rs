@@ -121,14 +121,8 @@ pub(super) struct Contents {
 
 impl Worktree {
     pub(super) fn new(path: &Path) -> Result<Worktree, PathError> {
-        let root = path.canonicalize().map_err(|source| PathError::Io {
-            path: path.display().to_string(),
-            source,
-        })?;
-        Ok(Worktree {
-            given: path.to_owned(),
-            root,
-        })
+        let root = path.canonicalize().map_err(|source| PathError::Io { path: path.display().to_string(), source })?;
+        Ok(Worktree { given: path.to_owned(), root })
     }
 
     /// The root, with no symlink in it.
@@ -138,19 +132,13 @@ impl Worktree {
 
     /// Resolves a path that the model wrote: relative to the root, or absolute inside it.
     pub(super) fn locate(&self, given: &str) -> Result<Located, PathError> {
-        let outside = || PathError::Outside {
-            path: given.to_owned(),
-        };
+        let outside = || PathError::Outside { path: given.to_owned() };
         if given.is_empty() || given.contains('\0') {
-            return Err(PathError::Malformed {
-                path: given.to_owned(),
-            });
+            return Err(PathError::Malformed { path: given.to_owned() });
         }
         let path = Path::new(given);
         let inside = if path.is_absolute() {
-            path.strip_prefix(&self.given)
-                .or_else(|_| path.strip_prefix(&self.root))
-                .map_err(|_| outside())?
+            path.strip_prefix(&self.given).or_else(|_| path.strip_prefix(&self.root)).map_err(|_| outside())?
         } else {
             path
         };
@@ -165,17 +153,12 @@ impl Worktree {
             }
         }
         let relative = self.resolve(given, queue)?;
-        Ok(Located {
-            given: given.to_owned(),
-            relative,
-        })
+        Ok(Located { given: given.to_owned(), relative })
     }
 
     /// Follows symlinks by hand; what does not exist yet is taken as it is.
     fn resolve(&self, given: &str, mut queue: VecDeque<OsString>) -> Result<PathBuf, PathError> {
-        let outside = || PathError::Outside {
-            path: given.to_owned(),
-        };
+        let outside = || PathError::Outside { path: given.to_owned() };
         let mut relative = PathBuf::new();
         let mut symlinks = 0;
         while let Some(name) = queue.pop_front() {
@@ -186,26 +169,14 @@ impl Worktree {
                 continue;
             }
             if name.eq_ignore_ascii_case(".git") {
-                return Err(PathError::Git {
-                    path: given.to_owned(),
-                });
+                return Err(PathError::Git { path: given.to_owned() });
             }
             let full = self.root.join(&relative).join(&name);
             let link = match std::fs::symlink_metadata(&full) {
                 Ok(metadata) => metadata.is_symlink(),
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                    ) =>
-                {
-                    false
-                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => false,
                 Err(source) => {
-                    return Err(PathError::Io {
-                        path: given.to_owned(),
-                        source,
-                    });
+                    return Err(PathError::Io { path: given.to_owned(), source });
                 }
             };
             if !link {
@@ -214,20 +185,13 @@ impl Worktree {
             }
             symlinks += 1;
             if symlinks > SYMLINKS_MAX {
-                return Err(PathError::Io {
-                    path: given.to_owned(),
-                    source: Errno::LOOP.into(),
-                });
+                return Err(PathError::Io { path: given.to_owned(), source: Errno::LOOP.into() });
             }
-            let target = std::fs::read_link(&full).map_err(|source| PathError::Io {
-                path: given.to_owned(),
-                source,
-            })?;
+            let target =
+                std::fs::read_link(&full).map_err(|source| PathError::Io { path: given.to_owned(), source })?;
             let inside = if target.is_absolute() {
                 relative = PathBuf::new();
-                let found = target
-                    .strip_prefix(&self.root)
-                    .or_else(|_| target.strip_prefix(&self.given));
+                let found = target.strip_prefix(&self.root).or_else(|_| target.strip_prefix(&self.given));
                 found.map_err(|_| outside())?.to_owned()
             } else {
                 target
@@ -240,19 +204,11 @@ impl Worktree {
     /// Opens the folder that holds a path, one component after the other.
     fn parent(&self, at: &Located, make: bool) -> Result<(OwnedFd, OsString), PathError> {
         let io_error = |errno: Errno| match errno {
-            Errno::NOENT => PathError::Missing {
-                path: at.given.clone(),
-            },
-            errno => PathError::Io {
-                path: at.given.clone(),
-                source: errno.into(),
-            },
+            Errno::NOENT => PathError::Missing { path: at.given.clone() },
+            errno => PathError::Io { path: at.given.clone(), source: errno.into() },
         };
         let Some(name) = at.relative.file_name() else {
-            return Err(PathError::NotAFile {
-                path: at.given.clone(),
-                what: "the worktree itself",
-            });
+            return Err(PathError::NotAFile { path: at.given.clone(), what: "the worktree itself" });
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut folder = rustix::fs::open(&self.root, flags, Mode::empty()).map_err(io_error)?;
@@ -263,8 +219,7 @@ impl Worktree {
                         Ok(()) | Err(Errno::EXIST) => {}
                         Err(errno) => return Err(io_error(errno)),
                     }
-                    rustix::fs::openat(&folder, component, flags, Mode::empty())
-                        .map_err(io_error)?
+                    rustix::fs::openat(&folder, component, flags, Mode::empty()).map_err(io_error)?
                 }
                 opened => opened.map_err(io_error)?,
             };
@@ -289,16 +244,8 @@ impl Worktree {
 
     /// Replaces a file, or makes it: all of it or nothing. `before` is what the caller knows it to hold; a file
     /// that holds something else by now is left alone.
-    pub(super) fn replace(
-        &self,
-        at: &Located,
-        before: Option<&Contents>,
-        bytes: &[u8],
-    ) -> Result<(), PathError> {
-        let fault = |source: io::Error| PathError::Io {
-            path: at.given.clone(),
-            source,
-        };
+    pub(super) fn replace(&self, at: &Located, before: Option<&Contents>, bytes: &[u8]) -> Result<(), PathError> {
+        let fault = |source: io::Error| PathError::Io { path: at.given.clone(), source };
         let (folder, name) = self.parent(at, true)?;
         // One name for each file: the rest of a write that was killed is gone with the next write of the file.
         let mut partial = OsString::from(".");
@@ -308,16 +255,13 @@ impl Worktree {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(fault(errno.into())),
         }
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened =
-            rustix::fs::openat(&folder, &partial, flags, Mode::from_raw_mode(NEW_FILE_MODE));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&folder, &partial, flags, Mode::from_raw_mode(NEW_FILE_MODE));
         let mut file = File::from(opened.map_err(|errno| fault(errno.into()))?);
         let mut write = || -> Result<(), PathError> {
             file.write_all(bytes).map_err(fault)?;
             if let Some(before) = before {
-                rustix::fs::fchmod(&file, Mode::from_raw_mode(before.mode))
-                    .map_err(|errno| fault(errno.into()))?;
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(before.mode)).map_err(|errno| fault(errno.into()))?;
             }
             let now = match read_at(&folder, &name, &at.given) {
                 Ok(contents) => Some(contents),
@@ -325,12 +269,9 @@ impl Worktree {
                 Err(error) => return Err(error),
             };
             if now.as_ref() != before {
-                return Err(PathError::Changed {
-                    path: at.given.clone(),
-                });
+                return Err(PathError::Changed { path: at.given.clone() });
             }
-            rustix::fs::renameat(&folder, &partial, &folder, &name)
-                .map_err(|errno| fault(errno.into()))
+            rustix::fs::renameat(&folder, &partial, &folder, &name).map_err(|errno| fault(errno.into()))
         };
         write().inspect_err(|_| {
             // Best effort: the error that led here is the one to report.
@@ -353,24 +294,16 @@ fn queue_link(target: &Path, queue: &mut VecDeque<OsString>) -> Option<()> {
 }
 
 fn read_at(folder: &OwnedFd, name: &OsStr, given: &str) -> Result<Contents, PathError> {
-    let fault = |source: io::Error| PathError::Io {
-        path: given.to_owned(),
-        source,
-    };
+    let fault = |source: io::Error| PathError::Io { path: given.to_owned(), source };
     // Not blocking: a named pipe must not hang the tool before it is recognised.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => {
-            return Err(PathError::Missing {
-                path: given.to_owned(),
-            });
+            return Err(PathError::Missing { path: given.to_owned() });
         }
         Err(Errno::NXIO) => {
-            return Err(PathError::NotAFile {
-                path: given.to_owned(),
-                what: "a socket or device",
-            });
+            return Err(PathError::NotAFile { path: given.to_owned(), what: "a socket or device" });
         }
         Err(errno) => return Err(fault(errno.into())),
     };
@@ -386,33 +319,18 @@ fn read_at(folder: &OwnedFd, name: &OsStr, given: &str) -> Result<Contents, Path
         | FileType::Unknown => Some("something special"),
     };
     if let Some(what) = what {
-        return Err(PathError::NotAFile {
-            path: given.to_owned(),
-            what,
-        });
+        return Err(PathError::NotAFile { path: given.to_owned(), what });
     }
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     if size > FILE_BYTES_MAX {
-        return Err(PathError::TooLarge {
-            path: given.to_owned(),
-            bytes: size,
-        });
+        return Err(PathError::TooLarge { path: given.to_owned(), bytes: size });
     }
     let mut bytes = Vec::new();
-    File::from(file)
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(fault)?;
+    File::from(file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(fault)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(PathError::TooLarge {
-            path: given.to_owned(),
-            bytes: bytes.len() as u64,
-        });
+        return Err(PathError::TooLarge { path: given.to_owned(), bytes: bytes.len() as u64 });
     }
-    Ok(Contents {
-        bytes,
-        mode: stat.st_mode & 0o7777,
-    })
+    Ok(Contents { bytes, mode: stat.st_mode & 0o7777 })
 }
 
 #[cfg(test)]

@@ -33,17 +33,13 @@ pub(super) fn call(worktree: &Worktree, call: &ToolCall) -> ToolResult {
         Err(message) => return ToolResult::failed(message),
     };
     let path = &input.file_path;
-    let read = worktree
-        .locate(path)
-        .and_then(|at| Ok((worktree.read(&at)?, at)));
+    let read = worktree.locate(path).and_then(|at| Ok((worktree.read(&at)?, at)));
     let (before, at) = match read {
         Ok(read) => read,
         Err(error) => return ToolResult::failed(error.to_string()),
     };
     let Some(seen) = call.seen.get(&at.name()) else {
-        return ToolResult::failed(format!(
-            "{path} has not been read; read it before you edit it"
-        ));
+        return ToolResult::failed(format!("{path} has not been read; read it before you edit it"));
     };
     let id_before = blob_id(&before.bytes);
     let changed = *seen != id_before;
@@ -63,30 +59,15 @@ pub(super) fn call(worktree: &Worktree, call: &ToolCall) -> ToolResult {
     if let Err(error) = worktree.replace(&at, Some(&before), &bytes) {
         return ToolResult::failed(error.to_string());
     }
-    let times = if count == 1 {
-        String::new()
-    } else {
-        format!(", {count} times")
-    };
-    let note = if changed {
-        " (It had changed since you read it; the text was still unique.)"
-    } else {
-        ""
-    };
+    let times = if count == 1 { String::new() } else { format!(", {count} times") };
+    let note = if changed { " (It had changed since you read it; the text was still unique.)" } else { "" };
     let mut result = ToolResult::done(format!("{path} was edited{times}.{note}"));
-    result
-        .evidence
-        .wrote
-        .push((at.name(), Some(id_before), Some(blob_id(&bytes))));
+    result.evidence.wrote.push((at.name(), Some(id_before), Some(blob_id(&bytes))));
     result
 }
 
 /// The new bytes and how many places changed; `None` = the change is there already.
-fn replaced(
-    before: &Contents,
-    input: &Input,
-    again: bool,
-) -> Result<Option<(Vec<u8>, usize)>, String> {
+fn replaced(before: &Contents, input: &Input, again: bool) -> Result<Option<(Vec<u8>, usize)>, String> {
     if input.old_string.is_empty() {
         return Err("old_string is empty; use Write to make a file".to_owned());
     }
@@ -99,15 +80,12 @@ fn replaced(
         return Ok(None);
     }
     match found {
-        0 => Err(not_found(
-            &String::from_utf8_lossy(&before.bytes),
-            &input.old_string,
-        )),
+        0 => Err(not_found(&String::from_utf8_lossy(&before.bytes), &input.old_string)),
         1 => Ok(Some((substitute(&before.bytes, &old, &new), 1))),
         many if input.replace_all => Ok(Some((substitute(&before.bytes, &old, &new), many))),
-        many => Err(format!(
-            "old_string occurs {many} times; add lines around it until it is unique, or set replace_all"
-        )),
+        many => {
+            Err(format!("old_string occurs {many} times; add lines around it until it is unique, or set replace_all"))
+        }
     }
 }
 
@@ -118,10 +96,7 @@ fn with_line_ends_of(bytes: &[u8], input: &Input) -> (String, String) {
     let crlf = line_feeds > 0 && count(bytes, "\r\n") == line_feeds;
     let given = input.old_string.contains('\r') || input.new_string.contains('\r');
     if crlf && !given {
-        (
-            input.old_string.replace('\n', "\r\n"),
-            input.new_string.replace('\n', "\r\n"),
-        )
+        (input.old_string.replace('\n', "\r\n"), input.new_string.replace('\n', "\r\n"))
     } else {
         (input.old_string.clone(), input.new_string.clone())
     }
@@ -140,9 +115,7 @@ fn count(bytes: &[u8], text: &str) -> usize {
 }
 
 fn substitute(bytes: &[u8], old: &str, new: &str) -> Vec<u8> {
-    literal(old)
-        .replace_all(bytes, regex::bytes::NoExpand(new.as_bytes()))
-        .into_owned()
+    literal(old).replace_all(bytes, regex::bytes::NoExpand(new.as_bytes())).into_owned()
 }
 
 /// Was the change made before an interruption? Either the old text is gone and the new one is there, or the new
@@ -166,22 +139,15 @@ fn not_found(text: &str, old: &str) -> String {
     let mut scored: Vec<(usize, usize)> = (0..lines.len())
         .map(|start| {
             let pairs = wanted.iter().zip(&lines[start..]);
-            (
-                pairs.map(|(a, b)| likeness(a, b)).sum::<usize>() / wanted.len(),
-                start,
-            )
+            (pairs.map(|(a, b)| likeness(a, b)).sum::<usize>() / wanted.len(), start)
         })
         .filter(|(score, _)| *score >= 50)
         .collect();
     scored.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     for (_, start) in scored.into_iter().take(CLOSEST) {
         let end = (start + wanted.len().min(WINDOW_LINES_MAX)).min(lines.len());
-        write!(
-            message,
-            "\nthis looks like it (lines {} to {end}):\n",
-            start + 1
-        )
-        .expect("writing to a string cannot fail");
+        write!(message, "\nthis looks like it (lines {} to {end}):\n", start + 1)
+            .expect("writing to a string cannot fail");
         for (number, line) in (start + 1..).zip(&lines[start..end]) {
             writeln!(message, "{number:>6}\t{line}").expect("writing to a string cannot fail");
         }
@@ -198,11 +164,6 @@ fn likeness(a: &str, b: &str) -> usize {
     }
     let head = a.iter().zip(b).take_while(|(x, y)| x == y).count();
     let (rest_a, rest_b) = (&a[head..], &b[head..]);
-    let tail = rest_a
-        .iter()
-        .rev()
-        .zip(rest_b.iter().rev())
-        .take_while(|(x, y)| x == y)
-        .count();
+    let tail = rest_a.iter().rev().zip(rest_b.iter().rev()).take_while(|(x, y)| x == y).count();
     (head + tail) * 100 / longest
 }

@@ -73,14 +73,9 @@ pub(super) fn call(worktree: &Worktree, input: &str) -> ToolResult {
 /// The message is for the model: it names the pattern's fault as ripgrep does, so that "bad pattern" is never
 /// taken for "not there".
 fn search(worktree: &Worktree, input: &Input) -> Result<String, String> {
-    let start = worktree
-        .locate(input.path.as_deref().unwrap_or("."))
-        .map_err(|error| error.to_string())?;
+    let start = worktree.locate(input.path.as_deref().unwrap_or(".")).map_err(|error| error.to_string())?;
     if !worktree.root().join(start.relative()).exists() {
-        return Err(format!(
-            "{} does not exist",
-            input.path.as_deref().unwrap_or(".")
-        ));
+        return Err(format!("{} does not exist", input.path.as_deref().unwrap_or(".")));
     }
     let matcher = matcher(input)?;
     let globs = globs(worktree, input)?;
@@ -96,12 +91,7 @@ fn search(worktree: &Worktree, input: &Input) -> Result<String, String> {
     let mut fault = None;
     let walked = walk::files(worktree, &start, globs, types, |path, relative| {
         let name = relative.to_string_lossy();
-        let mut sink = FileSink {
-            name: &name,
-            input,
-            lines: &mut lines,
-            matches: 0,
-        };
+        let mut sink = FileSink { name: &name, input, lines: &mut lines, matches: 0 };
         if let Err(error) = searcher.search_path(&matcher, path, &mut sink) {
             fault = Some(format!("{name}: {error}"));
             return false;
@@ -123,10 +113,7 @@ fn search(worktree: &Worktree, input: &Input) -> Result<String, String> {
 
 fn matcher(input: &Input) -> Result<RegexMatcher, String> {
     if !input.multiline && input.pattern.contains('\n') {
-        return Err(
-            "a line end in the pattern is not allowed without multiline: it would match nothing"
-                .to_owned(),
-        );
+        return Err("a line end in the pattern is not allowed without multiline: it would match nothing".to_owned());
     }
     let mut builder = RegexMatcherBuilder::new();
     builder.case_insensitive(input.ignore_case).multi_line(true);
@@ -135,9 +122,7 @@ fn matcher(input: &Input) -> Result<RegexMatcher, String> {
     } else {
         builder.line_terminator(Some(b'\n'));
     }
-    builder
-        .build(&input.pattern)
-        .map_err(|error| error.to_string())
+    builder.build(&input.pattern).map_err(|error| error.to_string())
 }
 
 fn globs(worktree: &Worktree, input: &Input) -> Result<Option<Override>, String> {
@@ -172,12 +157,7 @@ impl Lines {
             None | Some(0) => HEAD_DEFAULT,
             Some(limit) => limit,
         };
-        Lines {
-            out: String::new(),
-            skip: input.offset,
-            left,
-            full: false,
-        }
+        Lines { out: String::new(), skip: input.offset, left, full: false }
     }
 
     fn push(&mut self, line: &str) {
@@ -197,8 +177,7 @@ impl Lines {
             return "No match.".to_owned();
         }
         if self.full {
-            self.out
-                .push_str("(There is more; narrow the search, or go on with offset.)");
+            self.out.push_str("(There is more; narrow the search, or go on with offset.)");
         }
         self.out
     }

@@ -1,17 +1,12 @@
 //! The tools of this process: the first [`ToolHost`], with no wall around it but the confined paths.
 
 use std::path::Path;
-use std::sync::Arc;
+
+use wattle_workspace::BlobId;
 
 use super::confine::{PathError, Worktree};
-use super::{
-    Calling, ToolCall, ToolHost, ToolResult, edit, evidence, glob, grep, read, shell, write,
-};
-use crate::assignment::StepAssignment;
-use crate::equipment::Tools;
-use crate::exec::command::Scene;
-use crate::host::Host;
-use wattle_workspace::BlobId;
+use super::shell::Shell;
+use super::{Calling, ToolCall, ToolHost, ToolResult, edit, evidence, glob, grep, read, shell, write};
 
 /// Why tools cannot be set up for a worktree.
 #[derive(Debug, thiserror::Error)]
@@ -21,27 +16,15 @@ pub(crate) struct OpenError(#[source] PathError);
 /// Runs tools in this process.
 pub(crate) struct InProcess {
     worktree: Worktree,
-    /// For whom the shell runs; `None` = there is no shell.
-    step: Option<StepAssignment>,
-    host: Arc<dyn Host>,
-    tools: Arc<Tools>,
+    /// `None` = there is no shell.
+    shell: Option<Box<dyn Shell>>,
 }
 
 impl InProcess {
-    /// Tools for a worktree; the shell only with a step, whose environment it gets.
-    pub(crate) fn new(
-        root: &Path,
-        step: Option<StepAssignment>,
-        host: Arc<dyn Host>,
-        tools: Arc<Tools>,
-    ) -> Result<InProcess, OpenError> {
+    /// Tools for a worktree.
+    pub(crate) fn new(root: &Path, shell: Option<Box<dyn Shell>>) -> Result<InProcess, OpenError> {
         let worktree = Worktree::new(root).map_err(OpenError)?;
-        Ok(InProcess {
-            worktree,
-            step,
-            host,
-            tools,
-        })
+        Ok(InProcess { worktree, shell })
     }
 
     /// The blob that a path holds now, under the name that evidence gives it; for a conversation that goes on
@@ -61,8 +44,8 @@ impl InProcess {
             "Edit" => Box::new(move || edit::call(&worktree, &call)),
             "Write" => Box::new(move || write::call(&worktree, &call)),
             super::BASH => {
-                return match &self.step {
-                    Some(step) => self.shell(step, &call.input).await,
+                return match &self.shell {
+                    Some(shell) => shell::call(&**shell, &call.input).await,
                     None => ToolResult::failed("there is no shell here"),
                 };
             }
@@ -75,19 +58,6 @@ impl InProcess {
                 Err(error) => ToolResult::failed(format!("run a tool: {error}")),
             },
         }
-    }
-
-    async fn shell(&self, step: &StepAssignment, input: &str) -> ToolResult {
-        let scene = Scene {
-            owner: &step.owner,
-            place: &step.place,
-            env: &step.env,
-            needs: &step.needs,
-            tree: None,
-            changed: None,
-            timeout_ms_max: Some(step.timeout_ms),
-        };
-        shell::call(&scene, &self.host, &self.tools, input).await
     }
 }
 

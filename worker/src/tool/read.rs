@@ -29,9 +29,7 @@ pub(super) fn call(worktree: &Worktree, input: &str) -> ToolResult {
         Ok(input) => input,
         Err(message) => return ToolResult::failed(message),
     };
-    let read = worktree
-        .locate(&input.file_path)
-        .and_then(|at| Ok((worktree.read(&at)?, at)));
+    let read = worktree.locate(&input.file_path).and_then(|at| Ok((worktree.read(&at)?, at)));
     let (contents, at) = match read {
         Ok(read) => read,
         Err(error) => return ToolResult::failed(error.to_string()),
@@ -45,14 +43,9 @@ pub(super) fn call(worktree: &Worktree, input: &str) -> ToolResult {
         Err(message) => ToolResult::failed(message),
     };
     if matches!(text, std::borrow::Cow::Owned(_)) {
-        result
-            .content
-            .push_str("\n(The file is not valid UTF-8; what is not is shown as \u{fffd}.)");
+        result.content.push_str("\n(The file is not valid UTF-8; what is not is shown as \u{fffd}.)");
     }
-    result
-        .evidence
-        .read
-        .push((at.name(), blob_id(&contents.bytes)));
+    result.evidence.read.push((at.name(), blob_id(&contents.bytes)));
     result
 }
 
@@ -63,9 +56,7 @@ fn page(text: &str, offset: Option<usize>, limit: Option<usize>) -> Result<Strin
     let total = text.lines().count();
     let first = offset.unwrap_or(1).max(1);
     if first > total {
-        return Err(format!(
-            "the file has {total} lines; there is no line {first}"
-        ));
+        return Err(format!("the file has {total} lines; there is no line {first}"));
     }
     let wanted = limit.unwrap_or(PAGE_LINES).max(1);
     let mut out = String::new();
@@ -78,9 +69,7 @@ fn page(text: &str, offset: Option<usize>, limit: Option<usize>) -> Result<Strin
         if out.len() + shown.len() > RESULT_BYTES_MAX {
             if limit.is_some() {
                 let fits = number - first;
-                return Err(format!(
-                    "{wanted} lines from line {first} are too much at once; ask for {fits}"
-                ));
+                return Err(format!("{wanted} lines from line {first} are too much at once; ask for {fits}"));
             }
             break;
         }
@@ -89,11 +78,8 @@ fn page(text: &str, offset: Option<usize>, limit: Option<usize>) -> Result<Strin
     }
     if limit.is_none() && last < total {
         let next = last + 1;
-        write!(
-            out,
-            "PARTIAL view: lines {first} to {last} of {total}. Go on with offset {next}."
-        )
-        .expect("writing to a string cannot fail");
+        write!(out, "PARTIAL view: lines {first} to {last} of {total}. Go on with offset {next}.")
+            .expect("writing to a string cannot fail");
     }
     Ok(out)
 }

@@ -1,15 +1,13 @@
 //! The tool Bash: one command in the worktree, through the place where all processes start.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::future::Future;
+use std::pin::Pin;
 
 use serde::Deserialize;
 
 use super::{ToolResult, parse};
 use crate::assignment::{Bounds, Command};
-use crate::equipment::Tools;
-use crate::exec::command::Scene;
-use crate::host::Host;
 use crate::process::{Ended, How};
 
 /// Wall time of a command that asks for none.
@@ -32,36 +30,34 @@ struct Input {
     run_in_background: bool,
 }
 
+/// A process that is still to end; the message is for the model.
+pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<Ended, String>> + Send + 'a>>;
+
+/// Starts the commands of one step, in its worktree and with its environment. Whoever knows the step gives this
+/// to the tools, which know none.
+pub(crate) trait Shell: Send + Sync {
+    /// Runs one command to its end.
+    fn run(&self, command: Command) -> Running<'_>;
+}
+
 /// Runs a command.
-pub(super) async fn call(
-    scene: &Scene<'_>,
-    host: &Arc<dyn Host>,
-    tools: &Arc<Tools>,
-    input: &str,
-) -> ToolResult {
+pub(super) async fn call(shell: &dyn Shell, input: &str) -> ToolResult {
     let input: Input = match parse("Bash", input) {
         Ok(input) => input,
         Err(message) => return ToolResult::failed(message),
     };
     if input.run_in_background {
-        return ToolResult::failed(
-            "nothing may run on after its call; run it without run_in_background",
-        );
+        return ToolResult::failed("nothing may run on after its call; run it without run_in_background");
     }
     let bounds = Bounds {
         timeout_ms: input.timeout.unwrap_or(TIMEOUT_MS).clamp(1, TIMEOUT_MS_MAX),
         idle_ms: None,
         output_bytes_max: OUTPUT_BYTES_MAX,
     };
-    let command = Command {
-        run: input.command,
-        ok_exit: vec![0],
-        env: BTreeMap::new(),
-        bounds,
-    };
-    match scene.run(&command, host, tools).await {
+    let command = Command { run: input.command, ok_exit: vec![0], env: BTreeMap::new(), bounds };
+    match shell.run(command.clone()).await {
         Ok(ended) => result(&command, ended),
-        Err(error) => ToolResult::failed(error.to_string()),
+        Err(message) => ToolResult::failed(message),
     }
 }
 
@@ -74,26 +70,12 @@ fn result(command: &Command, ended: Ended) -> ToolResult {
             (format!("exit code {code}"), !answer)
         }
         How::Signalled(signal) => (format!("ended by signal {signal}"), true),
-        How::TimedOut => (
-            format!(
-                "ended after {} ms, its time was over",
-                ended.evidence.elapsed_ms
-            ),
-            true,
-        ),
+        How::TimedOut => (format!("ended after {} ms, its time was over", ended.evidence.elapsed_ms), true),
         How::Idle => ("ended, it wrote nothing for too long".to_owned(), true),
         How::Cancelled => ("ended, the work was stopped".to_owned(), true),
         How::NotStarted(why) => (why.clone(), true),
     };
-    let output = if ended.evidence.output.is_empty() {
-        "(no output)\n"
-    } else {
-        &ended.evidence.output
-    };
+    let output = if ended.evidence.output.is_empty() { "(no output)\n" } else { &ended.evidence.output };
     let gap = if output.ends_with('\n') { "" } else { "\n" };
-    ToolResult {
-        content: format!("{output}{gap}{last}"),
-        is_error,
-        evidence: ended.evidence,
-    }
+    ToolResult { content: format!("{output}{gap}{last}"), is_error, evidence: ended.evidence }
 }

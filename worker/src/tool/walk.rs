@@ -23,11 +23,7 @@ pub(super) fn files(
     // The walk starts at the root even for a folder below it: the .gitignore files on the way count, and those
     // above the worktree are none of its business.
     let mut walk = WalkBuilder::new(root);
-    walk.hidden(false)
-        .parents(false)
-        .git_global(false)
-        .require_git(false)
-        .follow_links(false);
+    walk.hidden(false).parents(false).git_global(false).require_git(false).follow_links(false);
     walk.sort_by_file_path(Path::cmp);
     if let Some(globs) = globs {
         walk.overrides(globs);

@@ -48,9 +48,7 @@ fn files_links_modes_renames_and_no_ignored_ones() {
     f.git(&["rm", "-q", "--cached", "Cargo.lock"]);
     f.git(&["symbolic-ref", "HEAD", "refs/heads/elsewhere"]);
 
-    let captured = repo
-        .capture(&main, &base, &CaptureOptions::default())
-        .unwrap();
+    let captured = repo.capture(&main, &base, &CaptureOptions::default()).unwrap();
     let mut lines = summary(&captured);
     lines.sort();
     let expected = [
@@ -63,14 +61,8 @@ fn files_links_modes_renames_and_no_ignored_ones() {
     ];
     assert_eq!(lines, expected);
     let listed = f.tree(captured.tree.as_str());
-    assert!(
-        listed.contains("120000 blob") && listed.contains("100755 blob"),
-        "{listed}"
-    );
-    assert!(
-        !listed.contains("log") && !listed.contains("build"),
-        "{listed}"
-    );
+    assert!(listed.contains("120000 blob") && listed.contains("100755 blob"), "{listed}");
+    assert!(!listed.contains("log") && !listed.contains("build"), "{listed}");
     assert!(!main.join(".git/index.lock").exists());
 }
 
@@ -81,9 +73,7 @@ fn same_files_give_the_same_tree_as_git_commit() {
     let base = f.head();
     f.write("src/more/deep.rs", "x\n");
     f.write("kept.txt", "other\n");
-    let captured = repo
-        .capture(&f.main(), &base, &CaptureOptions::default())
-        .unwrap();
+    let captured = repo.capture(&f.main(), &base, &CaptureOptions::default()).unwrap();
     let committed = f.commit(&[]);
     assert_eq!(captured.tree, repo.tree_of(&committed).unwrap());
 }
@@ -97,16 +87,10 @@ fn discarded_paths_keep_the_base_content() {
     f.write("src/old.rs", "changed\n");
     f.write("gen/new.rs", "generated\n");
     fs::remove_file(f.main().join("gone.txt")).unwrap();
-    let discard = ["^Cargo\\.lock$", "^gen/.*$", "^gone\\.txt$"]
-        .map(String::from)
-        .to_vec();
-    let captured = repo
-        .capture(&f.main(), &base, &CaptureOptions { discard })
-        .unwrap();
+    let discard = ["^Cargo\\.lock$", "^gen/.*$", "^gone\\.txt$"].map(String::from).to_vec();
+    let captured = repo.capture(&f.main(), &base, &CaptureOptions { discard }).unwrap();
     assert_eq!(summary(&captured), ["Modified src/old.rs"]);
-    let bad = CaptureOptions {
-        discard: vec!["(".to_owned()],
-    };
+    let bad = CaptureOptions { discard: vec!["(".to_owned()] };
     let error = repo.capture(&f.main(), &base, &bad).unwrap_err();
     assert!(matches!(error, CaptureError::Pattern { .. }), "{error}");
 }
@@ -123,12 +107,8 @@ fn nested_repositories_and_special_files_are_named_unless_ignored() {
     let _socket = UnixListener::bind(main.join("app.sock")).unwrap();
     let _ignored = UnixListener::bind(main.join("app.log")).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, main.join("pipe"), 0o600.into()).unwrap();
-    let error = repo
-        .capture(&main, &base, &CaptureOptions::default())
-        .unwrap_err();
-    let CaptureError::Unexpressible { paths } = error else {
-        panic!("{error}")
-    };
+    let error = repo.capture(&main, &base, &CaptureOptions::default()).unwrap_err();
+    let CaptureError::Unexpressible { paths } = error else { panic!("{error}") };
     assert_eq!(paths, ["app.sock", "pipe", "src", "vendor/dep"]);
 }
 
@@ -139,12 +119,7 @@ fn empty_files_and_a_file_that_became_a_folder() {
     let base = f.head();
     fs::remove_file(f.main().join("kept.txt")).unwrap();
     f.write("kept.txt/inner", "");
-    let captured = repo
-        .capture(&f.main(), &base, &CaptureOptions::default())
-        .unwrap();
-    assert_eq!(
-        summary(&captured),
-        ["Deleted kept.txt", "Added kept.txt/inner"]
-    );
+    let captured = repo.capture(&f.main(), &base, &CaptureOptions::default()).unwrap();
+    assert_eq!(summary(&captured), ["Deleted kept.txt", "Added kept.txt/inner"]);
     assert_eq!(captured.changes[1].kind, ChangeKind::Added);
 }

@@ -9,25 +9,14 @@ use crate::fixture::Fixture;
 fn start() -> (Fixture, Repo, CommitId, CommitId) {
     let f = Fixture::with(&[("a.txt", "a\n"), ("b.txt", "b\n"), ("gone.txt", "gone\n")]);
     let old = f.head();
-    let new = f.side(
-        &old,
-        &[
-            ("a.txt", Some("landed\n")),
-            ("added.txt", Some("added\n")),
-            ("gone.txt", None),
-        ],
-    );
+    let new = f.side(&old, &[("a.txt", Some("landed\n")), ("added.txt", Some("added\n")), ("gone.txt", None)]);
     let repo = f.open();
     (f, repo, old, new)
 }
 
 fn held(advance: Advance) -> (PathBuf, Vec<String>, HeldWhy) {
     match advance {
-        Advance::Held {
-            worktree,
-            paths,
-            why,
-        } => (worktree, paths, why),
+        Advance::Held { worktree, paths, why } => (worktree, paths, why),
         Advance::Moved { .. } | Advance::TargetMoved { .. } => panic!("{advance:?}"),
     }
 }
@@ -39,11 +28,7 @@ fn seen(f: &Fixture, dir: &Path) -> String {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
-            out.push_str(&format!(
-                "{}: {}",
-                path.display(),
-                fs::read_to_string(&path).unwrap()
-            ));
+            out.push_str(&format!("{}: {}", path.display(), fs::read_to_string(&path).unwrap()));
         }
     }
     out
@@ -52,9 +37,7 @@ fn seen(f: &Fixture, dir: &Path) -> String {
 #[test]
 fn a_clean_checkout_moves_with_its_branch_and_a_repeat_does_nothing() {
     let (f, repo, old, new) = start();
-    let moved = Advance::Moved {
-        checkouts: vec![f.main()],
-    };
+    let moved = Advance::Moved { checkouts: vec![f.main()] };
     assert_eq!(repo.advance("main", &old, &new, "landing").unwrap(), moved);
     assert_eq!(f.head(), new);
     assert_eq!(f.git(&["status", "--porcelain"]), "");
@@ -74,16 +57,10 @@ fn changes_beside_the_landing_stay() {
     f.write("untracked.txt", "mine\n");
     // Touched is not changed.
     f.write("a.txt", "a\n");
-    assert!(matches!(
-        repo.advance("main", &old, &new, "landing").unwrap(),
-        Advance::Moved { .. }
-    ));
+    assert!(matches!(repo.advance("main", &old, &new, "landing").unwrap(), Advance::Moved { .. }));
     let status = f.git(&["status", "--porcelain"]);
     assert_eq!(status, " M b.txt\nA  staged.txt\n?? untracked.txt");
-    assert_eq!(
-        fs::read_to_string(f.main().join("a.txt")).unwrap(),
-        "landed\n"
-    );
+    assert_eq!(fs::read_to_string(f.main().join("a.txt")).unwrap(), "landed\n");
 }
 
 /// Makes `change` stand in the way, and checks that nothing moved and why.
@@ -92,14 +69,7 @@ fn check_held(change: impl FnOnce(&Fixture), paths: &[&str], why: HeldWhy) {
     change(&f);
     let before = seen(&f, &f.main());
     let result = held(repo.advance("main", &old, &new, "landing").unwrap());
-    assert_eq!(
-        result,
-        (
-            f.main(),
-            paths.iter().map(|p| (*p).to_owned()).collect(),
-            why
-        )
-    );
+    assert_eq!(result, (f.main(), paths.iter().map(|p| (*p).to_owned()).collect(), why));
     assert_eq!(seen(&f, &f.main()), before);
     assert_eq!(repo.read_ref("refs/heads/main").unwrap(), Some(old));
 }
@@ -118,21 +88,9 @@ fn changes_in_the_way_hold_the_landing() {
         f.write("a.txt", "a\n");
     };
     check_held(staged, &["a.txt"], HeldWhy::Dirty);
-    check_held(
-        |f| f.write("added.txt", "untracked, mine\n"),
-        &["added.txt"],
-        HeldWhy::Dirty,
-    );
-    check_held(
-        |f| f.write("added.txt/inside", "untracked, mine\n"),
-        &["added.txt"],
-        HeldWhy::Dirty,
-    );
-    check_held(
-        |f| symlink("/nowhere", f.main().join("added.txt")).unwrap(),
-        &["added.txt"],
-        HeldWhy::Dirty,
-    );
+    check_held(|f| f.write("added.txt", "untracked, mine\n"), &["added.txt"], HeldWhy::Dirty);
+    check_held(|f| f.write("added.txt/inside", "untracked, mine\n"), &["added.txt"], HeldWhy::Dirty);
+    check_held(|f| symlink("/nowhere", f.main().join("added.txt")).unwrap(), &["added.txt"], HeldWhy::Dirty);
 }
 
 #[test]
@@ -147,13 +105,7 @@ fn commands_under_way_hold_the_landing() {
         f.git(&["merge", "-q", "--no-commit", "--no-ff", other.as_str()]);
     };
     check_held(merging, &[], HeldWhy::MergeInProgress);
-    let picking = |f: &Fixture| {
-        fs::write(
-            f.main().join(".git/CHERRY_PICK_HEAD"),
-            format!("{}\n", f.head()),
-        )
-        .unwrap()
-    };
+    let picking = |f: &Fixture| fs::write(f.main().join(".git/CHERRY_PICK_HEAD"), format!("{}\n", f.head())).unwrap();
     check_held(picking, &[], HeldWhy::CherryPickInProgress);
     let bisecting = |f: &Fixture| _ = f.git(&["bisect", "start"]);
     check_held(bisecting, &[], HeldWhy::BisectInProgress);
@@ -178,49 +130,24 @@ fn a_locked_index_is_named() {
     let lock = f.main().join(".git/index.lock");
     fs::write(&lock, "").unwrap();
     let (_, paths, why) = held(repo.advance("main", &old, &new, "landing").unwrap());
-    assert_eq!(
-        (paths, why),
-        (vec![lock.display().to_string()], HeldWhy::IndexLocked)
-    );
+    assert_eq!((paths, why), (vec![lock.display().to_string()], HeldWhy::IndexLocked));
 }
 
 #[test]
 fn all_checkouts_move_or_none() {
     let (f, repo, old, new) = start();
     let second = f.root().join("second");
-    f.git(&[
-        "worktree",
-        "add",
-        "-q",
-        "--force",
-        second.to_str().unwrap(),
-        "main",
-    ]);
+    f.git(&["worktree", "add", "-q", "--force", second.to_str().unwrap(), "main"]);
     let elsewhere = f.root().join("elsewhere");
-    f.git(&[
-        "worktree",
-        "add",
-        "-q",
-        "-b",
-        "other",
-        elsewhere.to_str().unwrap(),
-    ]);
+    f.git(&["worktree", "add", "-q", "-b", "other", elsewhere.to_str().unwrap()]);
     fs::write(second.join("a.txt"), "mine\n").unwrap();
     let before = (seen(&f, &f.main()), seen(&f, &second));
     let (worktree, paths, _) = held(repo.advance("main", &old, &new, "landing").unwrap());
-    assert_eq!(
-        (worktree, paths),
-        (second.clone(), vec!["a.txt".to_owned()])
-    );
+    assert_eq!((worktree, paths), (second.clone(), vec!["a.txt".to_owned()]));
     assert_eq!((seen(&f, &f.main()), seen(&f, &second)), before);
     fs::write(second.join("a.txt"), "a\n").unwrap();
     let moved = repo.advance("main", &old, &new, "landing").unwrap();
-    assert_eq!(
-        moved,
-        Advance::Moved {
-            checkouts: vec![f.main(), second.clone()]
-        }
-    );
+    assert_eq!(moved, Advance::Moved { checkouts: vec![f.main(), second.clone()] });
     for dir in [&f.main(), &second] {
         assert_eq!(f.run(dir, &["status", "--porcelain"]), "");
         assert_eq!(fs::read_to_string(dir.join("a.txt")).unwrap(), "landed\n");
@@ -234,18 +161,10 @@ fn a_branch_that_moved_meanwhile_is_left_where_it_is() {
     let (f, repo, old, new) = start();
     let theirs = f.commit(&[("b.txt", "theirs\n")]);
     let result = repo.advance("main", &old, &new, "landing").unwrap();
-    assert_eq!(
-        result,
-        Advance::TargetMoved {
-            found: Some(theirs.clone())
-        }
-    );
+    assert_eq!(result, Advance::TargetMoved { found: Some(theirs.clone()) });
     let result = repo.advance("absent", &old, &new, "landing").unwrap();
     assert_eq!(result, Advance::TargetMoved { found: None });
-    assert_eq!(
-        (f.head(), f.git(&["status", "--porcelain"])),
-        (theirs, String::new())
-    );
+    assert_eq!((f.head(), f.git(&["status", "--porcelain"])), (theirs, String::new()));
 }
 
 #[test]
@@ -256,10 +175,7 @@ fn a_bare_repository_has_only_the_branch_to_move() {
     f.run(&f.root(), &["clone", "-q", "--bare", "main", "bare.git"]);
     let repo = Repo::open(&bare, &f.options()).unwrap();
     assert!(repo.facts().unwrap().bare);
-    assert_eq!(
-        repo.advance("main", &old, &new, "landing").unwrap(),
-        Advance::Moved { checkouts: vec![] }
-    );
+    assert_eq!(repo.advance("main", &old, &new, "landing").unwrap(), Advance::Moved { checkouts: vec![] });
     assert_eq!(repo.read_ref("refs/heads/main").unwrap(), Some(new));
 }
 
@@ -269,10 +185,7 @@ fn a_landing_cut_off_after_the_branch_moved_is_completed() {
     f.git(&["update-ref", "refs/heads/main", new.as_str(), old.as_str()]);
     f.write("b.txt", "mine\n");
     assert!(f.git(&["status", "--porcelain"]).contains("M  a.txt"));
-    assert!(matches!(
-        repo.advance("main", &old, &new, "landing").unwrap(),
-        Advance::Moved { .. }
-    ));
+    assert!(matches!(repo.advance("main", &old, &new, "landing").unwrap(), Advance::Moved { .. }));
     assert_eq!(f.git(&["status", "--porcelain"]), " M b.txt");
 }
 
@@ -283,10 +196,7 @@ fn a_landing_cut_off_while_files_were_written_is_completed() {
     // git writes the files before it replaces the index.
     f.write("a.txt", "landed\n");
     f.write("added.txt", "added\n");
-    assert!(matches!(
-        repo.advance("main", &old, &new, "landing").unwrap(),
-        Advance::Moved { .. }
-    ));
+    assert!(matches!(repo.advance("main", &old, &new, "landing").unwrap(), Advance::Moved { .. }));
     assert_eq!(f.git(&["status", "--porcelain"]), "");
 }
 
@@ -297,9 +207,6 @@ fn what_the_user_staged_after_a_landing_is_not_undone_by_a_repeat() {
     f.write("a.txt", "a\n");
     f.git(&["add", "a.txt"]);
     let before = seen(&f, &f.main());
-    assert!(matches!(
-        repo.advance("main", &old, &new, "landing").unwrap(),
-        Advance::Moved { .. }
-    ));
+    assert!(matches!(repo.advance("main", &old, &new, "landing").unwrap(), Advance::Moved { .. }));
     assert_eq!(seen(&f, &f.main()), before);
 }

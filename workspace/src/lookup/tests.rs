@@ -17,22 +17,11 @@ fn git2_and_the_coprocess_agree_on_every_object() {
     let repo = f.open();
     assert_eq!(repo.objects_backend(), "git2");
     let batch = Batch::default();
-    let listed = f.git(&[
-        "cat-file",
-        "--batch-all-objects",
-        "--batch-check=%(objectname)",
-    ]);
+    let listed = f.git(&["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"]);
     let mut count = 0;
-    for id in listed
-        .lines()
-        .chain(["0123456789012345678901234567890123456789"])
-    {
+    for id in listed.lines().chain(["0123456789012345678901234567890123456789"]) {
         let through_git = batch.read(repo.git(), id).unwrap();
-        assert_eq!(
-            repo.objects().read(repo.git(), id).unwrap(),
-            through_git,
-            "{id}"
-        );
+        assert_eq!(repo.objects().read(repo.git(), id).unwrap(), through_git, "{id}");
         count += usize::from(through_git.is_some());
     }
     assert_eq!(count, listed.lines().count());
@@ -40,66 +29,35 @@ fn git2_and_the_coprocess_agree_on_every_object() {
 
 #[test]
 fn commits_trees_and_files() {
-    let f = Fixture::with(&[
-        ("a", "1\n"),
-        ("dir/b", "2\n"),
-        ("dir.x", "3\n"),
-        ("dir/deep/c", ""),
-    ]);
+    let f = Fixture::with(&[("a", "1\n"), ("dir/b", "2\n"), ("dir.x", "3\n"), ("dir/deep/c", "")]);
     let one = f.head();
     let two = f.commit(&[("a", "changed\n")]);
     let repo = f.open();
     let tree = repo.tree_of(&two).unwrap();
-    assert_eq!(
-        repo.files(&tree).unwrap(),
-        ["a", "dir.x", "dir/b", "dir/deep/c"]
-    );
-    assert_eq!(
-        repo.files(&tree).unwrap().join("\n"),
-        f.git(&["ls-tree", "-r", "--name-only", "HEAD"])
-    );
+    assert_eq!(repo.files(&tree).unwrap(), ["a", "dir.x", "dir/b", "dir/deep/c"]);
+    assert_eq!(repo.files(&tree).unwrap().join("\n"), f.git(&["ls-tree", "-r", "--name-only", "HEAD"]));
     assert_eq!(repo.read_file(&tree, "dir/b").unwrap().unwrap(), b"2\n");
-    assert_eq!(
-        repo.blob_of(&tree, "a").unwrap().unwrap().as_str(),
-        f.git(&["rev-parse", "HEAD:a"])
-    );
+    assert_eq!(repo.blob_of(&tree, "a").unwrap().unwrap().as_str(), f.git(&["rev-parse", "HEAD:a"]));
     for absent in ["dir", "dir/absent", "a/b", "", "dir/"] {
         assert_eq!(repo.read_file(&tree, absent).unwrap(), None, "{absent}");
     }
-    assert_eq!(
-        (repo.parents(&two).unwrap(), repo.parents(&one).unwrap()),
-        (vec![one.clone()], vec![])
-    );
+    assert_eq!((repo.parents(&two).unwrap(), repo.parents(&one).unwrap()), (vec![one.clone()], vec![]));
     assert_eq!(repo.message(&two).unwrap(), "files\n");
     assert!(repo.is_ancestor(&one, &two).unwrap() && !repo.is_ancestor(&two, &one).unwrap());
     let side = f.side(&one, &[("a", Some("side\n"))]);
     assert_eq!(repo.merge_base(&side, &two).unwrap(), Some(one.clone()));
     assert!(repo.has_commit(&side).unwrap());
     assert!(!repo.has_commit(&tree.as_str().parse().unwrap()).unwrap());
-    assert!(
-        repo.diff(&repo.tree_of(&one).unwrap(), &tree, false)
-            .unwrap()
-            .contains("+changed")
-    );
-    assert!(
-        repo.diff(&repo.tree_of(&one).unwrap(), &tree, true)
-            .unwrap()
-            .contains("1 file changed")
-    );
-    assert_eq!(
-        repo.files(&repo.empty_tree().unwrap()).unwrap(),
-        Vec::<String>::new()
-    );
+    assert!(repo.diff(&repo.tree_of(&one).unwrap(), &tree, false).unwrap().contains("+changed"));
+    assert!(repo.diff(&repo.tree_of(&one).unwrap(), &tree, true).unwrap().contains("1 file changed"));
+    assert_eq!(repo.files(&repo.empty_tree().unwrap()).unwrap(), Vec::<String>::new());
 }
 
 #[test]
 fn the_same_commit_twice_is_one_and_git_reads_it_as_meant() {
     let f = Fixture::with(&[("a", "1\n")]);
     let repo = f.open();
-    let who = |name: &str| Signature {
-        name: name.into(),
-        email: "x@example.org".into(),
-    };
+    let who = |name: &str| Signature { name: name.into(), email: "x@example.org".into() };
     let spec = CommitSpec {
         tree: repo.tree_of(&f.head()).unwrap(),
         parents: vec![f.head()],
@@ -110,15 +68,9 @@ fn the_same_commit_twice_is_one_and_git_reads_it_as_meant() {
     };
     let id = repo.commit_id(&spec).unwrap();
     assert!(!repo.has_commit(&id).unwrap());
-    assert_eq!(
-        (repo.commit(&spec).unwrap(), repo.commit(&spec).unwrap()),
-        (id.clone(), id.clone())
-    );
+    assert_eq!((repo.commit(&spec).unwrap(), repo.commit(&spec).unwrap()), (id.clone(), id.clone()));
     let shown = f.git(&["show", "-s", "--format=%an|%ae|%cn|%aI|%B", id.as_str()]);
-    assert_eq!(
-        shown.trim_end(),
-        "Eve evilcommitter x|x@example.org|Bö|2026-01-02T03:04:05Z|subject\n\nbody: ü"
-    );
+    assert_eq!(shown.trim_end(), "Eve evilcommitter x|x@example.org|Bö|2026-01-02T03:04:05Z|subject\n\nbody: ü");
     f.git(&["update-ref", "refs/heads/made", id.as_str()]);
     assert_eq!(f.git(&["fsck", "--strict"]), "");
 }
@@ -134,33 +86,17 @@ fn a_sha256_repository_is_served_by_git_itself() {
     let (from, to) = (repo.tree_of(&one).unwrap(), repo.tree_of(&two).unwrap());
     assert_eq!(repo.files(&to).unwrap(), ["a", "dir/b"]);
     assert_eq!(repo.read_file(&to, "a").unwrap().unwrap(), b"2\n");
-    let change = Change {
-        path: "a".into(),
-        from: None,
-        kind: ChangeKind::Modified,
-    };
+    let change = Change { path: "a".into(), from: None, kind: ChangeKind::Modified };
     assert_eq!(repo.changes(&from, &to).unwrap(), [change]);
     f.write("c", "3\n");
-    let captured = repo
-        .capture(&f.main(), &two, &crate::CaptureOptions::default())
-        .unwrap();
+    let captured = repo.capture(&f.main(), &two, &crate::CaptureOptions::default()).unwrap();
     assert_eq!(repo.files(&captured.tree).unwrap(), ["a", "c", "dir/b"]);
     let id = repo.identity();
     let (tree, parents) = (captured.tree, vec![two.clone()]);
-    let spec = CommitSpec {
-        tree,
-        parents,
-        message: "m".into(),
-        author: id.clone(),
-        committer: id,
-        time_s: 1,
-    };
+    let spec = CommitSpec { tree, parents, message: "m".into(), author: id.clone(), committer: id, time_s: 1 };
     let commit = repo.commit(&spec).unwrap();
-    let change = crate::RefChange {
-        name: "refs/wattle/x".into(),
-        new: Some(commit.clone()),
-        old: crate::Expect::Absent,
-    };
+    let change =
+        crate::RefChange { name: "refs/wattle/x".into(), new: Some(commit.clone()), old: crate::Expect::Absent };
     repo.update_refs(&[change], "x").unwrap();
     assert_eq!(repo.read_ref("refs/wattle/x").unwrap(), Some(commit));
     assert_eq!(f.git(&["fsck", "--strict"]), "");
@@ -169,9 +105,7 @@ fn a_sha256_repository_is_served_by_git_itself() {
 #[test]
 fn parallel_readers_get_their_own_answers() {
     let f = Fixture::empty(&["--object-format=sha256"]);
-    let commits: Vec<CommitId> = (0..8)
-        .map(|n| f.commit(&[("a", &format!("{n}\n"))]))
-        .collect();
+    let commits: Vec<CommitId> = (0..8).map(|n| f.commit(&[("a", &format!("{n}\n"))])).collect();
     let repo = f.open();
     std::thread::scope(|scope| {
         for (n, commit) in commits.iter().enumerate() {
@@ -179,10 +113,7 @@ fn parallel_readers_get_their_own_answers() {
             scope.spawn(move || {
                 for _ in 0..20 {
                     let tree = repo.tree_of(commit).unwrap();
-                    assert_eq!(
-                        repo.read_file(&tree, "a").unwrap().unwrap(),
-                        format!("{n}\n").as_bytes()
-                    );
+                    assert_eq!(repo.read_file(&tree, "a").unwrap().unwrap(), format!("{n}\n").as_bytes());
                 }
             });
         }

@@ -6,11 +6,7 @@ use super::*;
 use crate::fixture::Fixture;
 
 fn spec(ours: &CommitId, theirs: &CommitId) -> MergeSpec {
-    MergeSpec {
-        base: None,
-        ours: ours.clone(),
-        theirs: theirs.clone(),
-    }
+    MergeSpec { base: None, ours: ours.clone(), theirs: theirs.clone() }
 }
 
 #[test]
@@ -20,50 +16,28 @@ fn clean_conflicting_and_unrelated() {
     let top = f.side(&base, &[("a", Some("one\n2\n3\n4\n5\n"))]);
     let bottom = f.side(&base, &[("a", Some("1\n2\n3\n4\nfive\n"))]);
     let clash = f.side(&base, &[("a", Some("uno\n2\n3\n4\n5\n")), ("b", None)]);
-    let edit = f.side(
-        &base,
-        &[("b", Some("edited\n")), ("a", Some("eins\n2\n3\n4\n5\n"))],
-    );
+    let edit = f.side(&base, &[("b", Some("edited\n")), ("a", Some("eins\n2\n3\n4\n5\n"))]);
     let repo = f.open();
-    let Merged::Clean { tree } = repo.merge(&spec(&top, &bottom)).unwrap() else {
-        panic!("it merges")
-    };
-    assert_eq!(
-        repo.read_file(&tree, "a").unwrap().unwrap(),
-        b"one\n2\n3\n4\nfive\n"
-    );
-    let Merged::Conflicts {
-        tree,
-        paths,
-        messages,
-    } = repo.merge(&spec(&clash, &edit)).unwrap()
-    else {
+    let Merged::Clean { tree } = repo.merge(&spec(&top, &bottom)).unwrap() else { panic!("it merges") };
+    assert_eq!(repo.read_file(&tree, "a").unwrap().unwrap(), b"one\n2\n3\n4\nfive\n");
+    let Merged::Conflicts { tree, paths, messages } = repo.merge(&spec(&clash, &edit)).unwrap() else {
         panic!("it does not")
     };
     assert_eq!(paths, ["a", "b"]);
     let marked = repo.read_file(&tree, "a").unwrap().unwrap();
     assert!(String::from_utf8(marked).unwrap().contains("<<<<<<<"));
-    assert!(
-        messages.contains("CONFLICT (content)") && messages.contains("CONFLICT (modify/delete)"),
-        "{messages}"
-    );
+    assert!(messages.contains("CONFLICT (content)") && messages.contains("CONFLICT (modify/delete)"), "{messages}");
     let pairs = [
         (top.clone(), bottom.clone()),
         (clash.clone(), edit.clone()),
         (bottom.clone(), top.clone()),
         (top.clone(), clash.clone()),
     ];
-    let one_by_one: Vec<Merged> = pairs
-        .iter()
-        .map(|(a, b)| repo.merge(&spec(a, b)).unwrap())
-        .collect();
+    let one_by_one: Vec<Merged> = pairs.iter().map(|(a, b)| repo.merge(&spec(a, b)).unwrap()).collect();
     assert_eq!(repo.merge_pairs(&pairs).unwrap(), one_by_one);
     f.git(&["checkout", "-q", "--orphan", "alone"]);
     let alone = f.commit(&[("c", "c\n")]);
-    assert!(matches!(
-        repo.merge(&spec(&alone, &base)).unwrap(),
-        Merged::Clean { .. }
-    ));
+    assert!(matches!(repo.merge(&spec(&alone, &base)).unwrap(), Merged::Clean { .. }));
 }
 
 #[test]
@@ -74,14 +48,8 @@ fn a_given_base_replaces_that_of_the_history() {
     let dependent = f.side(&step, &[("own", Some("own\n"))]);
     let repo = f.open();
     // The dependent's own change on a new base that lacks what it was made on.
-    let moved = MergeSpec {
-        base: Some(step),
-        ours: base,
-        theirs: dependent,
-    };
-    let Merged::Clean { tree } = repo.merge(&moved).unwrap() else {
-        panic!("it merges")
-    };
+    let moved = MergeSpec { base: Some(step), ours: base, theirs: dependent };
+    let Merged::Clean { tree } = repo.merge(&moved).unwrap() else { panic!("it merges") };
     assert_eq!(repo.files(&tree).unwrap(), ["a", "own"]);
 }
 
@@ -92,18 +60,9 @@ fn landed_by_history_by_tree_and_by_patch() {
     let work = f.side(&base, &[("a", Some("one\n2\n3\n4\n5\n6\n7\n8\n9\n"))]);
     let repo = f.open();
     assert!(!repo.landed(&work, &base, &base).unwrap());
-    assert!(
-        repo.landed(&work, &base, &f.side(&work, &[("b", Some("later\n"))]))
-            .unwrap()
-    );
+    assert!(repo.landed(&work, &base, &f.side(&work, &[("b", Some("later\n"))])).unwrap());
     // The same change made anew, as a squash or a cherry-pick does.
-    let squashed = f.side(
-        &base,
-        &[
-            ("a", Some("one\n2\n3\n4\n5\n6\n7\n8\n9\n")),
-            ("b", Some("too\n")),
-        ],
-    );
+    let squashed = f.side(&base, &[("a", Some("one\n2\n3\n4\n5\n6\n7\n8\n9\n")), ("b", Some("too\n"))]);
     assert!(repo.landed(&work, &base, &squashed).unwrap());
     // Picked, and changed again in the same place: the merge would conflict, the patch is still in the history.
     let picked = f.side(&base, &[("b", Some("x\n"))]);
@@ -116,27 +75,36 @@ fn landed_by_history_by_tree_and_by_patch() {
 }
 
 #[test]
+fn patches_of_binary_files_renames_and_modes_are_told_apart() {
+    let f = Fixture::with(&[("bin", "\0\u{1}one"), ("text", "1\n2\n3\n4\n5\n"), ("b", "b\n")]);
+    let base = f.head();
+    let repo = f.open();
+    let id = |to: &CommitId| repo.patch_id(&base, to).unwrap().unwrap();
+    let (two, three) = (f.side(&base, &[("bin", Some("\0\u{2}two"))]), f.side(&base, &[("bin", Some("\0\u{3}thr"))]));
+    assert_ne!(id(&two), id(&three));
+    assert_eq!(id(&two), id(&two));
+    // Renamed, landed as a copy of the commit on something else, and changed again since.
+    let rename: [(&str, Option<&str>); 2] = [("text", None), ("moved", Some("1\n2\n3\n4\nfive\n"))];
+    let work = f.side(&base, &rename);
+    let picked = f.side(&f.side(&base, &[("b", Some("x\n"))]), &rename);
+    let since = f.side(&picked, &[("moved", Some("1\n2\n3\n4\nfünf\n"))]);
+    assert!(repo.landed(&work, &base, &since).unwrap());
+    f.git(&["update-index", "--chmod=+x", "b"]);
+    f.git(&["commit", "-q", "-m", "mode"]);
+    assert!(!repo.landed(&f.head(), &base, &since).unwrap());
+}
+
+#[test]
 fn attributes_of_the_base_decide_how_to_merge() {
-    let f = Fixture::with(&[
-        (".gitattributes", "CHANGES merge=union\n"),
-        ("CHANGES", "first\n"),
-    ]);
+    let f = Fixture::with(&[(".gitattributes", "CHANGES merge=union\n"), ("CHANGES", "first\n")]);
     let base = f.head();
     let one = f.side(&base, &[("CHANGES", Some("first\none\n"))]);
-    let two = f.side(
-        &base,
-        &[("CHANGES", Some("first\ntwo\n")), (".gitattributes", None)],
-    );
+    let two = f.side(&base, &[("CHANGES", Some("first\ntwo\n")), (".gitattributes", None)]);
     let repo = f.open();
     repo.configure(&base).unwrap();
     repo.configure(&base).unwrap();
-    let Merged::Clean { tree } = repo.merge(&spec(&one, &two)).unwrap() else {
-        panic!("union never conflicts")
-    };
-    assert_eq!(
-        repo.read_file(&tree, "CHANGES").unwrap().unwrap(),
-        b"first\none\ntwo\n"
-    );
+    let Merged::Clean { tree } = repo.merge(&spec(&one, &two)).unwrap() else { panic!("union never conflicts") };
+    assert_eq!(repo.read_file(&tree, "CHANGES").unwrap().unwrap(), b"first\none\ntwo\n");
 }
 
 /// What one side does to one of five files, each of eight lines.
@@ -162,14 +130,7 @@ fn path(n: usize) -> String {
 }
 
 fn start_files() -> std::collections::BTreeMap<String, String> {
-    (0..5)
-        .map(|n| {
-            (
-                path(n),
-                (0..8).map(|l| format!("file {n} line {l}\n")).collect(),
-            )
-        })
-        .collect()
+    (0..5).map(|n| (path(n), (0..8).map(|l| format!("file {n} line {l}\n")).collect())).collect()
 }
 
 fn apply(edits: &[Edit]) -> std::collections::BTreeMap<String, String> {
@@ -188,9 +149,7 @@ fn apply(edits: &[Edit]) -> std::collections::BTreeMap<String, String> {
                     files.insert(format!("moved{to}/file{file}"), content);
                 }
             }
-            Edit::Add(name, text) => {
-                _ = files.insert(format!("dir0/new{name}"), format!("new {text}\n"))
-            }
+            Edit::Add(name, text) => _ = files.insert(format!("dir0/new{name}"), format!("new {text}\n")),
         }
     }
     files
@@ -198,13 +157,8 @@ fn apply(edits: &[Edit]) -> std::collections::BTreeMap<String, String> {
 
 fn commit(f: &Fixture, base: &CommitId, edits: &[Edit]) -> CommitId {
     let (before, after) = (start_files(), apply(edits));
-    let gone = before
-        .keys()
-        .filter(|p| !after.contains_key(*p))
-        .map(|p| (p.as_str(), None));
-    let changes: Vec<_> = gone
-        .chain(after.iter().map(|(p, c)| (p.as_str(), Some(c.as_str()))))
-        .collect();
+    let gone = before.keys().filter(|p| !after.contains_key(*p)).map(|p| (p.as_str(), None));
+    let changes: Vec<_> = gone.chain(after.iter().map(|(p, c)| (p.as_str(), Some(c.as_str())))).collect();
     f.side(base, &changes)
 }
 

@@ -22,36 +22,16 @@ impl Coprocess {
     fn start(git: &Git) -> Result<Coprocess, GitError> {
         let (mut child, command) = git.at(At::Store).args(["cat-file", "--batch"]).spawn()?;
         let stdin = child.stdin.take();
-        let stdout = BufReader::new(
-            child
-                .stdout
-                .take()
-                .expect("its output was asked to be piped"),
-        );
-        Ok(Coprocess {
-            child,
-            stdin,
-            stdout,
-            command,
-        })
+        let stdout = BufReader::new(child.stdout.take().expect("its output was asked to be piped"));
+        Ok(Coprocess { child, stdin, stdout, command })
     }
 
     fn ask(&mut self, id: &str) -> Result<Option<(Kind, Vec<u8>)>, GitError> {
-        let broken = |what: String| GitError::Output {
-            command: self.command.clone(),
-            what,
-        };
-        let stdin = self
-            .stdin
-            .as_mut()
-            .ok_or_else(|| broken("no input pipe".to_owned()))?;
-        writeln!(stdin, "{id}")
-            .and_then(|()| stdin.flush())
-            .map_err(|e| broken(e.to_string()))?;
+        let broken = |what: String| GitError::Output { command: self.command.clone(), what };
+        let stdin = self.stdin.as_mut().ok_or_else(|| broken("no input pipe".to_owned()))?;
+        writeln!(stdin, "{id}").and_then(|()| stdin.flush()).map_err(|e| broken(e.to_string()))?;
         let mut header = String::new();
-        self.stdout
-            .read_line(&mut header)
-            .map_err(|e| broken(e.to_string()))?;
+        self.stdout.read_line(&mut header).map_err(|e| broken(e.to_string()))?;
         let mut words = header.split_whitespace().skip(1);
         let kind = match words.next() {
             Some("missing") => return Ok(None),
@@ -64,9 +44,7 @@ impl Coprocess {
         let size = words.next().and_then(|s| s.parse::<usize>().ok());
         let size = size.ok_or_else(|| broken(format!("`{}`", header.trim_end())))?;
         let mut body = vec![0; size + 1];
-        self.stdout
-            .read_exact(&mut body)
-            .map_err(|e| broken(e.to_string()))?;
+        self.stdout.read_exact(&mut body).map_err(|e| broken(e.to_string()))?;
         body.truncate(size);
         Ok(Some((kind, body)))
     }
@@ -94,11 +72,7 @@ impl Objects for Batch {
     }
 
     fn read(&self, git: &Git, id: &str) -> Result<Option<(Kind, Vec<u8>)>, GitError> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut coprocess = match idle {
             Some(coprocess) => coprocess,
             None => Coprocess::start(git)?,

@@ -21,9 +21,7 @@ pub(crate) struct Libgit2 {
 
 impl fmt::Debug for Libgit2 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Libgit2")
-            .field("store", &self.store)
-            .finish_non_exhaustive()
+        f.debug_struct("Libgit2").field("store", &self.store).finish_non_exhaustive()
     }
 }
 
@@ -31,10 +29,7 @@ impl Libgit2 {
     /// A pool, if git2 can open the repository at all.
     pub(crate) fn probe(store: &Path) -> Option<Libgit2> {
         match Repository::open_bare(store) {
-            Ok(repo) => Some(Libgit2 {
-                store: store.to_owned(),
-                idle: Mutex::new(vec![repo]),
-            }),
+            Ok(repo) => Some(Libgit2 { store: store.to_owned(), idle: Mutex::new(vec![repo]) }),
             Err(e) => {
                 tracing::debug!(error = %e, "git2 cannot open this repository; git serves its objects");
                 None
@@ -43,10 +38,7 @@ impl Libgit2 {
     }
 
     fn failed(&self, id: &str, error: &git2::Error) -> GitError {
-        GitError::Output {
-            command: format!("git2 read {id}"),
-            what: error.message().to_owned(),
-        }
+        GitError::Output { command: format!("git2 read {id}"), what: error.message().to_owned() }
     }
 }
 
@@ -59,11 +51,7 @@ impl Objects for Libgit2 {
         let Ok(oid) = id.parse::<Oid>() else {
             return Ok(None);
         };
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let repo = match idle {
             Some(repo) => repo,
             None => Repository::open_bare(&self.store).map_err(|e| self.failed(id, &e))?,

@@ -63,66 +63,39 @@ impl<'a> Place<'a> {
     }
 
     fn files<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> Run {
-        self.repo
-            .git()
-            .at(At::Files {
-                work_tree: &self.path,
-                index: &self.index,
-            })
-            .args(args)
+        self.repo.git().at(At::Files { work_tree: &self.path, index: &self.index }).args(args)
     }
 
     /// A command on the worktree's own HEAD.
     pub(crate) fn own(&self) -> Option<Run> {
         let git_dir = self.git_dir.as_deref()?;
-        Some(self.repo.git().at(At::Worktree {
-            git_dir,
-            work_tree: None,
-        }))
+        Some(self.repo.git().at(At::Worktree { git_dir, work_tree: None }))
     }
 
     fn unproven(&self, why: impl Into<String>) -> PoolError {
-        PoolError::Unproven {
-            path: self.path.clone(),
-            why: why.into(),
-        }
+        PoolError::Unproven { path: self.path.clone(), why: why.into() }
     }
 
     /// Makes the worktree, empty of files, and gives the name of its folder under `<common>/worktrees`.
     pub(crate) fn make(&mut self, base: &CommitId) -> Result<String, PoolError> {
         let _guard = admin_lock(self.repo)?;
         clear_half_made(&self.path)?;
-        let path = self
-            .path
-            .to_str()
-            .ok_or_else(|| self.unproven("its path is not text"))?;
+        let path = self.path.to_str().ok_or_else(|| self.unproven("its path is not text"))?;
         // Without a branch there is nothing to track: git even refuses `--no-track` beside `--detach`.
         let add = ["worktree", "add", "--force", "--detach", "--no-checkout"];
-        self.repo
-            .common()
-            .args(add)
-            .args([path, base.as_str()])
-            .run()?;
+        self.repo.common().args(add).args([path, base.as_str()]).run()?;
         let file = self.path.join(".git");
         let text = fs::read_to_string(&file).map_err(|e| PoolError::io(&file, e))?;
         let git_dir = text.trim_end().strip_prefix("gitdir: ").map(PathBuf::from);
-        let name = git_dir
-            .as_deref()
-            .and_then(Path::file_name)
-            .and_then(|n| n.to_str());
-        let name = name
-            .ok_or_else(|| self.unproven("its .git names no folder"))?
-            .to_owned();
+        let name = git_dir.as_deref().and_then(Path::file_name).and_then(|n| n.to_str());
+        let name = name.ok_or_else(|| self.unproven("its .git names no folder"))?.to_owned();
         self.git_dir = Some(admin_dir(self.repo, &name));
         Ok(name)
     }
 
     /// Proves that git, started in the slot, finds the slot and nothing else.
     pub(crate) fn prove(&self) -> Result<(), PoolError> {
-        let git_dir = self
-            .git_dir
-            .as_deref()
-            .ok_or_else(|| self.unproven("it has no worktree"))?;
+        let git_dir = self.git_dir.as_deref().ok_or_else(|| self.unproven("it has no worktree"))?;
         let real = fs::symlink_metadata(&self.path).is_ok_and(|m| m.is_dir());
         if !real || self.path.canonicalize().ok().as_deref() != Some(&self.path) {
             return Err(self.unproven("it is not a folder at its own path"));
@@ -130,10 +103,7 @@ impl<'a> Place<'a> {
         let file = self.path.join(".git");
         let plain = fs::symlink_metadata(&file).is_ok_and(|m| m.is_file());
         let forth = fs::read_to_string(&file).unwrap_or_default();
-        let forth = forth
-            .trim_end()
-            .strip_prefix("gitdir: ")
-            .and_then(|p| Path::new(p).canonicalize().ok());
+        let forth = forth.trim_end().strip_prefix("gitdir: ").and_then(|p| Path::new(p).canonicalize().ok());
         if !plain || forth.as_deref() != Some(git_dir) {
             return Err(self.unproven(format!("its .git does not name {}", git_dir.display())));
         }
@@ -142,12 +112,7 @@ impl<'a> Place<'a> {
             return Err(self.unproven(format!("{} names another worktree", git_dir.display())));
         }
         let args = ["rev-parse", "--show-toplevel"];
-        let top = self
-            .repo
-            .git()
-            .at(At::Discover { dir: &self.path })
-            .args(args)
-            .run()?;
+        let top = self.repo.git().at(At::Discover { dir: &self.path }).args(args).run()?;
         if Path::new(&top.text()) != self.path {
             return Err(self.unproven(format!("git finds {} there", top.text())));
         }
@@ -156,21 +121,9 @@ impl<'a> Place<'a> {
 
     /// What differs from the index: changed, missing and untracked files, ignored ones not.
     pub(crate) fn dirt(&self) -> Result<Vec<String>, PoolError> {
-        let args = [
-            "ls-files",
-            "-z",
-            "-m",
-            "-d",
-            "-o",
-            "--exclude-standard",
-            "--directory",
-            "--no-empty-directory",
-        ];
+        let args = ["ls-files", "-z", "-m", "-d", "-o", "--exclude-standard", "--directory", "--no-empty-directory"];
         let ran = self.files(args).run()?;
-        let mut paths: Vec<_> = ran
-            .fields()
-            .map(|f| String::from_utf8_lossy(f).into_owned())
-            .collect();
+        let mut paths: Vec<_> = ran.fields().map(|f| String::from_utf8_lossy(f).into_owned()).collect();
         paths.sort();
         paths.dedup();
         Ok(paths)
@@ -181,27 +134,16 @@ impl<'a> Place<'a> {
     pub(crate) fn bring(&self, to: &CommitId) -> Result<(), PoolError> {
         // Nobody else works on this index, so a lock on it is that of a killed git.
         forget(&self.index.with_extension("index.lock"))?;
-        self.files(["read-tree", "--reset", "-u", to.as_str()])
-            .run()?;
+        self.files(["read-tree", "--reset", "-u", to.as_str()]).run()?;
         // A check may clone what it likes and that is thrown away; a worker's nested repository never is.
-        let force = if self.class == Class::Check {
-            "-ffdq"
-        } else {
-            "-fdq"
-        };
+        let force = if self.class == Class::Check { "-ffdq" } else { "-fdq" };
         self.files(["clean", force]).run()?;
         let left = self.dirt()?;
         if let Some(path) = left.first() {
-            return Err(self.unproven(format!(
-                "{path} is left after cleaning ({} in all)",
-                left.len()
-            )));
+            return Err(self.unproven(format!("{path} is left after cleaning ({} in all)", left.len())));
         }
-        let head = self
-            .own()
-            .ok_or_else(|| self.unproven("it has no worktree"))?;
-        head.args(["update-ref", "--no-deref", "HEAD", to.as_str()])
-            .run()?;
+        let head = self.own().ok_or_else(|| self.unproven("it has no worktree"))?;
+        head.args(["update-ref", "--no-deref", "HEAD", to.as_str()]).run()?;
         self.refresh_own()
     }
 
@@ -240,14 +182,8 @@ impl<'a> Place<'a> {
                 fs::rename(&self.path, &aside).map_err(|e| PoolError::io(&self.path, e))?;
             }
             if self.git_dir.as_ref().is_some_and(|dir| dir.exists()) {
-                let path = self
-                    .path
-                    .to_str()
-                    .ok_or_else(|| self.unproven("its path is not text"))?;
-                self.repo
-                    .common()
-                    .args(["worktree", "remove", "--force", "--force", path])
-                    .run()?;
+                let path = self.path.to_str().ok_or_else(|| self.unproven("its path is not text"))?;
+                self.repo.common().args(["worktree", "remove", "--force", "--force", path]).run()?;
             }
         }
         forget(&aside)?;
@@ -279,10 +215,7 @@ fn admin_lock(repo: &Repo) -> Result<Guard, PoolError> {
 /// not ours to remove, and git will refuse the path.
 fn clear_half_made(path: &Path) -> Result<(), PoolError> {
     let names: Vec<_> = match fs::read_dir(path) {
-        Ok(entries) => entries
-            .filter_map(Result::ok)
-            .map(|e| e.file_name())
-            .collect(),
+        Ok(entries) => entries.filter_map(Result::ok).map(|e| e.file_name()).collect(),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(PoolError::io(path, e)),
     };
@@ -310,13 +243,6 @@ pub(crate) fn head_of(place: &Place<'_>) -> Result<Option<CommitId>, GitError> {
     let Some(run) = place.own() else {
         return Ok(None);
     };
-    let ran = run
-        .args(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"])
-        .accept(1)
-        .run()?;
-    Ok(if ran.code == 0 {
-        ran.text().parse().ok()
-    } else {
-        None
-    })
+    let ran = run.args(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).accept(1).run()?;
+    Ok(if ran.code == 0 { ran.text().parse().ok() } else { None })
 }

@@ -139,12 +139,7 @@ pub(crate) struct Guard {
 impl Guard {
     /// Waits for the lock. Holders do a few milliseconds of work, so there is no bound here; a dead one holds nothing.
     pub(crate) fn take(path: &Path) -> Result<Guard, PoolError> {
-        let open = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path);
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
         let file = open.map_err(|e| PoolError::io(path, e))?;
         loop {
             match flock(&file, FlockOperation::LockExclusive) {

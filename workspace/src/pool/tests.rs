@@ -9,23 +9,14 @@ use crate::fixture::{Fixture, write};
 use crate::refs::{Expect, RefChange};
 
 fn start() -> (Fixture, Repo, Pool) {
-    let f = Fixture::with(&[
-        (".gitignore", "*.log\n.env\n"),
-        ("a.txt", "a\n"),
-        ("dir/b.txt", "b\n"),
-    ]);
+    let f = Fixture::with(&[(".gitignore", "*.log\n.env\n"), ("a.txt", "a\n"), ("dir/b.txt", "b\n")]);
     let repo = f.open();
     let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
     (f, repo, pool)
 }
 
 fn want(class: Class, base: &CommitId, holder: &str) -> Want {
-    Want {
-        class,
-        base: base.clone(),
-        holder: holder.to_owned(),
-        setup_key: None,
-    }
+    Want { class, base: base.clone(), holder: holder.to_owned(), setup_key: None }
 }
 
 fn read(lease: &Lease, path: &str) -> String {
@@ -38,10 +29,7 @@ fn a_slot_is_a_detached_worktree_and_is_recycled_in_its_class() {
     let base = f.head();
     let first = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
     assert_eq!(read(&first, "dir/b.txt"), "b\n");
-    assert_eq!(
-        f.run(&first.path, &["status", "--porcelain", "--branch"]),
-        "## HEAD (no branch)"
-    );
+    assert_eq!(f.run(&first.path, &["status", "--porcelain", "--branch"]), "## HEAD (no branch)");
     assert_eq!(f.run(&first.path, &["rev-parse", "HEAD"]), base.as_str());
     let check = pool.lease(&want(Class::Check, &base, "check")).unwrap();
     assert_ne!(first.slot, check.slot);
@@ -51,24 +39,15 @@ fn a_slot_is_a_detached_worktree_and_is_recycled_in_its_class() {
     let newer = f.commit(&[("a.txt", "newer\n"), ("c.txt", "c\n")]);
     write(&first.path, "kept.log", "build output");
     let again = pool.lease(&want(Class::Work, &newer, "r/t/1")).unwrap();
-    assert_eq!(
-        (again.slot, again.generation),
-        (first.slot, first.generation + 1)
-    );
-    assert_eq!(
-        (read(&again, "a.txt"), read(&again, "c.txt")),
-        ("newer\n".into(), "c\n".into())
-    );
+    assert_eq!((again.slot, again.generation), (first.slot, first.generation + 1));
+    assert_eq!((read(&again, "a.txt"), read(&again, "c.txt")), ("newer\n".into(), "c\n".into()));
     assert_eq!(read(&again, "kept.log"), "build output");
     assert_eq!(f.run(&again.path, &["status", "--porcelain"]), "");
     assert_eq!(f.run(&again.path, &["rev-parse", "HEAD"]), newer.as_str());
     // A lease of an earlier generation can change nothing.
     let stale = pool.reset(&first, &base).unwrap_err();
     assert!(matches!(stale, PoolError::NotHeld { .. }), "{stale}");
-    assert_eq!(
-        pool.list().iter().map(|s| s.class).collect::<Vec<_>>(),
-        [Class::Work, Class::Check]
-    );
+    assert_eq!(pool.list().iter().map(|s| s.class).collect::<Vec<_>>(), [Class::Work, Class::Check]);
 }
 
 #[test]
@@ -87,28 +66,15 @@ fn salvage_brings_files_commits_and_stashes_back() {
     let slot = lease.slot;
     let released = pool.release(lease.clone()).unwrap();
     let salvaged = released.salvaged.unwrap();
-    assert_eq!(
-        (salvaged.slot, salvaged.name.as_str()),
-        (slot, "refs/wattle/salvage/run/step/1/1")
-    );
+    assert_eq!((salvaged.slot, salvaged.name.as_str()), (slot, "refs/wattle/salvage/run/step/1/1"));
     assert!(released.retired.is_none());
     let show = |what: &str| f.git(&["show", what]);
-    assert_eq!(
-        show(&format!("{}:untracked/new.txt", salvaged.name)),
-        "untracked"
-    );
+    assert_eq!(show(&format!("{}:untracked/new.txt", salvaged.name)), "untracked");
     assert_eq!(show(&format!("{}:dir/b.txt", salvaged.name)), "changed");
     assert_eq!(show(&format!("{}:link", salvaged.name)), "a.txt");
-    assert_eq!(
-        show(&format!("{}^:committed.txt", salvaged.name)),
-        "committed"
-    );
+    assert_eq!(show(&format!("{}^:committed.txt", salvaged.name)), "committed");
     assert_eq!(show("refs/wattle/salvage/run/step/1/2:a.txt"), "stashed");
-    assert!(
-        repo.message(&salvaged.commit)
-            .unwrap()
-            .contains("run/step/1")
-    );
+    assert!(repo.message(&salvaged.commit).unwrap().contains("run/step/1"));
     // The slot is clean again, and its next holder sees nothing of it.
     let next = pool.lease(&want(Class::Work, &base, "run/step/2")).unwrap();
     assert_eq!(next.slot, slot);
@@ -123,9 +89,7 @@ fn what_a_ref_keeps_already_is_not_salvaged_again() {
     let base = f.head();
     let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
     write(&lease.path, "a.txt", "work\n");
-    let captured = repo
-        .capture(&lease.path, &base, &CaptureOptions::default())
-        .unwrap();
+    let captured = repo.capture(&lease.path, &base, &CaptureOptions::default()).unwrap();
     let id = repo.identity();
     let spec = crate::commit::CommitSpec {
         tree: captured.tree,
@@ -137,15 +101,7 @@ fn what_a_ref_keeps_already_is_not_salvaged_again() {
     };
     let commit = repo.commit(&spec).unwrap();
     let name = "refs/wattle/attempt/r/s/1".to_owned();
-    repo.update_refs(
-        &[RefChange {
-            name,
-            new: Some(commit),
-            old: Expect::Absent,
-        }],
-        "attempt",
-    )
-    .unwrap();
+    repo.update_refs(&[RefChange { name, new: Some(commit), old: Expect::Absent }], "attempt").unwrap();
     assert_eq!(pool.release(lease).unwrap(), Released::default());
 }
 
@@ -157,20 +113,11 @@ fn a_slot_with_a_nested_repository_is_retired_as_it_is() {
     f.run(&lease.path, &["init", "-q", "inner"]);
     write(&lease.path, "inner/work.txt", "precious");
     let released = pool.release(lease.clone()).unwrap();
-    assert!(
-        released
-            .retired
-            .as_ref()
-            .is_some_and(|why| why.contains("inner")),
-        "{released:?}"
-    );
+    assert!(released.retired.as_ref().is_some_and(|why| why.contains("inner")), "{released:?}");
     assert_eq!(read(&lease, "inner/work.txt"), "precious");
     let other = pool.lease(&want(Class::Work, &base, "r/s/2")).unwrap();
     assert_ne!(other.slot, lease.slot);
-    assert!(matches!(
-        pool.remove(lease.slot).unwrap_err(),
-        PoolError::Unexpressible { .. }
-    ));
+    assert!(matches!(pool.remove(lease.slot).unwrap_err(), PoolError::Unexpressible { .. }));
     assert_eq!(read(&lease, "inner/work.txt"), "precious");
     assert_eq!(pool.list()[0].retired, released.retired);
     // In a check slot it is thrown away.
@@ -185,11 +132,7 @@ fn a_slot_that_is_no_worktree_of_its_own_is_never_leased() {
     let (f, _repo, pool) = start();
     let base = f.head();
     let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
-    fs::write(
-        lease.path.join(".git"),
-        format!("gitdir: {}\n", f.main().join(".git").display()),
-    )
-    .unwrap();
+    fs::write(lease.path.join(".git"), format!("gitdir: {}\n", f.main().join(".git").display())).unwrap();
     let released = pool.release(lease.clone()).unwrap();
     assert!(released.retired.is_some_and(|why| why.contains(".git")));
     let other = pool.lease(&want(Class::Work, &base, "r/s/2")).unwrap();
@@ -208,15 +151,9 @@ fn eight_threads_lease_ten_times_each() {
                 let (pool, bases) = (&pool, [&base, &newer]);
                 scope.spawn(move || {
                     for n in 0..10 {
-                        let class = if n % 5 == 4 {
-                            Class::Snapshot
-                        } else {
-                            Class::Work
-                        };
+                        let class = if n % 5 == 4 { Class::Snapshot } else { Class::Work };
                         let base = bases[n % 2];
-                        let lease = pool
-                            .lease(&want(class, base, &format!("r/t{t}/{n}")))
-                            .unwrap();
+                        let lease = pool.lease(&want(class, base, &format!("r/t{t}/{n}"))).unwrap();
                         let expected = if n % 2 == 0 { "a\n" } else { "newer\n" };
                         assert_eq!(read(&lease, "a.txt"), expected);
                         if class == Class::Work {
@@ -254,10 +191,7 @@ fn a_snapshot_is_shared_per_base_and_proved_clean() {
     write(&one.path, "a.txt", "a reader wrote\n");
     assert_eq!(pool.release(one).unwrap(), Released::default());
     let salvaged = pool.release(two.clone()).unwrap().salvaged.unwrap();
-    assert_eq!(
-        f.git(&["show", &format!("{}:a.txt", salvaged.name)]),
-        "a reader wrote"
-    );
+    assert_eq!(f.git(&["show", &format!("{}:a.txt", salvaged.name)]), "a reader wrote");
     assert_eq!(read(&two, "a.txt"), "a\n");
 }
 
@@ -273,24 +207,13 @@ fn a_new_owner_adopts_what_is_kept_and_salvages_the_rest() {
     drop(pool);
     let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
     let salvaged = pool.recover(&["r/kept/1".to_owned()]).unwrap();
-    assert_eq!(
-        salvaged.iter().map(|s| s.slot).collect::<Vec<_>>(),
-        [dead.slot]
-    );
-    assert_eq!(
-        f.git(&["show", &format!("{}:a.txt", salvaged[0].name)]),
-        "abandoned"
-    );
+    assert_eq!(salvaged.iter().map(|s| s.slot).collect::<Vec<_>>(), [dead.slot]);
+    assert_eq!(f.git(&["show", &format!("{}:a.txt", salvaged[0].name)]), "abandoned");
     assert_eq!(pool.adopt("r/kept/1").unwrap(), Some(kept.clone()));
     assert_eq!(read(&kept, "a.txt"), "half done\n");
     assert_eq!(pool.adopt("r/dead/1").unwrap(), None);
     assert_eq!(pool.recover(&["r/kept/1".to_owned()]).unwrap(), []);
-    let free: Vec<_> = pool
-        .list()
-        .into_iter()
-        .filter(|s| s.holder.is_none())
-        .map(|s| s.slot)
-        .collect();
+    let free: Vec<_> = pool.list().into_iter().filter(|s| s.holder.is_none()).map(|s| s.slot).collect();
     assert_eq!(free, [dead.slot, idle.slot]);
 }
 
@@ -298,10 +221,8 @@ fn a_new_owner_adopts_what_is_kept_and_salvages_the_rest() {
 fn reset_salvages_and_setup_is_asked_for_once_per_key() {
     let (f, _repo, pool) = start();
     let base = f.head();
-    let with_key = |key: &str, holder: &str| Want {
-        setup_key: Some(key.to_owned()),
-        ..want(Class::Work, &base, holder)
-    };
+    let with_key =
+        |key: &str, holder: &str| Want { setup_key: Some(key.to_owned()), ..want(Class::Work, &base, holder) };
     let lease = pool.lease(&with_key("k1", "r/s/1")).unwrap();
     assert!(lease.needs_setup);
     pool.setup_done(&lease, "k1").unwrap();
@@ -310,14 +231,8 @@ fn reset_salvages_and_setup_is_asked_for_once_per_key() {
     fs::create_dir(lease.path.join("hollow")).unwrap();
     let newer = f.commit(&[("dir/b.txt", "newer\n")]);
     pool.reset(&lease, &newer).unwrap();
-    assert_eq!(
-        (read(&lease, "a.txt"), read(&lease, "dir/b.txt")),
-        ("a\n".into(), "newer\n".into())
-    );
-    assert_eq!(
-        f.git(&["show", "refs/wattle/salvage/r/s/1/1:a.txt"]),
-        "first try"
-    );
+    assert_eq!((read(&lease, "a.txt"), read(&lease, "dir/b.txt")), ("a\n".into(), "newer\n".into()));
+    assert_eq!(f.git(&["show", "refs/wattle/salvage/r/s/1/1:a.txt"]), "first try");
     assert!(!lease.path.join("hollow").exists() && lease.path.join("empty/dir/.log").exists());
     pool.release(lease).unwrap();
     assert!(!pool.lease(&with_key("k1", "r/s/2")).unwrap().needs_setup);
@@ -336,15 +251,9 @@ fn worktreeinclude_copies_ignored_files_only_and_follows_no_link() {
     symlink("/etc/hostname", main.join("linked.log")).unwrap();
     let base = f.head();
     let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
-    assert_eq!(
-        (read(&lease, ".env"), read(&lease, "deep/x/settings.log")),
-        ("SECRET=1".into(), "deep".into())
-    );
+    assert_eq!((read(&lease, ".env"), read(&lease, "deep/x/settings.log")), ("SECRET=1".into(), "deep".into()));
     for absent in ["notes.txt", "linked.log", "deep/x/plain.txt"] {
-        assert!(
-            fs::symlink_metadata(lease.path.join(absent)).is_err(),
-            "{absent}"
-        );
+        assert!(fs::symlink_metadata(lease.path.join(absent)).is_err(), "{absent}");
     }
 }
 
@@ -357,17 +266,11 @@ fn remove_salvages_and_leaves_the_users_worktrees_alone() {
     fs::rename(&gone, f.root().join("unplugged")).unwrap();
     let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
     let held = pool.remove(lease.slot).unwrap_err();
-    assert!(
-        matches!(&held, PoolError::Busy { why, .. } if why.contains("r/s/1")),
-        "{held}"
-    );
+    assert!(matches!(&held, PoolError::Busy { why, .. } if why.contains("r/s/1")), "{held}");
     pool.release(lease.clone()).unwrap();
     write(&lease.path, "late.txt", "written after release");
     let salvaged = pool.remove(lease.slot).unwrap().unwrap();
-    assert_eq!(
-        f.git(&["show", &format!("{}:late.txt", salvaged.name)]),
-        "written after release"
-    );
+    assert_eq!(f.git(&["show", &format!("{}:late.txt", salvaged.name)]), "written after release");
     assert!(!lease.path.exists() && pool.list().is_empty());
     let list = f.git(&["worktree", "list"]);
     assert!(list.contains("gone") && !list.contains("slots"), "{list}");
@@ -377,25 +280,10 @@ fn remove_salvages_and_leaves_the_users_worktrees_alone() {
 fn the_disk_bound_stops_new_slots_but_not_recycling() {
     let (f, repo, _) = start();
     let base = f.head();
-    let pool = Pool::open(
-        &repo,
-        PoolOptions {
-            disk_bytes_max: Some(20_000),
-        },
-    )
-    .unwrap();
+    let pool = Pool::open(&repo, PoolOptions { disk_bytes_max: Some(20_000) }).unwrap();
     let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
     let error = pool.lease(&want(Class::Work, &base, "r/s/2")).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            PoolError::Quota {
-                bytes_max: 20_000,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, PoolError::Quota { bytes_max: 20_000, .. }), "{error}");
     pool.release(lease).unwrap();
     pool.lease(&want(Class::Work, &base, "r/s/3")).unwrap();
 }
@@ -406,9 +294,7 @@ fn a_step_lands(f: &Fixture, repo: &Repo, base: &CommitId) {
     let pool = Pool::open(repo, PoolOptions::default()).unwrap();
     let lease = pool.lease(&want(Class::Work, base, "r/s/1")).unwrap();
     write(&lease.path, "work.txt", "work\n");
-    let captured = repo
-        .capture(&lease.path, base, &CaptureOptions::default())
-        .unwrap();
+    let captured = repo.capture(&lease.path, base, &CaptureOptions::default()).unwrap();
     assert_eq!(captured.changes.len(), 1, "{captured:?}");
     let id = repo.identity();
     let spec = crate::commit::CommitSpec {
@@ -421,15 +307,7 @@ fn a_step_lands(f: &Fixture, repo: &Repo, base: &CommitId) {
     };
     let commit = repo.commit(&spec).unwrap();
     let name = "refs/heads/wattle/r/s".to_owned();
-    repo.update_refs(
-        &[RefChange {
-            name,
-            new: Some(commit.clone()),
-            old: Expect::Absent,
-        }],
-        "step",
-    )
-    .unwrap();
+    repo.update_refs(&[RefChange { name, new: Some(commit.clone()), old: Expect::Absent }], "step").unwrap();
     assert_eq!(pool.release(lease).unwrap(), Released::default());
     let moved = repo.advance("main", base, &commit, "landing").unwrap();
     assert!(matches!(moved, crate::Advance::Moved { .. }), "{moved:?}");
@@ -437,12 +315,7 @@ fn a_step_lands(f: &Fixture, repo: &Repo, base: &CommitId) {
     for slot in pool.list() {
         assert_eq!(pool.remove(slot.slot).unwrap(), None);
     }
-    assert_eq!(
-        f.run(repo.common_dir(), &["worktree", "list"])
-            .lines()
-            .count(),
-        1
-    );
+    assert_eq!(f.run(repo.common_dir(), &["worktree", "list"]).lines().count(), 1);
     assert_eq!(f.run(repo.common_dir(), &["fsck", "--strict"]), "");
 }
 
@@ -472,37 +345,21 @@ fn a_step_lands_in_unusual_repositories() {
     let shallow = Fixture::with(&[("a", "1\n")]);
     shallow.commit(&[("a", "2\n")]);
     let url = format!("file://{}", shallow.main().display());
-    shallow.run(
-        &shallow.root(),
-        &["clone", "-q", "--depth=1", &url, "shallow"],
-    );
+    shallow.run(&shallow.root(), &["clone", "-q", "--depth=1", &url, "shallow"]);
     let repo = Repo::open(&shallow.root().join("shallow"), &shallow.options()).unwrap();
     a_step_lands(&shallow, &repo, &shallow.head());
 
     let partial = Fixture::with(&[("a", "1\n"), ("b", "2\n")]);
     partial.git(&["config", "uploadpack.allowFilter", "true"]);
     let url = format!("file://{}", partial.main().display());
-    partial.run(
-        &partial.root(),
-        &[
-            "clone",
-            "-q",
-            "--no-checkout",
-            "--filter=blob:none",
-            &url,
-            "partial",
-        ],
-    );
+    partial.run(&partial.root(), &["clone", "-q", "--no-checkout", "--filter=blob:none", &url, "partial"]);
     let repo = Repo::open(&partial.root().join("partial"), &partial.options()).unwrap();
     assert_eq!(repo.objects_backend(), "cat-file");
     let tree = repo.tree_of(&partial.head()).unwrap();
     assert_eq!(repo.read_file(&tree, "b").unwrap().unwrap(), b"2\n");
 
     let lent = Fixture::with(&[("a", "1\n")]);
-    lent.run(
-        &lent.root(),
-        &["clone", "-q", "--shared", "main", "borrower"],
-    );
+    lent.run(&lent.root(), &["clone", "-q", "--shared", "main", "borrower"]);
     let repo = Repo::open(&lent.root().join("borrower"), &lent.options()).unwrap();
     assert_eq!(repo.objects_backend(), "git2");
     a_step_lands(&lent, &repo, &lent.head());
@@ -510,10 +367,7 @@ fn a_step_lands_in_unusual_repositories() {
 
 #[test]
 fn line_ends_and_filters_of_the_user_apply_in_slots_too() {
-    let f = Fixture::with(&[
-        (".gitattributes", "*.txt text\n*.up filter=up\n"),
-        ("a.txt", "one\ntwo\n"),
-    ]);
+    let f = Fixture::with(&[(".gitattributes", "*.txt text\n*.up filter=up\n"), ("a.txt", "one\ntwo\n")]);
     f.git(&["config", "core.eol", "crlf"]);
     f.git(&["config", "filter.up.clean", "tr a-z A-Z"]);
     f.git(&["config", "filter.up.smudge", "tr A-Z a-z"]);
@@ -522,23 +376,12 @@ fn line_ends_and_filters_of_the_user_apply_in_slots_too() {
     repo.configure(&base).unwrap();
     let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
     let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
-    assert_eq!(
-        (read(&lease, "a.txt"), read(&lease, "b.up")),
-        ("one\r\ntwo\r\n".into(), "shout\n".into())
-    );
+    assert_eq!((read(&lease, "a.txt"), read(&lease, "b.up")), ("one\r\ntwo\r\n".into(), "shout\n".into()));
     write(&lease.path, "b.up", "louder\n");
     write(&lease.path, "a.txt", "one\r\ntwo\r\nthree\r\n");
-    let captured = repo
-        .capture(&lease.path, &base, &CaptureOptions::default())
-        .unwrap();
-    assert_eq!(
-        repo.read_file(&captured.tree, "b.up").unwrap().unwrap(),
-        b"LOUDER\n"
-    );
-    assert_eq!(
-        repo.read_file(&captured.tree, "a.txt").unwrap().unwrap(),
-        b"one\ntwo\nthree\n"
-    );
+    let captured = repo.capture(&lease.path, &base, &CaptureOptions::default()).unwrap();
+    assert_eq!(repo.read_file(&captured.tree, "b.up").unwrap().unwrap(), b"LOUDER\n");
+    assert_eq!(repo.read_file(&captured.tree, "a.txt").unwrap().unwrap(), b"one\ntwo\nthree\n");
 }
 
 /// Whatever a killed owner left of a slot, the next one gets the work out and the slot back.
@@ -552,12 +395,7 @@ fn recovery_from_every_point_at_which_an_owner_can_die() {
                 let mut r = Record::load(root, lease.slot).unwrap().unwrap();
                 (r.admin, r.ready) = (None, false);
                 r.store(root).unwrap();
-                f.git(&[
-                    "worktree",
-                    "remove",
-                    "--force",
-                    lease.path.to_str().unwrap(),
-                ]);
+                f.git(&["worktree", "remove", "--force", lease.path.to_str().unwrap()]);
                 write(&lease.path, ".git", "gitdir: /half/made\n");
             },
             false,
@@ -575,11 +413,7 @@ fn recovery_from_every_point_at_which_an_owner_can_die() {
         (
             "with a lock in the worktree",
             |f, lease, _| {
-                let lock = f
-                    .main()
-                    .join(".git/worktrees")
-                    .join(lease.slot.to_string())
-                    .join("index.lock");
+                let lock = f.main().join(".git/worktrees").join(lease.slot.to_string()).join("index.lock");
                 fs::write(lock, "").unwrap();
                 write(&lease.path, "a.txt", "work\n");
             },
@@ -623,25 +457,11 @@ fn recovery_from_every_point_at_which_an_owner_can_die() {
         let salvaged = pool.recover(&[]).unwrap_or_else(|e| panic!("{when}: {e}"));
         assert_eq!(salvaged.len(), usize::from(work), "{when}");
         if let Some(s) = salvaged.first() {
-            assert!(
-                f.git(&["show", &format!("{}:a.txt", s.name)])
-                    .contains("work"),
-                "{when}"
-            );
+            assert!(f.git(&["show", &format!("{}:a.txt", s.name)]).contains("work"), "{when}");
         }
-        let again = pool
-            .lease(&want(Class::Work, &base, "r/s/2"))
-            .unwrap_or_else(|e| panic!("{when}: {e}"));
-        assert_eq!(
-            (again.slot, read(&again, "a.txt")),
-            (lease.slot, "a\n".into()),
-            "{when}"
-        );
-        assert_eq!(
-            f.run(&again.path, &["status", "--porcelain", "--branch"]),
-            "## HEAD (no branch)",
-            "{when}"
-        );
+        let again = pool.lease(&want(Class::Work, &base, "r/s/2")).unwrap_or_else(|e| panic!("{when}: {e}"));
+        assert_eq!((again.slot, read(&again, "a.txt")), (lease.slot, "a\n".into()), "{when}");
+        assert_eq!(f.run(&again.path, &["status", "--porcelain", "--branch"]), "## HEAD (no branch)", "{when}");
         assert_eq!(f.git(&["fsck", "--strict", "--no-dangling"]), "", "{when}");
     }
 }
@@ -669,10 +489,7 @@ fn a_scrubbed_check_slot_is_as_good_as_new() {
     f.write(".worktreeinclude", ".env\n");
     f.write(".env", "SECRET=1");
     let base = f.head();
-    let key = Want {
-        setup_key: Some("k".into()),
-        ..want(Class::Check, &base, "check")
-    };
+    let key = Want { setup_key: Some("k".into()), ..want(Class::Check, &base, "check") };
     let lease = pool.lease(&key).unwrap();
     pool.setup_done(&lease, "k").unwrap();
     write(&lease.path, "stale.log", "build output");
@@ -682,18 +499,11 @@ fn a_scrubbed_check_slot_is_as_good_as_new() {
     f.run(&lease.path, &["init", "-q", "clone"]);
     pool.scrub(&lease).unwrap();
     assert!(!lease.path.join("stale.log").exists() && !lease.path.join("clone").exists());
-    let files = [
-        read(&lease, "a.txt"),
-        read(&lease, "dir/b.txt"),
-        read(&lease, ".env"),
-    ];
+    let files = [read(&lease, "a.txt"), read(&lease, "dir/b.txt"), read(&lease, ".env")];
     assert_eq!(files, ["a\n", "b\n", "SECRET=1"]);
     assert!(pool.adopt("check").unwrap().unwrap().needs_setup);
     let work = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
-    assert!(matches!(
-        pool.scrub(&work).unwrap_err(),
-        PoolError::Busy { .. }
-    ));
+    assert!(matches!(pool.scrub(&work).unwrap_err(), PoolError::Busy { .. }));
 }
 
 #[test]
@@ -706,18 +516,31 @@ fn a_placed_tree_is_there_as_changes_to_the_base() {
     repo.place_tree(&lease.path, &base, &tree).unwrap();
     assert!(!lease.path.join("a.txt").exists());
     assert_eq!(f.run(&lease.path, &["rev-parse", "HEAD"]), base.as_str());
-    assert_eq!(
-        repo.capture(&lease.path, &base, &CaptureOptions::default())
-            .unwrap()
-            .tree,
-        tree
-    );
+    assert_eq!(repo.capture(&lease.path, &base, &CaptureOptions::default()).unwrap().tree, tree);
     // Files that somebody has changed meanwhile are not overwritten.
     write(&lease.path, "dir/b.txt", "mine\n");
     let other = f.side(&base, &[("dir/b.txt", Some("other\n"))]);
-    assert!(
-        repo.place_tree(&lease.path, &base, &repo.tree_of(&other).unwrap())
-            .is_err()
-    );
+    assert!(repo.place_tree(&lease.path, &base, &repo.tree_of(&other).unwrap()).is_err());
     assert_eq!(read(&lease, "dir/b.txt"), "mine\n");
+}
+
+#[test]
+fn links_out_of_a_slot_are_salvaged_as_links_and_lead_nowhere() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    let outside = f.root().join("outside");
+    write(&outside, "b.txt", "not ours\n");
+    write(&outside, "other.txt", "not ours\n");
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    fs::remove_dir_all(lease.path.join("dir")).unwrap();
+    symlink(&outside, lease.path.join("dir")).unwrap();
+    symlink(&outside, lease.path.join("untracked")).unwrap();
+    let salvaged = pool.release(lease.clone()).unwrap().salvaged.unwrap();
+    let listed = f.tree(&salvaged.name);
+    assert_eq!(listed.lines().filter(|l| l.starts_with("120000")).count(), 2, "{listed}");
+    assert_eq!(read(&lease, "dir/b.txt"), "b\n");
+    assert!(!lease.path.join("dir").is_symlink());
+    let left: BTreeSet<_> = fs::read_dir(&outside).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2);
+    assert_eq!(fs::read_to_string(outside.join("b.txt")).unwrap(), "not ours\n");
 }

@@ -4,11 +4,7 @@ use super::*;
 use crate::fixture::Fixture;
 
 fn change(name: &str, new: Option<&CommitId>, old: Expect) -> RefChange {
-    RefChange {
-        name: name.to_owned(),
-        new: new.cloned(),
-        old,
-    }
+    RefChange { name: name.to_owned(), new: new.cloned(), old }
 }
 
 #[test]
@@ -18,18 +14,12 @@ fn a_transaction_is_all_or_nothing_and_names_who_moved() {
     let two = f.commit(&[("a", "2")]);
     let repo = f.open();
     let (x, y) = ("refs/wattle/attempt/r/x/1", "refs/heads/wattle/r/x");
-    let make = [
-        change(x, Some(&one), Expect::Absent),
-        change(y, Some(&one), Expect::Absent),
-    ];
+    let make = [change(x, Some(&one), Expect::Absent), change(y, Some(&one), Expect::Absent)];
     repo.update_refs(&make, "made").unwrap();
     let refs = repo.list_refs("refs/wattle/").unwrap();
     assert_eq!(refs, [(x.to_owned(), one.clone())]);
 
-    let half = [
-        change(x, Some(&two), Expect::Is(one.clone())),
-        change(y, Some(&two), Expect::Is(two.clone())),
-    ];
+    let half = [change(x, Some(&two), Expect::Is(one.clone())), change(y, Some(&two), Expect::Is(two.clone()))];
     match repo.update_refs(&half, "half").unwrap_err() {
         RefError::Moved { name, found } => {
             assert_eq!((name.as_str(), found), (y, Some(one.clone())))
@@ -43,20 +33,11 @@ fn a_transaction_is_all_or_nothing_and_names_who_moved() {
         }
         e => panic!("{e}"),
     }
-    let drop = [
-        change(x, None, Expect::Is(one.clone())),
-        change(y, Some(&two), Expect::Any),
-    ];
+    let drop = [change(x, None, Expect::Is(one.clone())), change(y, Some(&two), Expect::Any)];
     repo.update_refs(&drop, "dropped").unwrap();
-    assert_eq!(
-        (repo.read_ref(x).unwrap(), repo.read_ref(y).unwrap()),
-        (None, Some(two.clone()))
-    );
-    repo.update_refs(&[change(x, None, Expect::Absent)], "still absent")
-        .unwrap();
-    let absent = repo
-        .update_refs(&[change(y, None, Expect::Absent)], "not absent")
-        .unwrap_err();
+    assert_eq!((repo.read_ref(x).unwrap(), repo.read_ref(y).unwrap()), (None, Some(two.clone())));
+    repo.update_refs(&[change(x, None, Expect::Absent)], "still absent").unwrap();
+    let absent = repo.update_refs(&[change(y, None, Expect::Absent)], "not absent").unwrap_err();
     assert!(matches!(absent, RefError::Moved { .. }), "{absent}");
 }
 
@@ -73,10 +54,7 @@ fn a_users_branch_in_the_way_is_named() {
     let below = change("refs/heads/a", Some(&one), Expect::Absent);
     f.git(&["branch", "a/b"]);
     match repo.update_refs(&[below], "step").unwrap_err() {
-        RefError::Occupied { name, by } => assert_eq!(
-            (name.as_str(), by.as_str()),
-            ("refs/heads/a", "refs/heads/a/b")
-        ),
+        RefError::Occupied { name, by } => assert_eq!((name.as_str(), by.as_str()), ("refs/heads/a", "refs/heads/a/b")),
         e => panic!("{e}"),
     }
 }
@@ -111,14 +89,7 @@ fn resolve_knows_commits_and_nothing_else() {
     let one = f.head();
     let repo = f.open();
     f.git(&["tag", "-a", "-m", "tagged", "v1"]);
-    for rev in [
-        "HEAD",
-        "main",
-        "v1",
-        "refs/heads/main",
-        &one.as_str()[..8],
-        "@",
-    ] {
+    for rev in ["HEAD", "main", "v1", "refs/heads/main", &one.as_str()[..8], "@"] {
         assert_eq!(repo.resolve(rev).unwrap(), Some(one.clone()), "{rev}");
     }
     for rev in [

@@ -284,7 +284,13 @@ impl Dispatcher<'_> {
 
     /// Sends the entries of a landing back to their workers, as far as they have retries left. `culprit`
     /// is the one that does not merge; the others of its group wait for it in the queue.
-    fn eject(&mut self, id: LandingId, reason: &str, culprit: Option<&StepId>, message: String) -> Result<(), RecordError> {
+    fn eject(
+        &mut self,
+        id: LandingId,
+        reason: &str,
+        culprit: Option<&StepId>,
+        message: String,
+    ) -> Result<(), RecordError> {
         let record = self.rec.view.landings[&id].clone();
         let why = if record.last { "final_red" } else { reason };
         let mut entries = record.entries;

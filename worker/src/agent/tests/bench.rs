@@ -7,13 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use wattle_workspace::{
-    Class, CommitId, OpenOptions, Pool, PoolOptions, Repo, Signature, TreeId, Want,
-};
+use wattle_workspace::{Class, CommitId, OpenOptions, Pool, PoolOptions, Repo, Signature, TreeId, Want};
 
 use crate::assignment::{
-    AgentWork, Assignment, Bounds, CommitForm, LeadAssignment, Mode, Owner, Place, Resume,
-    StepAssignment, Work,
+    AgentWork, Assignment, Bounds, CommitForm, LeadAssignment, Mode, Owner, Place, Resume, StepAssignment, Work,
 };
 use crate::host::{Host, Message, Pending, Reply, StepResult, Usage};
 use crate::model::anthropic::{Anthropic, AnthropicOptions, Auth};
@@ -40,24 +37,13 @@ impl Recorder {
     }
 
     /// `answer` may give a reply in place of the usual one.
-    pub(super) fn with(
-        answer: impl Fn(usize, &Message) -> Option<Reply> + Send + Sync + 'static,
-    ) -> Arc<Recorder> {
+    pub(super) fn with(answer: impl Fn(usize, &Message) -> Option<Reply> + Send + Sync + 'static) -> Arc<Recorder> {
         let messages = Mutex::new(Vec::new());
-        Arc::new(Recorder {
-            messages,
-            cancel: CancellationToken::new(),
-            answer: Box::new(answer),
-        })
+        Arc::new(Recorder { messages, cancel: CancellationToken::new(), answer: Box::new(answer) })
     }
 
     fn each<T>(&self, pick: impl Fn(&Message) -> Option<T>) -> Vec<T> {
-        self.messages
-            .lock()
-            .unwrap()
-            .iter()
-            .filter_map(pick)
-            .collect()
+        self.messages.lock().unwrap().iter().filter_map(pick).collect()
     }
 
     /// The turns in the journal.
@@ -106,9 +92,7 @@ impl Host for Recorder {
         let index = messages.len();
         let usual = match &message {
             Message::Reserve { .. } => Reply::Granted,
-            Message::Ask { .. } => Reply::Refused {
-                reason: "no human here".to_owned(),
-            },
+            Message::Ask { .. } => Reply::Refused { reason: "no human here".to_owned() },
             Message::Intent(_) | Message::Result(_) | Message::Usage(_) | Message::Propose(_) => {
                 Reply::Ack { seq: index as u64 }
             }
@@ -146,11 +130,7 @@ impl Bench {
         for folder in [&home, &temp] {
             std::fs::create_dir_all(folder).unwrap();
         }
-        git(
-            &path,
-            "git init -q -b main . && git add -A && git commit -q -m base",
-        )
-        .await;
+        git(&path, "git init -q -b main . && git add -A && git commit -q -m base").await;
         let options = OpenOptions {
             state_dir: dir.path().join("state"),
             repo_id: None,
@@ -161,13 +141,7 @@ impl Bench {
         let repo = Repo::open(&path, &options).unwrap();
         let base = repo.resolve("HEAD").unwrap().unwrap();
         repo.configure(&base).unwrap();
-        let pool = Pool::open(
-            &repo,
-            PoolOptions {
-                disk_bytes_max: None,
-            },
-        )
-        .unwrap();
+        let pool = Pool::open(&repo, PoolOptions { disk_bytes_max: None }).unwrap();
         let server = scripted::serve_text(script, 0).await.unwrap();
         let options = AnthropicOptions {
             base_url: server.base_url(),
@@ -175,55 +149,24 @@ impl Bench {
             version: Some("2026-10-21".to_owned()),
             provider: "anthropic".to_owned(),
         };
-        let pace = Pace {
-            idle: Duration::from_secs(20),
-            backoff_first: Duration::from_millis(1),
-        };
+        let pace = Pace { idle: Duration::from_secs(20), backoff_first: Duration::from_millis(1) };
         let model = Anthropic::with_pace(options, pace).unwrap();
         let base_env = BTreeMap::from([("PATH".into(), SEARCH_PATH.into())]);
-        let tools = Arc::new(Tools {
-            repo,
-            model: Some(Arc::new(model)),
-            temp,
-            base_env,
-        });
-        Bench {
-            _dir: dir,
-            server,
-            tools,
-            pool,
-            base,
-        }
+        let tools = Arc::new(Tools { repo, model: Some(Arc::new(model)), temp, base_env });
+        Bench { _dir: dir, server, tools, pool, base }
     }
 
     fn place(&self, class: Class, holder: &str) -> Place {
-        let want = Want {
-            class,
-            base: self.base.clone(),
-            holder: holder.to_owned(),
-            setup_key: None,
-        };
+        let want = Want { class, base: self.base.clone(), holder: holder.to_owned(), setup_key: None };
         let lease = self.pool.lease(&want).unwrap();
-        Place {
-            path: lease.path,
-            slot: lease.slot.0,
-            base: lease.base,
-        }
+        Place { path: lease.path, slot: lease.slot.0, base: lease.base }
     }
 
     /// An agent step with a slot of its own.
     pub(super) fn step(&self, name: &str, mode: Mode, prompt: &str) -> StepAssignment {
-        let class = if mode == Mode::Read {
-            Class::Snapshot
-        } else {
-            Class::Work
-        };
+        let class = if mode == Mode::Read { Class::Snapshot } else { Class::Work };
         StepAssignment {
-            owner: Owner {
-                run: "r1".to_owned(),
-                step: name.to_owned(),
-                attempt: 1,
-            },
+            owner: Owner { run: "r1".to_owned(), step: name.to_owned(), attempt: 1 },
             title: format!("the step {name}"),
             mode,
             place: self.place(class, name),
@@ -241,11 +184,7 @@ impl Bench {
 
     pub(super) fn lead(&self, request: &str, proposals_max: u32) -> LeadAssignment {
         LeadAssignment {
-            owner: Owner {
-                run: "r1".to_owned(),
-                step: String::new(),
-                attempt: 0,
-            },
+            owner: Owner { run: "r1".to_owned(), step: String::new(), attempt: 0 },
             place: self.place(Class::Snapshot, "lead"),
             request: request.to_owned(),
             agent: agent_work(""),
@@ -256,12 +195,9 @@ impl Bench {
 
     pub(super) async fn perform(&self, step: &StepAssignment, host: &Arc<Recorder>) -> Outcome {
         let host: Arc<dyn Host> = Arc::clone(host) as Arc<dyn Host>;
-        perform(
-            Assignment::Step(Box::new(step.clone())),
-            host,
-            Arc::clone(&self.tools),
-        )
-        .await
+        // As a task of its own, as the orchestrator does it.
+        let assignment = Assignment::Step(Box::new(step.clone()));
+        tokio::spawn(perform(assignment, host, Arc::clone(&self.tools))).await.unwrap()
     }
 
     pub(super) async fn perform_lead(&self, lead: LeadAssignment, host: &Arc<Recorder>) -> Outcome {
@@ -278,20 +214,12 @@ impl Bench {
     /// The bodies of all requests, as text.
     pub(super) fn requests(&self) -> Vec<String> {
         let bodies = self.server.requests();
-        bodies
-            .iter()
-            .map(|body| String::from_utf8(body.to_vec()).unwrap())
-            .collect()
+        bodies.iter().map(|body| String::from_utf8(body.to_vec()).unwrap()).collect()
     }
 }
 
 pub(super) fn tree(outcome: &Outcome) -> TreeId {
-    outcome
-        .commit
-        .as_ref()
-        .unwrap_or_else(|| panic!("a commit: {outcome:?}"))
-        .tree
-        .clone()
+    outcome.commit.as_ref().unwrap_or_else(|| panic!("a commit: {outcome:?}")).tree.clone()
 }
 
 pub(super) fn agent_work(prompt: &str) -> AgentWork {
@@ -306,10 +234,7 @@ pub(super) fn agent_work(prompt: &str) -> AgentWork {
 }
 
 fn form(name: &str) -> CommitForm {
-    let who = Signature {
-        name: "A".to_owned(),
-        email: "a@example.org".to_owned(),
-    };
+    let who = Signature { name: "A".to_owned(), email: "a@example.org".to_owned() };
     CommitForm {
         message: format!("step {name}\n"),
         author: who.clone(),
@@ -322,34 +247,13 @@ fn form(name: &str) -> CommitForm {
 }
 
 async fn git(dir: &Path, script: &str) {
-    let names = [
-        "GIT_AUTHOR_NAME",
-        "GIT_AUTHOR_EMAIL",
-        "GIT_COMMITTER_NAME",
-        "GIT_COMMITTER_EMAIL",
-    ];
-    let mut env: BTreeMap<_, _> = names
-        .into_iter()
-        .map(|name| (name.into(), "t".into()))
-        .collect();
-    for (name, value) in [
-        ("PATH", SEARCH_PATH),
-        ("GIT_CONFIG_NOSYSTEM", "1"),
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
-    ] {
+    let names = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"];
+    let mut env: BTreeMap<_, _> = names.into_iter().map(|name| (name.into(), "t".into())).collect();
+    for (name, value) in [("PATH", SEARCH_PATH), ("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null")] {
         env.insert(name.into(), value.into());
     }
-    let bounds = Bounds {
-        timeout_ms: 60_000,
-        idle_ms: None,
-        output_bytes_max: 10_000,
-    };
-    let job = Job {
-        run: script.to_owned(),
-        dir: PathBuf::from(dir),
-        env,
-        bounds,
-    };
+    let bounds = Bounds { timeout_ms: 60_000, idle_ms: None, output_bytes_max: 10_000 };
+    let job = Job { run: script.to_owned(), dir: PathBuf::from(dir), env, bounds };
     let ended = process::run(&job, &CancellationToken::new()).await;
     assert_eq!(ended.evidence.exit, Some(0), "{ended:?}");
 }

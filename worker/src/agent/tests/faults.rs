@@ -33,48 +33,26 @@ async fn a_fault_that_passes_leaves_no_trace_in_the_conversation() {
     ] {
         let bench = Bench::new(&script(fault), LIB).await;
         let host = Recorder::new();
-        let outcome = bench
-            .perform(&bench.step("one", Mode::Write, "x"), &host)
-            .await;
+        let outcome = bench.perform(&bench.step("one", Mode::Write, "x"), &host).await;
         assert_eq!(outcome.end, End::Committed, "{fault}: {outcome:?}");
         assert_eq!(bench.file(&outcome, "b.txt").as_deref(), Some("b"));
-        assert_eq!(
-            bench.file(&outcome, "wrong"),
-            None,
-            "half a reply is never acted on"
-        );
+        assert_eq!(bench.file(&outcome, "wrong"), None, "half a reply is never acted on");
         let statuses: Vec<u16> = host.usages().iter().map(|usage| usage.status).collect();
-        assert_eq!(
-            statuses,
-            [200, status, 200],
-            "each attempt is a row of the ledger"
-        );
+        assert_eq!(statuses, [200, status, 200], "each attempt is a row of the ledger");
         assert_eq!(host.turns().len(), 4, "{fault}");
     }
 }
 
 #[tokio::test]
 async fn what_is_fatal_fails_the_step_and_says_why() {
-    for (status, word) in [
-        (401, "authentication_error"),
-        (400, "invalid_request_error"),
-    ] {
+    for (status, word) in [(401, "authentication_error"), (400, "invalid_request_error")] {
         let script = format!("version: 1\nreplies:\n  - fault: {{ status: {status} }}\n");
         let bench = Bench::new(&script, LIB).await;
-        let outcome = bench
-            .perform(&bench.step("one", Mode::Read, "x"), &Recorder::new())
-            .await;
-        let End::Failed {
-            cause: Cause::Model,
-            message,
-        } = outcome.end
-        else {
+        let outcome = bench.perform(&bench.step("one", Mode::Read, "x"), &Recorder::new()).await;
+        let End::Failed { cause: Cause::Model, message } = outcome.end else {
             panic!("{outcome:?}");
         };
-        assert!(
-            message.contains(word) && message.contains(&status.to_string()),
-            "{message}"
-        );
+        assert!(message.contains(word) && message.contains(&status.to_string()), "{message}");
         assert_eq!(bench.requests().len(), 1);
     }
 }
@@ -88,37 +66,18 @@ replies:
   - { match: { turn: 0 }, blocks: [{ text: whole }] }
 "#;
     let bench = Bench::new(script, LIB).await;
-    let outcome = bench
-        .perform(&bench.step("one", Mode::Write, "x"), &Recorder::new())
-        .await;
-    assert_eq!(
-        (outcome.end, outcome.report.as_str()),
-        (End::Unchanged, "whole")
-    );
+    let outcome = bench.perform(&bench.step("one", Mode::Write, "x"), &Recorder::new()).await;
+    assert_eq!((outcome.end, outcome.report.as_str()), (End::Unchanged, "whole"));
     let requests = bench.requests();
-    assert!(
-        requests[0].contains("\"max_tokens\":16384")
-            && requests[1].contains("\"max_tokens\":65536")
-    );
+    assert!(requests[0].contains("\"max_tokens\":16384") && requests[1].contains("\"max_tokens\":65536"));
 }
 
 #[tokio::test]
 async fn a_refusal_ends_the_step() {
     let script = "version: 1\nreplies:\n  - { stop: refusal, blocks: [{ text: no }] }\n";
     let bench = Bench::new(script, LIB).await;
-    let outcome = bench
-        .perform(&bench.step("one", Mode::Read, "x"), &Recorder::new())
-        .await;
-    assert!(
-        matches!(
-            outcome.end,
-            End::Failed {
-                cause: Cause::Model,
-                ..
-            }
-        ),
-        "{outcome:?}"
-    );
+    let outcome = bench.perform(&bench.step("one", Mode::Read, "x"), &Recorder::new()).await;
+    assert!(matches!(outcome.end, End::Failed { cause: Cause::Model, .. }), "{outcome:?}");
 }
 
 #[tokio::test]

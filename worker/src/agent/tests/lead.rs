@@ -22,9 +22,7 @@ replies:
 fn strict() -> Arc<Recorder> {
     Recorder::with(|_, message| match message {
         Message::Propose(Proposal::Plan { json }) if !json.contains("good") => {
-            Some(Reply::Refused {
-                reason: "ids are lowercase".to_owned(),
-            })
+            Some(Reply::Refused { reason: "ids are lowercase".to_owned() })
         }
         _ => None,
     })
@@ -33,27 +31,16 @@ fn strict() -> Arc<Recorder> {
 #[tokio::test]
 async fn a_plan_that_is_sent_back_is_mended() {
     let bench = Bench::new(PLANS, LIB).await;
-    let outcome = bench
-        .perform_lead(bench.lead("Please split the work.", 2), &strict())
-        .await;
+    let outcome = bench.perform_lead(bench.lead("Please split the work.", 2), &strict()).await;
     assert_eq!(outcome.end, End::Done, "{outcome:?}");
-    assert_eq!(
-        outcome.report,
-        r#"{"steps":[{"id":"good","agent":{"prompt":"x"}}]}"#
-    );
+    assert_eq!(outcome.report, r#"{"steps":[{"id":"good","agent":{"prompt":"x"}}]}"#);
 }
 
 #[tokio::test]
 async fn proposals_are_bounded() {
     let bench = Bench::new(PLANS, LIB).await;
-    let outcome = bench
-        .perform_lead(bench.lead("Please split the work.", 0), &strict())
-        .await;
-    let End::Failed {
-        cause: Cause::Turns,
-        message,
-    } = outcome.end
-    else {
+    let outcome = bench.perform_lead(bench.lead("Please split the work.", 0), &strict()).await;
+    let End::Failed { cause: Cause::Turns, message } = outcome.end else {
         panic!("{outcome:?}");
     };
     assert!(message.contains("ids are lowercase"), "{message}");
@@ -70,19 +57,6 @@ replies:
     let bench = Bench::new(script, LIB).await;
     let host = Recorder::new();
     let outcome = bench.perform_lead(bench.lead("Plan.", 2), &host).await;
-    assert!(
-        matches!(
-            outcome.end,
-            End::Failed {
-                cause: Cause::Turns,
-                ..
-            }
-        ),
-        "{outcome:?}"
-    );
-    assert!(
-        host.tool_results()
-            .iter()
-            .all(|(content, is_error)| *is_error && content.contains("not allowed"))
-    );
+    assert!(matches!(outcome.end, End::Failed { cause: Cause::Turns, .. }), "{outcome:?}");
+    assert!(host.tool_results().iter().all(|(content, is_error)| *is_error && content.contains("not allowed")));
 }

@@ -36,18 +36,10 @@ replies:
 async fn a_step_cut_off_anywhere_ends_with_the_same_files() {
     let bench = Bench::new(SCRIPT, LIB).await;
     let whole = Recorder::new();
-    let expected = bench
-        .perform(&bench.step("whole", Mode::Write, "add gamma"), &whole)
-        .await;
+    let expected = bench.perform(&bench.step("whole", Mode::Write, "add gamma"), &whole).await;
     assert_eq!(expected.end, End::Committed, "{expected:?}");
-    assert_eq!(
-        bench.file(&expected, "src/lib.rs").as_deref(),
-        Some("fn alpha() {}\nfn gamma() {}\n")
-    );
-    assert_eq!(
-        bench.file(&expected, "notes.md").as_deref(),
-        Some("newer\n")
-    );
+    assert_eq!(bench.file(&expected, "src/lib.rs").as_deref(), Some("fn alpha() {}\nfn gamma() {}\n"));
+    assert_eq!(bench.file(&expected, "notes.md").as_deref(), Some("newer\n"));
     let count = whole.messages.lock().unwrap().len();
     for at in 0..count {
         // The message at which the host stops has reached the journal, or it has not.
@@ -60,11 +52,7 @@ async fn a_step_cut_off_anywhere_ends_with_the_same_files() {
             step.resume.messages = turns(&told);
             let outcome = bench.perform(&step, &Recorder::new()).await;
             assert_eq!(outcome.end, End::Committed, "cut at {at}: {outcome:?}");
-            assert_eq!(
-                tree(&outcome),
-                tree(&expected),
-                "cut at {at}, reached {reached}"
-            );
+            assert_eq!(tree(&outcome), tree(&expected), "cut at {at}, reached {reached}");
             assert_eq!(outcome.report, expected.report, "cut at {at}");
         }
     }
@@ -89,20 +77,14 @@ async fn feedback_goes_on_in_the_same_conversation() {
     let indices = std::sync::Arc::clone(&second);
     let outcome = bench.perform(&step, &second).await;
     assert_eq!(outcome.end, End::Committed, "{outcome:?}");
-    assert_eq!(
-        bench.file(&outcome, "src/lib.rs").as_deref(),
-        Some("fn alpha() {}\npub fn gamma() {}\n")
-    );
+    assert_eq!(bench.file(&outcome, "src/lib.rs").as_deref(), Some("fn alpha() {}\npub fn gamma() {}\n"));
     assert_eq!(outcome.report, "Now it is public.");
 
     let requests = bench.requests();
     let bare = |text: &str| text.replace(r#","cache_control":{"type":"ephemeral"}"#, "");
     let old = bare(sent_before.last().unwrap());
     let (old, _) = old.rsplit_once("],\"max_tokens\"").unwrap();
-    assert!(
-        bare(&requests[sent_before.len()]).starts_with(old),
-        "history is only added to"
-    );
+    assert!(bare(&requests[sent_before.len()]).starts_with(old), "history is only added to");
     assert!(requests[sent_before.len()].contains("# Feedback 1\\n\\nmake it public"));
     let told: Vec<u32> = indices
         .messages
@@ -110,9 +92,7 @@ async fn feedback_goes_on_in_the_same_conversation() {
         .unwrap()
         .iter()
         .filter_map(|message| match message {
-            crate::host::Message::Result(crate::host::StepResult::Turn { index, .. }) => {
-                Some(*index)
-            }
+            crate::host::Message::Result(crate::host::StepResult::Turn { index, .. }) => Some(*index),
             _ => None,
         })
         .collect();
@@ -131,10 +111,7 @@ replies:
     let mut step = bench.step("one", Mode::Write, "x");
     // Stopped at the result of the command: it ran, and nobody was told.
     let host = Recorder::with(|_, message| {
-        let result = matches!(
-            message,
-            crate::host::Message::Result(crate::host::StepResult::Tool { .. })
-        );
+        let result = matches!(message, crate::host::Message::Result(crate::host::StepResult::Tool { .. }));
         result.then_some(Reply::Cancel)
     });
     assert_eq!(bench.perform(&step, &host).await.end, End::Parked);

@@ -64,11 +64,7 @@ pub(super) fn find(
             return Ok(Vec::new());
         };
         let hits = program.hits(&source.path, source.language, &text);
-        let path = |hit: super::program::Hit| Match {
-            path: source.path.clone(),
-            line: hit.line,
-            rule: hit.rule,
-        };
+        let path = |hit: super::program::Hit| Match { path: source.path.clone(), line: hit.line, rule: hit.rule };
         Ok(hits.into_iter().map(path).collect())
     })?;
     Ok(found.into_iter().flatten().collect())
@@ -92,22 +88,12 @@ pub(super) fn apply(
         if after == text {
             return Ok(None);
         }
-        write(&path, &after).map_err(|error| RuleError::File {
-            verb: "write",
-            path,
-            source: error,
-        })?;
-        Ok(Some(Rewritten {
-            path: source.path.clone(),
-            replacements: edits.len(),
-        }))
+        write(&path, &after).map_err(|error| RuleError::File { verb: "write", path, source: error })?;
+        Ok(Some(Rewritten { path: source.path.clone(), replacements: edits.len() }))
     })?;
     let files: Vec<Rewritten> = changed.into_iter().flatten().collect();
     let replacements = files.iter().map(|file| file.replacements).sum();
-    Ok(Applied {
-        files,
-        replacements,
-    })
+    Ok(Applied { files, replacements })
 }
 
 /// Does `work` for every file, in parallel where it pays; the results are in the order of the files, and the
@@ -118,10 +104,7 @@ fn over<T: Send>(
     work: impl Fn(&Source) -> Result<T, RuleError> + Sync,
 ) -> Result<Vec<T>, RuleError> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = cores
-        .min(THREADS_MAX)
-        .min(sources.len() / FILES_PER_THREAD_MIN)
-        .max(1);
+    let threads = cores.min(THREADS_MAX).min(sources.len() / FILES_PER_THREAD_MIN).max(1);
     let next = AtomicUsize::new(0);
     let failed: Mutex<Option<RuleError>> = Mutex::new(None);
     let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(sources.len()));
@@ -131,22 +114,12 @@ fn over<T: Send>(
             let Some(source) = sources.get(index) else {
                 break;
             };
-            let result = if cancel.is_cancelled() {
-                Err(RuleError::Cancelled)
-            } else {
-                work(source)
-            };
+            let result = if cancel.is_cancelled() { Err(RuleError::Cancelled) } else { work(source) };
             match result {
-                Ok(value) => done
-                    .lock()
-                    .expect("no holder of this lock panics")
-                    .push((index, value)),
+                Ok(value) => done.lock().expect("no holder of this lock panics").push((index, value)),
                 Err(error) => {
                     next.store(sources.len(), Ordering::Relaxed);
-                    failed
-                        .lock()
-                        .expect("no holder of this lock panics")
-                        .get_or_insert(error);
+                    failed.lock().expect("no holder of this lock panics").get_or_insert(error);
                     break;
                 }
             }
@@ -168,11 +141,8 @@ fn over<T: Send>(
 
 /// The text of a file; `None` for one that a rewrite leaves alone.
 fn read(path: &Path) -> Result<Option<String>, RuleError> {
-    let bytes = std::fs::read(path).map_err(|source| RuleError::File {
-        verb: "read",
-        path: path.to_path_buf(),
-        source,
-    })?;
+    let bytes =
+        std::fs::read(path).map_err(|source| RuleError::File { verb: "read", path: path.to_path_buf(), source })?;
     let Ok(text) = String::from_utf8(bytes) else {
         return Ok(None);
     };
@@ -184,36 +154,21 @@ fn edited(path: &str, text: &str, edits: &[Edit]) -> Result<String, RuleError> {
     let mut after = String::with_capacity(text.len());
     let mut start = 0;
     for edit in edits {
-        let split = || RuleError::Split {
-            path: path.to_owned(),
-            rule: edit.rule.clone(),
-        };
+        let split = || RuleError::Split { path: path.to_owned(), rule: edit.rule.clone() };
         after.push_str(text.get(start..edit.start).ok_or_else(split)?);
         after.push_str(std::str::from_utf8(&edit.text).map_err(|_| split())?);
         start = edit.end;
     }
-    let rule = || {
-        edits
-            .last()
-            .map(|edit| edit.rule.clone())
-            .unwrap_or_default()
-    };
-    after.push_str(text.get(start..).ok_or_else(|| RuleError::Split {
-        path: path.to_owned(),
-        rule: rule(),
-    })?);
+    let rule = || edits.last().map(|edit| edit.rule.clone()).unwrap_or_default();
+    after.push_str(text.get(start..).ok_or_else(|| RuleError::Split { path: path.to_owned(), rule: rule() })?);
     Ok(after)
 }
 
 /// Replaces a file in one step and keeps its mode.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let mode = std::fs::metadata(path)?.permissions();
-    let folder = path
-        .parent()
-        .ok_or_else(|| io::Error::other("it has no folder"))?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".wattle-")
-        .tempfile_in(folder)?;
+    let folder = path.parent().ok_or_else(|| io::Error::other("it has no folder"))?;
+    let mut file = tempfile::Builder::new().prefix(".wattle-").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.as_file().set_permissions(mode)?;
     file.persist(path)?;

@@ -6,10 +6,7 @@ use super::RuleError;
 
 /// Finds a language by one of its names.
 pub(super) fn find(name: &str, rules: &str) -> Result<SupportLang, RuleError> {
-    let unknown = |_| RuleError::UnknownLanguage {
-        name: rules.to_owned(),
-        language: name.to_owned(),
-    };
+    let unknown = |_| RuleError::UnknownLanguage { name: rules.to_owned(), language: name.to_owned() };
     let language = name.parse::<SupportLang>().map_err(unknown)?;
     match grammar(language) {
         Grammar::In => Ok(language),
@@ -35,22 +32,10 @@ enum Grammar {
 fn grammar(language: SupportLang) -> Grammar {
     use SupportLang as L;
     let feature = |built_in: bool, name| {
-        if built_in {
-            Grammar::In
-        } else {
-            Grammar::Feature(name)
-        }
+        if built_in { Grammar::In } else { Grammar::Feature(name) }
     };
     match language {
-        L::Bash
-        | L::C
-        | L::Go
-        | L::Java
-        | L::JavaScript
-        | L::Python
-        | L::Rust
-        | L::Tsx
-        | L::TypeScript => Grammar::In,
+        L::Bash | L::C | L::Go | L::Java | L::JavaScript | L::Python | L::Rust | L::Tsx | L::TypeScript => Grammar::In,
         L::Cpp => feature(cfg!(feature = "cpp"), "cpp"),
         L::CSharp => feature(cfg!(feature = "csharp"), "csharp"),
         L::Css => feature(cfg!(feature = "css"), "css"),
@@ -63,9 +48,7 @@ fn grammar(language: SupportLang) -> Grammar {
         L::Scala => feature(cfg!(feature = "scala"), "scala"),
         L::Swift => feature(cfg!(feature = "swift"), "swift"),
         L::Yaml => feature(cfg!(feature = "yaml"), "yaml"),
-        L::Dart | L::Elixir | L::Haskell | L::Hcl | L::Markdown | L::Nix | L::Solidity | L::Zig => {
-            Grammar::Never
-        }
+        L::Dart | L::Elixir | L::Haskell | L::Hcl | L::Markdown | L::Nix | L::Solidity | L::Zig => Grammar::Never,
     }
 }
 
@@ -83,21 +66,8 @@ mod tests {
                 built_in.push(language.to_string());
             }
         }
-        for name in [
-            "Bash",
-            "C",
-            "Go",
-            "Java",
-            "JavaScript",
-            "Python",
-            "Rust",
-            "Tsx",
-            "TypeScript",
-        ] {
-            assert!(
-                built_in.iter().any(|found| found == name),
-                "{name} in {built_in:?}"
-            );
+        for name in ["Bash", "C", "Go", "Java", "JavaScript", "Python", "Rust", "Tsx", "TypeScript"] {
+            assert!(built_in.iter().any(|found| found == name), "{name} in {built_in:?}");
         }
     }
 }

@@ -67,12 +67,8 @@ impl Program {
     }
 
     fn rules(name: &str, yaml: &str) -> Result<Self, RuleError> {
-        let invalid = |why: String| RuleError::Invalid {
-            name: name.to_owned(),
-            why,
-        };
-        let keys: Vec<LanguageKey> =
-            ast_grep_config::from_multiple(yaml).map_err(|error| invalid(chain(&error)))?;
+        let invalid = |why: String| RuleError::Invalid { name: name.to_owned(), why };
+        let keys: Vec<LanguageKey> = ast_grep_config::from_multiple(yaml).map_err(|error| invalid(chain(&error)))?;
         for key in keys {
             // A missing key is left to ast-grep's own message.
             if let Some(language) = key.language {
@@ -80,8 +76,7 @@ impl Program {
             }
         }
         let mut rules: Vec<RuleConfig<SupportLang>> =
-            ast_grep_config::from_yaml_string(yaml, &GlobalRules::default())
-                .map_err(|error| invalid(chain(&error)))?;
+            ast_grep_config::from_yaml_string(yaml, &GlobalRules::default()).map_err(|error| invalid(chain(&error)))?;
         if rules.is_empty() {
             return Err(invalid("there is no rule in it".to_owned()));
         }
@@ -93,40 +88,20 @@ impl Program {
             languages.insert(rule.language.to_string());
             any_fix |= !rule.fixer.is_empty();
         });
-        let languages = languages
-            .iter()
-            .filter_map(|name| name.parse().ok())
-            .collect();
-        Ok(Self {
-            languages,
-            kind: Kind::Rules(RuleSet {
-                rules: collection,
-                any_fix,
-            }),
-        })
+        let languages = languages.iter().filter_map(|name| name.parse().ok()).collect();
+        Ok(Self { languages, kind: Kind::Rules(RuleSet { rules: collection, any_fix }) })
     }
 
     fn pattern(pattern: &str, fix: &str, lang: &str) -> Result<Self, RuleError> {
         let name = format!("the pattern `{pattern}`");
         let language = language::find(lang, &name)?;
-        let invalid = |why: String| RuleError::Invalid {
-            name: name.clone(),
-            why,
-        };
+        let invalid = |why: String| RuleError::Invalid { name: name.clone(), why };
         let parsed = Pattern::try_new(pattern, language).map_err(|error| invalid(chain(&error)))?;
         let fixer = Fixer::from_str(fix, &language).map_err(|error| invalid(chain(&error)))?;
         let text = parsed.fixed_string().into_owned();
         let rule = Rule::Pattern(parsed);
-        let fix = PatternFix {
-            language,
-            rule,
-            text,
-            fixer,
-        };
-        Ok(Self {
-            languages: vec![language],
-            kind: Kind::Pattern(Box::new(fix)),
-        })
+        let fix = PatternFix { language, rule, text, fixer };
+        Ok(Self { languages: vec![language], kind: Kind::Pattern(Box::new(fix)) })
     }
 
     /// The edits that rewrite the text of a file, in order and without overlap.
@@ -171,8 +146,7 @@ impl RuleSet {
         let scan = CombinedScan::new(rules);
         let found = scan.scan(&root, false).matches.into_iter();
         let counted = found.filter(|(rule, _)| !self.any_fix || !rule.fixer.is_empty());
-        let hits =
-            counted.flat_map(|(rule, nodes)| nodes.into_iter().map(|node| hit(&node, &rule.id)));
+        let hits = counted.flat_map(|(rule, nodes)| nodes.into_iter().map(|node| hit(&node, &rule.id)));
         let mut hits: Vec<Hit> = hits.collect();
         hits.sort_by(|a, b| (a.line, &a.rule).cmp(&(b.line, &b.rule)));
         hits
@@ -193,10 +167,7 @@ impl PatternFix {
         let Some(root) = self.parsed(language, text) else {
             return Vec::new();
         };
-        root.root()
-            .find_all(&self.rule)
-            .map(|found| hit(&found, "pattern"))
-            .collect()
+        root.root().find_all(&self.rule).map(|found| hit(&found, "pattern")).collect()
     }
 
     fn parsed(&self, language: SupportLang, text: &str) -> Option<AstGrep<StrDoc<SupportLang>>> {
@@ -208,19 +179,11 @@ impl PatternFix {
 /// A rule with no id gets one from the name of its file, as the CLI does it; the order of ids decides
 /// between rules that match one node.
 fn name_rules(name: &str, rules: &mut [RuleConfig<SupportLang>]) {
-    let stem = Path::new(name)
-        .file_stem()
-        .and_then(|stem| stem.to_str())
-        .unwrap_or("rule")
-        .to_owned();
+    let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or("rule").to_owned();
     let several = rules.len() > 1;
     for (index, rule) in rules.iter_mut().enumerate() {
         if rule.id.is_empty() {
-            rule.id = if several {
-                format!("{stem}-{index}")
-            } else {
-                stem.clone()
-            };
+            rule.id = if several { format!("{stem}-{index}") } else { stem.clone() };
         }
     }
 }
@@ -230,19 +193,11 @@ type Found<'t> = NodeMatch<'t, StrDoc<SupportLang>>;
 fn edit(found: &Found<'_>, matcher: &impl Matcher, fixer: &Fixer, rule: &str) -> Edit {
     let edit = found.make_edit(matcher, fixer);
     let end = edit.position + edit.deleted_length;
-    Edit {
-        start: edit.position,
-        end,
-        text: edit.inserted_text,
-        rule: rule.to_owned(),
-    }
+    Edit { start: edit.position, end, text: edit.inserted_text, rule: rule.to_owned() }
 }
 
 fn hit(found: &Found<'_>, rule: &str) -> Hit {
-    Hit {
-        line: found.start_pos().line() + 1,
-        rule: rule.to_owned(),
-    }
+    Hit { line: found.start_pos().line() + 1, rule: rule.to_owned() }
 }
 
 /// Of edits that overlap, the first one is made.
@@ -268,11 +223,7 @@ fn chain(error: &dyn Error) -> String {
         let first = words.lines().next().unwrap_or_default();
         let located = first.strip_prefix("error: ");
         parts.push(located.unwrap_or(first).trim_end_matches('.').to_owned());
-        next = if located.is_some() {
-            None
-        } else {
-            cause.source()
-        };
+        next = if located.is_some() { None } else { cause.source() };
     }
     parts.dedup();
     parts.join(": ")

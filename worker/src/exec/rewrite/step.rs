@@ -29,17 +29,11 @@ pub(crate) async fn run(
     let started = Instant::now();
     let cancel = host.cancelled();
     let root = step.place.path.clone();
-    let within = step
-        .commit
-        .as_ref()
-        .map(|form| form.touches.clone())
-        .unwrap_or_default();
+    let within = step.commit.as_ref().map(|form| form.touches.clone()).unwrap_or_default();
     let (mode, owned) = (step.mode, rewrite.clone());
     let work = tokio::task::spawn_blocking(move || match mode {
         Mode::Read => super::matches(&root, &owned, &within, &cancel).map(Answer::Found),
-        Mode::Write | Mode::Scratch => {
-            super::apply(&root, &owned, &within, &cancel).map(Answer::Applied)
-        }
+        Mode::Write | Mode::Scratch => super::apply(&root, &owned, &within, &cancel).map(Answer::Applied),
     });
     let answer = work.await;
     let mut executed = match answer {
@@ -63,51 +57,27 @@ fn name(rewrite: &Rewrite) -> String {
 }
 
 fn rewrote(name: &str, applied: &Applied) -> Executed {
-    let lines = applied
-        .files
-        .iter()
-        .map(|file| format!("{} ({})", file.path, file.replacements));
+    let lines = applied.files.iter().map(|file| format!("{} ({})", file.path, file.replacements));
     let list = listed(lines, applied.files.len());
     let (places, files) = (applied.replacements, applied.files.len());
     let report = format!("Rewrite `{name}`: {places} replacements in {files} files.\n\n{list}");
-    Executed {
-        end: ExecEnd::Done,
-        report,
-        evidence: evidence(list),
-    }
+    Executed { end: ExecEnd::Done, report, evidence: evidence(list) }
 }
 
 fn remain(name: &str, found: &[Match]) -> Executed {
     if found.is_empty() {
         let report = format!("Rewrite `{name}`: no match is left.\n");
-        return Executed {
-            end: ExecEnd::Done,
-            report,
-            evidence: Evidence::default(),
-        };
+        return Executed { end: ExecEnd::Done, report, evidence: Evidence::default() };
     }
-    let lines = found
-        .iter()
-        .map(|found| format!("{}:{} ({})", found.path, found.line, found.rule));
+    let lines = found.iter().map(|found| format!("{}:{} ({})", found.path, found.line, found.rule));
     let list = listed(lines, found.len());
     let message = format!("the rule still matches in {} places", found.len());
     let report = format!("Rewrite `{name}`: {message}.\n\n{list}");
-    Executed {
-        end: ExecEnd::Failed {
-            cause: Cause::Exit,
-            message,
-        },
-        report,
-        evidence: evidence(list),
-    }
+    Executed { end: ExecEnd::Failed { cause: Cause::Exit, message }, report, evidence: evidence(list) }
 }
 
 fn evidence(list: String) -> Evidence {
-    Evidence {
-        output_bytes: list.len() as u64,
-        output: list,
-        ..Evidence::default()
-    }
+    Evidence { output_bytes: list.len() as u64, output: list, ..Evidence::default() }
 }
 
 fn listed(lines: impl Iterator<Item = String>, count: usize) -> String {

@@ -19,19 +19,12 @@ pub(super) struct Source {
 
 /// Lists the files of these languages, sorted by path. Hidden and ignored files are left out, symbolic
 /// links are not followed, and a name that is not UTF-8 is left out because no plan can name it.
-pub(super) fn sources(
-    root: &Path,
-    languages: &[SupportLang],
-    within: &[String],
-) -> Result<Vec<Source>, RuleError> {
+pub(super) fn sources(root: &Path, languages: &[SupportLang], within: &[String]) -> Result<Vec<Source>, RuleError> {
     if languages.is_empty() {
         return Ok(Vec::new());
     }
     let covered = covers(within)?;
-    let walk_error = |source| RuleError::Walk {
-        path: root.to_path_buf(),
-        source,
-    };
+    let walk_error = |source| RuleError::Walk { path: root.to_path_buf(), source };
     let types = types(languages).map_err(walk_error)?;
     let mut sources = Vec::new();
     for entry in WalkBuilder::new(root).parents(false).types(types).build() {
@@ -52,14 +45,9 @@ pub(super) fn sources(
         let path = entry.path().strip_prefix(root).ok().and_then(Path::to_str);
         if let Some(path) = path
             && languages.contains(&language)
-            && covered
-                .as_ref()
-                .is_none_or(|covered| covered.is_match(path))
+            && covered.as_ref().is_none_or(|covered| covered.is_match(path))
         {
-            sources.push(Source {
-                path: path.to_owned(),
-                language,
-            });
+            sources.push(Source { path: path.to_owned(), language });
         }
     }
     sources.sort_by(|a, b| a.path.cmp(&b.path));

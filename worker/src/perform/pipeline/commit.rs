@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use regex::RegexSet;
 use wattle_workspace::{
-    BlobId, CaptureError, CaptureOptions, Change, CommitId, CommitSpec, Expect, RefChange,
-    RefError, Repo, TreeId,
+    BlobId, CaptureError, CaptureOptions, Change, CommitId, CommitSpec, Expect, RefChange, RefError, Repo, TreeId,
 };
 
 use super::{Pipeline, plain};
@@ -21,6 +20,8 @@ const WROTE_MAX: usize = 2000;
 
 /// What a commit was made of.
 pub(super) struct Made {
+    /// Is its tree certainly what the worktree holds? Not when paths were kept out of it, nor after a resume.
+    pub(super) in_place: bool,
     pub(super) committed: Committed,
     /// Words of the executor.
     pub(super) executed: Executed,
@@ -32,71 +33,33 @@ impl Pipeline {
         let Some(commit) = self.step.resume.committed.clone() else {
             return Ok(None);
         };
-        let (tools, base, form) = (
-            Arc::clone(&self.tools),
-            self.step.place.base.clone(),
-            form.clone(),
-        );
+        let (tools, base, form) = (Arc::clone(&self.tools), self.step.place.base.clone(), form.clone());
         blocking(move || {
             if !tools.repo.has_commit(&commit).map_err(Halt::environment)? {
                 return Ok(None);
             }
             let tree = tools.repo.tree_of(&commit).map_err(Halt::environment)?;
             let from = tools.repo.tree_of(&base).map_err(Halt::environment)?;
-            let changes = tools
-                .repo
-                .changes(&from, &tree)
-                .map_err(Halt::environment)?;
-            let evidence = Evidence {
-                tree: Some(tree.clone()),
-                ..Evidence::default()
-            };
-            let report = format!(
-                "Continued with the commit {} that was made before.\n",
-                commit.short()
-            );
+            let changes = tools.repo.changes(&from, &tree).map_err(Halt::environment)?;
+            let evidence = Evidence { tree: Some(tree.clone()), ..Evidence::default() };
+            let report = format!("Continued with the commit {} that was made before.\n", commit.short());
             let outside = outside(&changes, &form.touches)?;
-            let committed = Committed {
-                commit,
-                tree,
-                changes,
-                outside,
-            };
-            Ok(Some(Made {
-                committed,
-                executed: Executed {
-                    end: ExecEnd::Done,
-                    report,
-                    evidence,
-                },
-            }))
+            let committed = Committed { commit, tree, changes, outside };
+            Ok(Some(Made { in_place: false, committed, executed: Executed { end: ExecEnd::Done, report, evidence } }))
         })
         .await
     }
 
     /// Makes a commit of the files of the worktree; no commit is an outcome of its own.
-    pub(super) async fn commit(
-        &self,
-        form: &CommitForm,
-        mut executed: Executed,
-    ) -> Result<Made, Box<Outcome>> {
+    pub(super) async fn commit(&self, form: &CommitForm, mut executed: Executed) -> Result<Made, Box<Outcome>> {
         if executed.end == ExecEnd::Parked {
             return Err(Box::new(plain(executed)));
         }
-        let (tools, step, owned) = (
-            Arc::clone(&self.tools),
-            self.step.place.clone(),
-            form.clone(),
-        );
+        let (tools, step, owned) = (Arc::clone(&self.tools), self.step.place.clone(), form.clone());
         let captured = blocking(move || {
             let base_tree = tools.repo.tree_of(&step.base).map_err(Halt::environment)?;
-            let discard = CaptureOptions {
-                discard: owned.discard.clone(),
-            };
-            let captured = tools
-                .repo
-                .capture(&step.path, &step.base, &discard)
-                .map_err(uncommittable)?;
+            let discard = CaptureOptions { discard: owned.discard.clone() };
+            let captured = tools.repo.capture(&step.path, &step.base, &discard).map_err(uncommittable)?;
             let wrote = wrote(&tools.repo, &base_tree, &captured.tree, &captured.changes)?;
             let outside = outside(&captured.changes, &owned.touches)?;
             Ok((captured, outside, wrote))
@@ -112,11 +75,7 @@ impl Pipeline {
         }
         if captured.changes.is_empty() {
             let outcome = plain(executed);
-            let end = if outcome.end == End::Done {
-                End::Unchanged
-            } else {
-                outcome.end.clone()
-            };
+            let end = if outcome.end == End::Done { End::Unchanged } else { outcome.end.clone() };
             return Err(Box::new(Outcome { end, ..outcome }));
         }
         let spec = CommitSpec {
@@ -129,16 +88,8 @@ impl Pipeline {
         };
         match self.make(spec).await {
             Ok(commit) => {
-                let committed = Committed {
-                    commit,
-                    tree: captured.tree,
-                    changes: captured.changes,
-                    outside,
-                };
-                Ok(Made {
-                    committed,
-                    executed,
-                })
+                let committed = Committed { commit, tree: captured.tree, changes: captured.changes, outside };
+                Ok(Made { in_place: form.discard.is_empty(), committed, executed })
             }
             Err(halt) => Err(Box::new(instead(executed, halt))),
         }
@@ -146,12 +97,8 @@ impl Pipeline {
 
     async fn make(&self, spec: CommitSpec) -> Result<CommitId, Halt> {
         let (tools, owned) = (Arc::clone(&self.tools), spec.clone());
-        let commit =
-            blocking(move || tools.repo.commit_id(&owned).map_err(Halt::environment)).await?;
-        let intent = Intent::Commit {
-            commit,
-            tree: spec.tree.clone(),
-        };
+        let commit = blocking(move || tools.repo.commit_id(&owned).map_err(Halt::environment)).await?;
+        let intent = Intent::Commit { commit, tree: spec.tree.clone() };
         say(&self.host, Message::Intent(intent)).await?;
         let tools = Arc::clone(&self.tools);
         blocking(move || tools.repo.commit(&spec).map_err(Halt::environment)).await
@@ -159,22 +106,12 @@ impl Pipeline {
 
     /// Points the attempt's ref at the commit, once and for ever.
     pub(super) async fn keep(&self, form: &CommitForm, commit: &CommitId) -> Result<(), Halt> {
-        let (tools, commit, name) = (
-            Arc::clone(&self.tools),
-            commit.clone(),
-            form.attempt_ref.clone(),
-        );
+        let (tools, commit, name) = (Arc::clone(&self.tools), commit.clone(), form.attempt_ref.clone());
         blocking(move || {
-            let change = RefChange {
-                name,
-                new: Some(commit.clone()),
-                old: Expect::Absent,
-            };
+            let change = RefChange { name, new: Some(commit.clone()), old: Expect::Absent };
             match tools.repo.update_refs(&[change], "wattle: attempt") {
                 Ok(()) => Ok(()),
-                Err(RefError::Moved {
-                    found: Some(found), ..
-                }) if found == commit => Ok(()),
+                Err(RefError::Moved { found: Some(found), .. }) if found == commit => Ok(()),
                 Err(error) => Err(Halt::environment(error)),
             }
         })
@@ -186,24 +123,14 @@ impl Pipeline {
 fn instead(executed: Executed, halt: Halt) -> Outcome {
     let own = plain(executed);
     match (&own.end, halt) {
-        (_, Halt::Parked) => Outcome {
-            end: End::Parked,
-            ..own
-        },
+        (_, Halt::Parked) => Outcome { end: End::Parked, ..own },
         (End::Failed { .. }, Halt::Failed(_, message)) => {
-            let report = format!(
-                "{}\nIts files could not be kept as a commit: {message}.\n",
-                own.report
-            );
+            let report = format!("{}\nIts files could not be kept as a commit: {message}.\n", own.report);
             Outcome { report, ..own }
         }
         (_, Halt::Failed(cause, message)) => {
             let report = format!("{}\nFailed: {message}.\n", own.report);
-            Outcome {
-                end: End::Failed { cause, message },
-                report,
-                ..own
-            }
+            Outcome { end: End::Failed { cause, message }, report, ..own }
         }
     }
 }
@@ -220,20 +147,12 @@ fn uncommittable(error: CaptureError) -> Halt {
 fn outside(changes: &[Change], touches: &[String]) -> Result<Vec<String>, Halt> {
     let anchored = touches.iter().map(|pattern| format!(r"\A(?:{pattern})\z"));
     let covered = RegexSet::new(anchored).map_err(Halt::environment)?;
-    Ok(restore::paths(changes)
-        .into_iter()
-        .filter(|path| !covered.is_match(path))
-        .collect())
+    Ok(restore::paths(changes).into_iter().filter(|path| !covered.is_match(path)).collect())
 }
 
 type Wrote = (String, Option<BlobId>, Option<BlobId>);
 
-fn wrote(
-    repo: &Repo,
-    before: &TreeId,
-    after: &TreeId,
-    changes: &[Change],
-) -> Result<Vec<Wrote>, Halt> {
+fn wrote(repo: &Repo, before: &TreeId, after: &TreeId, changes: &[Change]) -> Result<Vec<Wrote>, Halt> {
     let paths = restore::paths(changes);
     let row = |path: String| {
         let old = repo.blob_of(before, &path).map_err(Halt::environment)?;

@@ -7,13 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 use wattle_workspace::{
-    CaptureOptions, Class, CommitId, Lease, OpenOptions, Pool, PoolOptions, Repo, Signature,
-    TreeId, Want,
+    CaptureOptions, Class, CommitId, Lease, OpenOptions, Pool, PoolOptions, Repo, Signature, TreeId, Want,
 };
 
 use crate::assignment::{
-    Assignment, Bounds, Command, CommitForm, Mode, NeedReport, Owner, Place, Resume,
-    StepAssignment, Work,
+    Assignment, Bounds, Command, CommitForm, Mode, NeedReport, Owner, Place, Resume, StepAssignment, Work,
 };
 use crate::host::{Host, Intent, Message, Pending, Reply, StepResult};
 use crate::outcome::Outcome;
@@ -112,53 +110,24 @@ impl Bench {
         let temp = dir.path().join("temp");
         std::fs::create_dir_all(&temp).unwrap();
         let base_env = BTreeMap::from([("PATH".into(), search_path().into())]);
-        let pool = Pool::open(
-            &repo,
-            PoolOptions {
-                disk_bytes_max: None,
-            },
-        )
-        .unwrap();
-        let tools = Arc::new(Tools {
-            repo,
-            model: None,
-            temp,
-            base_env,
-        });
-        Self {
-            dir,
-            tools,
-            pool,
-            base,
-        }
+        let pool = Pool::open(&repo, PoolOptions { disk_bytes_max: None }).unwrap();
+        let tools = Arc::new(Tools { repo, model: None, temp, base_env });
+        Self { dir, tools, pool, base }
     }
 
     pub(super) fn lease(&self, class: Class, holder: &str) -> Lease {
-        let want = Want {
-            class,
-            base: self.base.clone(),
-            holder: holder.to_owned(),
-            setup_key: None,
-        };
+        let want = Want { class, base: self.base.clone(), holder: holder.to_owned(), setup_key: None };
         self.pool.lease(&want).unwrap()
     }
 
     pub(super) fn place(&self, class: Class, holder: &str) -> Place {
         let lease = self.lease(class, holder);
-        Place {
-            path: lease.path,
-            slot: lease.slot.0,
-            base: lease.base,
-        }
+        Place { path: lease.path, slot: lease.slot.0, base: lease.base }
     }
 
     /// A step with nothing but its work.
     pub(super) fn step(&self, mode: Mode, work: Work) -> StepAssignment {
-        let class = if mode == Mode::Read {
-            Class::Snapshot
-        } else {
-            Class::Work
-        };
+        let class = if mode == Mode::Read { Class::Snapshot } else { Class::Work };
         let commit = (mode == Mode::Write).then(form);
         StepAssignment {
             owner: owner(),
@@ -170,10 +139,7 @@ impl Bench {
             check: None,
             repair: None,
             env: BTreeMap::from([("OF_STEP".to_owned(), "yes".to_owned())]),
-            needs: vec![NeedReport {
-                step: "survey".to_owned(),
-                markdown: "found it\n".to_owned(),
-            }],
+            needs: vec![NeedReport { step: "survey".to_owned(), markdown: "found it\n".to_owned() }],
             feedback: Vec::new(),
             resume: Resume::default(),
             timeout_ms: 60_000,
@@ -182,12 +148,7 @@ impl Bench {
 
     pub(super) async fn perform(&self, step: StepAssignment, host: &Arc<Recorder>) -> Outcome {
         let host: Arc<dyn Host> = Arc::clone(host) as Arc<dyn Host>;
-        perform(
-            Assignment::Step(Box::new(step)),
-            host,
-            Arc::clone(&self.tools),
-        )
-        .await
+        perform(Assignment::Step(Box::new(step)), host, Arc::clone(&self.tools)).await
     }
 
     pub(super) fn kept(&self) -> Option<CommitId> {
@@ -196,11 +157,7 @@ impl Bench {
 
     /// The files in a worktree as git sees them.
     pub(super) fn tree_in(&self, place: &Place) -> TreeId {
-        self.tools
-            .repo
-            .capture(&place.path, &place.base, &CaptureOptions::default())
-            .unwrap()
-            .tree
+        self.tools.repo.capture(&place.path, &place.base, &CaptureOptions::default()).unwrap().tree
     }
 
     pub(super) fn file(&self, tree: &TreeId, path: &str) -> String {
@@ -213,18 +170,11 @@ impl Bench {
 }
 
 pub(super) fn owner() -> Owner {
-    Owner {
-        run: "r1".to_owned(),
-        step: "s1".to_owned(),
-        attempt: 1,
-    }
+    Owner { run: "r1".to_owned(), step: "s1".to_owned(), attempt: 1 }
 }
 
 pub(super) fn form() -> CommitForm {
-    let who = |name: &str| Signature {
-        name: name.to_owned(),
-        email: format!("{name}@example.com"),
-    };
+    let who = |name: &str| Signature { name: name.to_owned(), email: format!("{name}@example.com") };
     CommitForm {
         message: "s1: a step\n\nWattle-Run: r1\nWattle-Step: s1\n".to_owned(),
         author: who("ann"),
@@ -241,11 +191,7 @@ pub(super) fn command(run: &str) -> Command {
         run: run.to_owned(),
         ok_exit: vec![0],
         env: BTreeMap::new(),
-        bounds: Bounds {
-            timeout_ms: 60_000,
-            idle_ms: None,
-            output_bytes_max: 64 * 1024,
-        },
+        bounds: Bounds { timeout_ms: 60_000, idle_ms: None, output_bytes_max: 64 * 1024 },
     }
 }
 
@@ -279,28 +225,11 @@ pub(super) async fn sh(dir: &Path, script: &str) -> String {
         ("GIT_COMMITTER_EMAIL", "t@example.com"),
         ("GIT_COMMITTER_DATE", "1700000000 +0000"),
     ];
-    let env = env
-        .into_iter()
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect();
-    let bounds = Bounds {
-        timeout_ms: 60_000,
-        idle_ms: None,
-        output_bytes_max: 1 << 20,
-    };
-    let job = Job {
-        run: script.to_owned(),
-        dir: dir.to_path_buf(),
-        env,
-        bounds,
-    };
+    let env = env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let bounds = Bounds { timeout_ms: 60_000, idle_ms: None, output_bytes_max: 1 << 20 };
+    let job = Job { run: script.to_owned(), dir: dir.to_path_buf(), env, bounds };
     let ended = process::run(&job, &CancellationToken::new()).await;
-    assert_eq!(
-        ended.evidence.exit,
-        Some(0),
-        "{script}: {}",
-        ended.evidence.output
-    );
+    assert_eq!(ended.evidence.exit, Some(0), "{script}: {}", ended.evidence.output);
     ended.evidence.output
 }
 

@@ -34,10 +34,7 @@ async fn verdicts() {
         ("exit 3", Verdict::Red),
         ("kill -9 $$", Verdict::Red),
         ("sleep 1000", Verdict::Timeout),
-        (
-            "echo $WATTLE_TREE; tr '\\0' '|' < \"$WATTLE_CHANGED\"",
-            Verdict::Green,
-        ),
+        ("echo $WATTLE_TREE; tr '\\0' '|' < \"$WATTLE_CHANGED\"", Verdict::Green),
     ];
     for (text, expected) in cases {
         let outcome = checked(&bench, |check| {
@@ -64,30 +61,26 @@ async fn another_tree_is_not_checked() {
         check.command.run = "touch ran".to_owned();
     })
     .await;
-    assert!(
-        matches!(
-            outcome.end,
-            End::Failed {
-                cause: Cause::Environment,
-                ..
-            }
-        ),
-        "{:?}",
-        outcome.end
-    );
+    assert!(matches!(outcome.end, End::Failed { cause: Cause::Environment, .. }), "{:?}", outcome.end);
     assert_eq!(outcome.check.unwrap().verdict, Verdict::Error);
 }
 
 #[tokio::test]
 async fn a_slot_is_left_as_it_was() {
     let bench = Bench::new(FILES).await;
-    let outcome = checked(&bench, |check| {
-        check.command.run = "echo b > a.txt; echo > new; exit 1".to_owned()
-    })
-    .await;
+    let outcome = checked(&bench, |check| check.command.run = "echo b > a.txt; echo > new; exit 1".to_owned()).await;
     let check = outcome.check.unwrap();
     assert_eq!(check.verdict, Verdict::Red);
     assert_eq!(check.changed_by_check, ["a.txt", "new"]);
+}
+
+#[tokio::test]
+async fn a_verdict_holds_whatever_the_check_leaves() {
+    let bench = Bench::new(FILES).await;
+    let outcome = checked(&bench, |check| check.command.run = "mkfifo pipe".to_owned()).await;
+    assert_eq!(outcome.check.unwrap().verdict, Verdict::Green);
+    assert!(outcome.report.contains("could not be discarded"), "{}", outcome.report);
+    assert!(outcome.report.contains("pipe"), "{}", outcome.report);
 }
 
 #[tokio::test]
@@ -101,29 +94,14 @@ async fn what_cannot_be_started_is_no_verdict_on_the_tree() {
 async fn setup_does_or_does_not() {
     let bench = Bench::new(FILES).await;
     let place = bench.place(Class::Work, "setup");
-    let mut setup = SetupAssignment {
-        owner: owner(),
-        place,
-        command: command("mkdir -p target; echo ok > target/ok"),
-    };
-    let first = perform(
-        Assignment::Setup(setup.clone()),
-        host(),
-        Arc::clone(&bench.tools),
-    )
-    .await;
+    let mut setup = SetupAssignment { owner: owner(), place, command: command("mkdir -p target; echo ok > target/ok") };
+    let first = perform(Assignment::Setup(setup.clone()), host(), Arc::clone(&bench.tools)).await;
     assert_eq!(first.end, End::Done);
     assert!(setup.place.path.join("target/ok").exists());
     setup.command.run = "echo no network; exit 4".to_owned();
     let slot = setup.place.slot;
     let second = perform(Assignment::Setup(setup), host(), Arc::clone(&bench.tools)).await;
     let message = format!("set up slot {slot}: the command ended with exit code 4");
-    assert_eq!(
-        second.end,
-        End::Failed {
-            cause: Cause::Exit,
-            message
-        }
-    );
+    assert_eq!(second.end, End::Failed { cause: Cause::Exit, message });
     assert_eq!(second.evidence.output, "no network\n");
 }

@@ -34,55 +34,19 @@ async fn a_write_step_leaves_one_commit_with_exactly_its_form() {
     let outcome = bench.perform(step, &host).await;
     assert_eq!(outcome.end, End::Committed, "{}", outcome.report);
     let committed = outcome.commit.unwrap();
-    let paths: Vec<_> = committed
-        .changes
-        .iter()
-        .map(|c| (c.path.as_str(), c.kind))
-        .collect();
-    assert_eq!(
-        paths,
-        [
-            ("new/y", ChangeKind::Added),
-            ("notes/one.txt", ChangeKind::Deleted)
-        ]
-    );
+    let paths: Vec<_> = committed.changes.iter().map(|c| (c.path.as_str(), c.kind)).collect();
+    assert_eq!(paths, [("new/y", ChangeKind::Added), ("notes/one.txt", ChangeKind::Deleted)]);
     assert_eq!(committed.outside, Vec::<String>::new());
     assert_eq!(bench.kept(), Some(committed.commit.clone()));
     assert_eq!(host.told(), ["execute", "executed", "commit"]);
     assert_eq!(host.commits(), vec![committed.commit.clone()]);
-    assert_eq!(
-        bench.tools.repo.parents(&committed.commit).unwrap(),
-        vec![bench.base.clone()]
-    );
-    assert_eq!(
-        bench
-            .tools
-            .repo
-            .message(&committed.commit)
-            .unwrap()
-            .trim_end(),
-        form().message.trim_end()
-    );
+    assert_eq!(bench.tools.repo.parents(&committed.commit).unwrap(), vec![bench.base.clone()]);
+    assert_eq!(bench.tools.repo.message(&committed.commit).unwrap().trim_end(), form().message.trim_end());
     let repo = bench.scratch("repo");
-    let who = sh(
-        &repo,
-        &format!("git log -1 --format='%an %ae %at %cn %ce %ct' {ATTEMPT_REF}"),
-    )
-    .await;
-    assert_eq!(
-        who.trim(),
-        format!("ann ann@example.com {TIME_S} wattle wattle@example.com {TIME_S}")
-    );
-    let wrote: Vec<_> = outcome
-        .evidence
-        .wrote
-        .iter()
-        .map(|w| (w.0.as_str(), w.1.is_some(), w.2.is_some()))
-        .collect();
-    assert_eq!(
-        wrote,
-        [("new/y", false, true), ("notes/one.txt", true, false)]
-    );
+    let who = sh(&repo, &format!("git log -1 --format='%an %ae %at %cn %ce %ct' {ATTEMPT_REF}")).await;
+    assert_eq!(who.trim(), format!("ann ann@example.com {TIME_S} wattle wattle@example.com {TIME_S}"));
+    let wrote: Vec<_> = outcome.evidence.wrote.iter().map(|w| (w.0.as_str(), w.1.is_some(), w.2.is_some())).collect();
+    assert_eq!(wrote, [("new/y", false, true), ("notes/one.txt", true, false)]);
     assert_eq!(outcome.evidence.tree, Some(committed.tree));
 }
 
@@ -105,20 +69,14 @@ async fn no_change_is_no_commit() {
     step.check = Some(command("exit 1"));
     let outcome = bench.perform(step, &host).await;
     assert_eq!(outcome.end, End::Unchanged);
-    assert_eq!(
-        (outcome.commit, outcome.check, bench.kept()),
-        (None, None, None)
-    );
+    assert_eq!((outcome.commit, outcome.check, bench.kept()), (None, None, None));
     assert_eq!(host.told(), ["execute", "executed"]);
 }
 
 #[tokio::test]
 async fn work_outside_its_touches_is_named() {
     let bench = Bench::new(FILES).await;
-    let mut step = bench.step(
-        Mode::Write,
-        run("mv notes/one.txt src/one.txt; echo >> src/b.rs"),
-    );
+    let mut step = bench.step(Mode::Write, run("mv notes/one.txt src/one.txt; echo >> src/b.rs"));
     step.commit.as_mut().unwrap().touches = vec!["src/.*".to_owned()];
     let outcome = bench.perform(step, &host()).await;
     assert_eq!(outcome.end, End::Committed);
@@ -134,11 +92,7 @@ async fn a_command_sees_what_it_is_promised() {
     let (slot, path) = (step.place.slot, step.place.path.clone());
     let outcome = bench.perform(step, &host()).await;
     assert_eq!(outcome.end, End::Done);
-    let expected = format!(
-        "r1 s1 1 {} {slot} yes\nfound it\n{}\n",
-        bench.base,
-        path.display()
-    );
+    let expected = format!("r1 s1 1 {} {slot} yes\nfound it\n{}\n", bench.base, path.display());
     assert_eq!(outcome.evidence.output, expected);
     assert!(outcome.report.contains("exit code 0"), "{}", outcome.report);
     assert!(outcome.report.contains("found it"), "{}", outcome.report);
@@ -149,9 +103,7 @@ async fn exit_codes_that_count_as_success() {
     let bench = Bench::new(FILES).await;
     let mut ok = command("exit 1");
     ok.ok_exit = vec![0, 1];
-    let outcome = bench
-        .perform(bench.step(Mode::Scratch, Work::Run(ok)), &host())
-        .await;
+    let outcome = bench.perform(bench.step(Mode::Scratch, Work::Run(ok)), &host()).await;
     assert_eq!(outcome.end, End::Done);
 }
 
@@ -176,39 +128,22 @@ async fn red_repaired_green() {
     let bench = Bench::new(FILES).await;
     let host = host();
     let mut step = bench.step(Mode::Write, run("echo one >> notes/one.txt; echo > added"));
-    step.check = Some(command(
-        "grep -q two notes/one.txt || { echo no two; exit 1; }",
-    ));
-    step.repair = Some(Repair {
-        work: run("echo two >> notes/one.txt"),
-        attempts: 2,
-    });
+    step.check = Some(command("grep -q two notes/one.txt || { echo no two; exit 1; }"));
+    step.repair = Some(Repair { work: run("echo two >> notes/one.txt"), attempts: 2 });
     let outcome = bench.perform(step, &host).await;
     assert_eq!(outcome.end, End::Committed, "{}", outcome.report);
-    let told = [
-        "execute", "executed", "commit", "check", "checked", "repair", "executed", "commit",
-        "check", "checked",
-    ];
+    let told =
+        ["execute", "executed", "commit", "check", "checked", "repair", "executed", "commit", "check", "checked"];
     assert_eq!(host.told(), told);
     let committed = outcome.commit.unwrap();
     let commits = host.commits();
     assert_ne!(commits[0], commits[1]);
     assert_eq!(commits[1], committed.commit);
-    assert_eq!(
-        bench.tools.repo.parents(&committed.commit).unwrap(),
-        vec![bench.base.clone()]
-    );
-    assert_eq!(
-        bench.file(&committed.tree, "notes/one.txt"),
-        "one\none\ntwo\n"
-    );
+    assert_eq!(bench.tools.repo.parents(&committed.commit).unwrap(), vec![bench.base.clone()]);
+    assert_eq!(bench.file(&committed.tree, "notes/one.txt"), "one\none\ntwo\n");
     assert_eq!(bench.kept(), Some(committed.commit));
     assert_eq!(outcome.check.unwrap().verdict, Verdict::Green);
-    assert!(
-        outcome.report.contains("no two") && outcome.report.contains("Repair 1"),
-        "{}",
-        outcome.report
-    );
+    assert!(outcome.report.contains("no two") && outcome.report.contains("Repair 1"), "{}", outcome.report);
 }
 
 #[tokio::test]
@@ -216,10 +151,7 @@ async fn red_after_all_repairs_is_kept() {
     let bench = Bench::new(FILES).await;
     let mut step = bench.step(Mode::Write, run("echo > added"));
     step.check = Some(command("exit 1"));
-    step.repair = Some(Repair {
-        work: run("echo x >> added"),
-        attempts: 2,
-    });
+    step.repair = Some(Repair { work: run("echo x >> added"), attempts: 2 });
     let outcome = bench.perform(step, &host()).await;
     assert_eq!(cause(&outcome.end), Some(Cause::CheckRed));
     let committed = outcome.commit.unwrap();
@@ -231,10 +163,7 @@ async fn red_after_all_repairs_is_kept() {
 #[tokio::test]
 async fn what_a_check_changes_is_discarded_and_named() {
     let bench = Bench::new(FILES).await;
-    let mut step = bench.step(
-        Mode::Write,
-        run("echo > added; ln -s added link; chmod +x src/b.rs"),
-    );
+    let mut step = bench.step(Mode::Write, run("echo > added; ln -s added link; chmod +x src/b.rs"));
     let vandal = "echo >> added; rm tool.sh link; chmod -x src/b.rs; chmod +x src/a.rs; rm -r notes; \
                   ln -s /tmp notes; mkdir -p deep/er; echo > deep/er/file; mkdir target; echo > target/x";
     step.check = Some(command(vandal));
@@ -243,16 +172,7 @@ async fn what_a_check_changes_is_discarded_and_named() {
     assert_eq!(outcome.end, End::Committed, "{}", outcome.report);
     let check = outcome.check.unwrap();
     assert_eq!(check.verdict, Verdict::Green);
-    let changed = [
-        "added",
-        "deep/er/file",
-        "link",
-        "notes",
-        "notes/one.txt",
-        "src/a.rs",
-        "src/b.rs",
-        "tool.sh",
-    ];
+    let changed = ["added", "deep/er/file", "link", "notes", "notes/one.txt", "src/a.rs", "src/b.rs", "tool.sh"];
     assert_eq!(set(&check.changed_by_check), changed.into());
     assert_eq!(bench.tree_in(&place), outcome.commit.unwrap().tree);
     assert!(!place.path.join("deep").exists() && place.path.join("target/x").exists());
@@ -275,63 +195,34 @@ async fn a_check_sees_the_commit_and_not_what_was_kept_out_of_it() {
 async fn a_read_step_may_not_write() {
     let bench = Bench::new(FILES).await;
     let host = host();
-    let outcome = bench
-        .perform(
-            bench.step(Mode::Read, run("echo >> src/a.rs; echo > extra")),
-            &host,
-        )
-        .await;
+    let outcome = bench.perform(bench.step(Mode::Read, run("echo >> src/a.rs; echo > extra")), &host).await;
     assert_eq!(cause(&outcome.end), Some(Cause::WroteInReadMode));
     let message = format!("{:?}", outcome.end);
-    assert!(
-        message.contains("a read step changed files: extra, src/a.rs"),
-        "{message}"
-    );
+    assert!(message.contains("a read step changed files: extra, src/a.rs"), "{message}");
     assert_eq!(outcome.commit, None);
 }
 
 #[tokio::test]
 async fn a_read_step_reports() {
     let bench = Bench::new(FILES).await;
-    let outcome = bench
-        .perform(
-            bench.step(Mode::Read, run("grep -rn old src | sort")),
-            &host(),
-        )
-        .await;
+    let outcome = bench.perform(bench.step(Mode::Read, run("grep -rn old src | sort")), &host()).await;
     assert_eq!(outcome.end, End::Done);
-    assert!(
-        outcome.report.contains("src/b.rs:1:fn b() { old(2); }"),
-        "{}",
-        outcome.report
-    );
+    assert!(outcome.report.contains("src/b.rs:1:fn b() { old(2); }"), "{}", outcome.report);
 }
 
 #[tokio::test]
 async fn a_rewrite_stays_inside_its_touches() {
     let bench = Bench::new(FILES).await;
-    let rewrite = Rewrite::Pattern {
-        pattern: "old($A)".into(),
-        fix: "new($A)".into(),
-        lang: "rust".into(),
-    };
+    let rewrite = Rewrite::Pattern { pattern: "old($A)".into(), fix: "new($A)".into(), lang: "rust".into() };
     let mut step = bench.step(Mode::Write, Work::Rewrite(rewrite.clone()));
     step.commit.as_mut().unwrap().touches = vec!["src/a[^/]*".to_owned()];
     let outcome = bench.perform(step, &host()).await;
     assert_eq!(outcome.end, End::Committed, "{}", outcome.report);
     let committed = outcome.commit.unwrap();
-    assert_eq!(
-        bench.file(&committed.tree, "src/a.rs"),
-        "fn a() { new(1); }\n"
-    );
-    assert_eq!(
-        bench.file(&committed.tree, "src/b.rs"),
-        "fn b() { old(2); }\n"
-    );
+    assert_eq!(bench.file(&committed.tree, "src/a.rs"), "fn a() { new(1); }\n");
+    assert_eq!(bench.file(&committed.tree, "src/b.rs"), "fn b() { old(2); }\n");
     // A step that only reads says whether the rule still matches.
-    let outcome = bench
-        .perform(bench.step(Mode::Read, Work::Rewrite(rewrite)), &host())
-        .await;
+    let outcome = bench.perform(bench.step(Mode::Read, Work::Rewrite(rewrite)), &host()).await;
     assert_eq!(cause(&outcome.end), Some(Cause::Exit));
     assert!(outcome.report.contains("src/b.rs:1"), "{}", outcome.report);
 }
@@ -339,25 +230,15 @@ async fn a_rewrite_stays_inside_its_touches() {
 #[tokio::test]
 async fn a_bad_rule_is_the_rules_fault() {
     let bench = Bench::new(FILES).await;
-    let rewrite = Rewrite::Pattern {
-        pattern: "x".into(),
-        fix: "y".into(),
-        lang: "klingon".into(),
-    };
-    let outcome = bench
-        .perform(bench.step(Mode::Write, Work::Rewrite(rewrite)), &host())
-        .await;
+    let rewrite = Rewrite::Pattern { pattern: "x".into(), fix: "y".into(), lang: "klingon".into() };
+    let outcome = bench.perform(bench.step(Mode::Write, Work::Rewrite(rewrite)), &host()).await;
     assert_eq!(cause(&outcome.end), Some(Cause::BadRule));
 }
 
 #[tokio::test]
 async fn a_resumed_step_goes_on_with_its_commit() {
     let bench = Bench::new(FILES).await;
-    let first = bench
-        .perform(bench.step(Mode::Write, run("echo done > done")), &host())
-        .await
-        .commit
-        .unwrap();
+    let first = bench.perform(bench.step(Mode::Write, run("echo done > done")), &host()).await.commit.unwrap();
     let host = host();
     // The executor would fail, and the worktree is not the commit's.
     let mut step = bench.step(Mode::Write, run("exit 9"));
@@ -385,17 +266,11 @@ async fn a_stop_at_any_message_parks_before_the_effect() {
     let mut index = 0;
     loop {
         let bench = Bench::new(FILES).await;
-        let host = Arc::new(Recorder {
-            at: Some((index, Reply::Cancel)),
-            ..Recorder::default()
-        });
+        let host = Arc::new(Recorder { at: Some((index, Reply::Cancel)), ..Recorder::default() });
         let mut step = bench.step(Mode::Write, run("echo one > one"));
         let place = step.place.clone();
         step.check = Some(command("[ -e two ]"));
-        step.repair = Some(Repair {
-            work: run("echo > two"),
-            attempts: 1,
-        });
+        step.repair = Some(Repair { work: run("echo > two"), attempts: 1 });
         let outcome = bench.perform(step, &host).await;
         let told = host.told();
         if index == told.len() {
@@ -422,24 +297,11 @@ async fn a_stop_at_any_message_parks_before_the_effect() {
 #[tokio::test]
 async fn a_refusal_fails_with_its_reason() {
     let bench = Bench::new(FILES).await;
-    let refused = Reply::Refused {
-        reason: "the disk is full".to_owned(),
-    };
-    let host = Arc::new(Recorder {
-        at: Some((0, refused)),
-        ..Recorder::default()
-    });
-    let outcome = bench
-        .perform(bench.step(Mode::Write, run("true")), &host)
-        .await;
+    let refused = Reply::Refused { reason: "the disk is full".to_owned() };
+    let host = Arc::new(Recorder { at: Some((0, refused)), ..Recorder::default() });
+    let outcome = bench.perform(bench.step(Mode::Write, run("true")), &host).await;
     let message = "go on: the disk is full".to_owned();
-    assert_eq!(
-        outcome.end,
-        End::Failed {
-            cause: Cause::Environment,
-            message
-        }
-    );
+    assert_eq!(outcome.end, End::Failed { cause: Cause::Environment, message });
 }
 
 #[tokio::test]
@@ -475,18 +337,10 @@ async fn the_attempt_has_a_bound_of_its_own() {
 #[tokio::test]
 async fn an_attempt_ref_is_never_moved() {
     let bench = Bench::new(FILES).await;
-    let first = bench
-        .perform(bench.step(Mode::Write, run("echo 1 > n")), &host())
-        .await
-        .commit
-        .unwrap();
-    let again = bench
-        .perform(bench.step(Mode::Write, run("echo 1 > n")), &host())
-        .await;
+    let first = bench.perform(bench.step(Mode::Write, run("echo 1 > n")), &host()).await.commit.unwrap();
+    let again = bench.perform(bench.step(Mode::Write, run("echo 1 > n")), &host()).await;
     assert_eq!(again.end, End::Committed, "the same commit is no conflict");
-    let other = bench
-        .perform(bench.step(Mode::Write, run("echo 2 > n")), &host())
-        .await;
+    let other = bench.perform(bench.step(Mode::Write, run("echo 2 > n")), &host()).await;
     assert_eq!(cause(&other.end), Some(Cause::Environment));
     assert_eq!(bench.kept(), Some(first.commit));
 }
@@ -495,15 +349,8 @@ async fn an_attempt_ref_is_never_moved() {
 async fn files_that_no_commit_can_hold() {
     for text in ["mkfifo pipe", "git init -q nested && echo > nested/file"] {
         let bench = Bench::new(FILES).await;
-        let outcome = bench
-            .perform(bench.step(Mode::Write, run(text)), &host())
-            .await;
-        assert_eq!(
-            cause(&outcome.end),
-            Some(Cause::Uncommittable),
-            "{text}: {:?}",
-            outcome.end
-        );
+        let outcome = bench.perform(bench.step(Mode::Write, run(text)), &host()).await;
+        assert_eq!(cause(&outcome.end), Some(Cause::Uncommittable), "{text}: {:?}", outcome.end);
         assert_eq!(outcome.commit, None);
     }
 }

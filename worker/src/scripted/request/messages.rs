@@ -21,15 +21,11 @@ pub(super) fn check_messages(messages: &Value, parsed: &mut Parsed) -> Result<()
             Some("user") => "user",
             Some("assistant") => "assistant",
             _ => {
-                return Err(invalid(format!(
-                    "{at}.role: Input should be 'user' or 'assistant'"
-                )));
+                return Err(invalid(format!("{at}.role: Input should be 'user' or 'assistant'")));
             }
         };
         if index == 0 && role != "user" {
-            return Err(invalid(
-                "messages: first message must use the \"user\" role",
-            ));
+            return Err(invalid("messages: first message must use the \"user\" role"));
         }
         // Messages of one role after each other count as one.
         let turn = role != last_role;
@@ -82,28 +78,15 @@ pub(super) fn check_messages(messages: &Value, parsed: &mut Parsed) -> Result<()
 fn blocks_of(message: &Map<String, Value>, at: &str) -> Result<Vec<Map<String, Value>>, Refusal> {
     match message.get("content") {
         Some(Value::String(text)) => {
-            let pairs = [
-                ("type", Value::from("text")),
-                ("text", Value::from(text.as_str())),
-            ];
-            Ok(vec![
-                pairs
-                    .into_iter()
-                    .map(|(key, value)| (key.to_owned(), value))
-                    .collect(),
-            ])
+            let pairs = [("type", Value::from("text")), ("text", Value::from(text.as_str()))];
+            Ok(vec![pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()])
         }
         Some(content) => {
             let blocks = array(content, &format!("{at}.content"))?;
             if blocks.is_empty() {
-                return Err(invalid(format!(
-                    "{at}: all messages must have non-empty content"
-                )));
+                return Err(invalid(format!("{at}: all messages must have non-empty content")));
             }
-            blocks
-                .iter()
-                .map(|block| object(block, &format!("{at}.content")).cloned())
-                .collect()
+            blocks.iter().map(|block| object(block, &format!("{at}.content")).cloned()).collect()
         }
         None => Err(invalid(format!("{at}.content: Field required"))),
     }
@@ -136,9 +119,7 @@ fn check_results(
                 open.remove(place);
             }
             Some(_) => {
-                return Err(invalid(format!(
-                    "messages.{index}: `tool_result` blocks have to come first"
-                )));
+                return Err(invalid(format!("messages.{index}: `tool_result` blocks have to come first")));
             }
             None => {
                 return Err(invalid(format!(
@@ -147,11 +128,7 @@ fn check_results(
             }
         }
     }
-    if open.is_empty() {
-        Ok(())
-    } else {
-        Err(unanswered(index, open))
-    }
+    if open.is_empty() { Ok(()) } else { Err(unanswered(index, open)) }
 }
 
 /// Checks one block of a message and gives its type.
@@ -166,19 +143,7 @@ fn check_block(block: &Map<String, Value>, role: &str, at: &str) -> Result<Strin
             string(block, "data", at)?;
         }
         ("tool_use", "assistant") => {
-            known(
-                block,
-                &[
-                    "type",
-                    "id",
-                    "name",
-                    "input",
-                    "cache_control",
-                    "caller",
-                    "toolset_name",
-                ],
-                &prefix,
-            )?;
+            known(block, &["type", "id", "name", "input", "cache_control", "caller", "toolset_name"], &prefix)?;
             string(block, "name", at)?;
             if !block.get("input").is_some_and(Value::is_object) {
                 return Err(invalid(format!("{at}.input: Input should be an object")));
@@ -186,23 +151,10 @@ fn check_block(block: &Map<String, Value>, role: &str, at: &str) -> Result<Strin
         }
         ("tool_result", "user") => check_result(block, at)?,
         ("image" | "document", "user") => {
-            known(
-                block,
-                &[
-                    "type",
-                    "source",
-                    "cache_control",
-                    "title",
-                    "context",
-                    "citations",
-                ],
-                &prefix,
-            )?;
+            known(block, &["type", "source", "cache_control", "title", "context", "citations"], &prefix)?;
         }
         _ => {
-            return Err(invalid(format!(
-                "{at}: Input tag '{kind}' is not allowed in a message of the {role}"
-            )));
+            return Err(invalid(format!("{at}: Input tag '{kind}' is not allowed in a message of the {role}")));
         }
     }
     Ok(kind)
@@ -220,9 +172,7 @@ fn check_result_content(content: Option<&Value>, at: &str) -> Result<(), Refusal
                     _ => return Err(invalid(format!("{at}.content: Input tag is not allowed"))),
                 }
                 if block.contains_key("cache_control") {
-                    return Err(invalid(format!(
-                        "{at}.content: cache_control is not allowed on a sub-block"
-                    )));
+                    return Err(invalid(format!("{at}.content: cache_control is not allowed on a sub-block")));
                 }
             }
             Ok(())
@@ -234,9 +184,7 @@ fn result_text(block: &Map<String, Value>) -> String {
     match block.get("content") {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(blocks)) => {
-            let texts = blocks
-                .iter()
-                .filter_map(|block| block.get("text").and_then(Value::as_str));
+            let texts = blocks.iter().filter_map(|block| block.get("text").and_then(Value::as_str));
             texts.collect::<Vec<_>>().join("\n")
         }
         Some(_) | None => String::new(),
@@ -247,32 +195,15 @@ fn check_thinking(block: &Map<String, Value>, at: &str) -> Result<(), Refusal> {
     known(block, &["type", "thinking", "signature"], &format!("{at}."))?;
     string(block, "thinking", at)?;
     if string(block, "signature", at)? != wire::signature(&string(block, "thinking", at)?) {
-        return Err(invalid(format!(
-            "{at}: Invalid `signature` in `thinking` block"
-        )));
+        return Err(invalid(format!("{at}: Invalid `signature` in `thinking` block")));
     }
     Ok(())
 }
 
 fn check_result(block: &Map<String, Value>, at: &str) -> Result<(), Refusal> {
-    known(
-        block,
-        &[
-            "type",
-            "tool_use_id",
-            "content",
-            "is_error",
-            "cache_control",
-        ],
-        &format!("{at}."),
-    )?;
-    if block
-        .get("is_error")
-        .is_some_and(|value| !value.is_boolean())
-    {
-        return Err(invalid(format!(
-            "{at}.is_error: Input should be a valid boolean"
-        )));
+    known(block, &["type", "tool_use_id", "content", "is_error", "cache_control"], &format!("{at}."))?;
+    if block.get("is_error").is_some_and(|value| !value.is_boolean()) {
+        return Err(invalid(format!("{at}.is_error: Input should be a valid boolean")));
     }
     check_result_content(block.get("content"), at)
 }

@@ -31,44 +31,28 @@ fn bench() -> Bench {
     symlink("loop_a", root.join("loop_b")).unwrap();
     symlink("../outside/not_there", root.join("dangling_out")).unwrap();
     let worktree = Worktree::new(&root).unwrap();
-    Bench {
-        _dir: dir,
-        worktree,
-    }
+    Bench { _dir: dir, worktree }
 }
 
 #[test]
 fn paths_inside_are_found_by_their_real_name() {
     let bench = bench();
     let absolute = bench.worktree.root().join("src/a.rs");
-    for given in [
-        "src/a.rs",
-        "./src/a.rs",
-        "inside",
-        "src/up_and_in",
-        "absolute_inside/a.rs",
-        absolute.to_str().unwrap(),
-    ] {
+    for given in
+        ["src/a.rs", "./src/a.rs", "inside", "src/up_and_in", "absolute_inside/a.rs", absolute.to_str().unwrap()]
+    {
         let at = bench.worktree.locate(given).unwrap();
         assert_eq!(at.name(), "src/a.rs", "{given}");
         assert_eq!(bench.worktree.read(&at).unwrap().bytes, b"a\n", "{given}");
     }
-    assert_eq!(
-        bench.worktree.locate("new/deep/file").unwrap().name(),
-        "new/deep/file"
-    );
+    assert_eq!(bench.worktree.locate("new/deep/file").unwrap().name(), "new/deep/file");
 }
 
 #[test]
 fn no_path_leads_out() {
     let bench = bench();
-    let outside =
-        |given: &str| matches!(bench.worktree.locate(given), Err(PathError::Outside { .. }));
-    let sibling = bench
-        .worktree
-        .root()
-        .with_file_name("outside")
-        .join("secret");
+    let outside = |given: &str| matches!(bench.worktree.locate(given), Err(PathError::Outside { .. }));
+    let sibling = bench.worktree.root().with_file_name("outside").join("secret");
     let lookalike = format!("{}-other/x", bench.worktree.root().display());
     for given in [
         "../outside/secret",
@@ -82,32 +66,15 @@ fn no_path_leads_out() {
         sibling.to_str().unwrap(),
         &lookalike,
     ] {
-        assert!(
-            outside(given),
-            "{given}: {:?}",
-            bench.worktree.locate(given)
-        );
+        assert!(outside(given), "{given}: {:?}", bench.worktree.locate(given));
     }
     let git = |given: &str| matches!(bench.worktree.locate(given), Err(PathError::Git { .. }));
-    for given in [
-        ".git",
-        ".git/config",
-        ".GIT/config",
-        "src/.git/x",
-        "git_folder/config",
-        "git_folder",
-    ] {
+    for given in [".git", ".git/config", ".GIT/config", "src/.git/x", "git_folder/config", "git_folder"] {
         assert!(git(given), "{given}: {:?}", bench.worktree.locate(given));
     }
-    assert!(matches!(
-        bench.worktree.locate("loop_a"),
-        Err(PathError::Io { .. })
-    ));
+    assert!(matches!(bench.worktree.locate("loop_a"), Err(PathError::Io { .. })));
     for given in ["", "a\0b"] {
-        assert!(matches!(
-            bench.worktree.locate(given),
-            Err(PathError::Malformed { .. })
-        ));
+        assert!(matches!(bench.worktree.locate(given), Err(PathError::Malformed { .. })));
     }
 }
 
@@ -122,12 +89,7 @@ fn a_link_that_appears_after_the_check_is_an_error_and_no_way_out() {
     let below = bench.worktree.locate("later/secret").unwrap();
     symlink("../outside", root.join("later")).unwrap();
     assert!(bench.worktree.read(&below).is_err());
-    assert!(
-        bench
-            .worktree
-            .replace(&below, None, b"overwritten")
-            .is_err()
-    );
+    assert!(bench.worktree.replace(&below, None, b"overwritten").is_err());
     let secret = root.with_file_name("outside").join("secret");
     assert_eq!(std::fs::read_to_string(secret).unwrap(), "secret\n");
 }
@@ -137,20 +99,10 @@ fn only_regular_files_are_read() {
     let bench = bench();
     let root = bench.worktree.root();
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        root.join("pipe"),
-        rustix::fs::FileType::Fifo,
-        mode,
-        0,
-    )
-    .unwrap();
-    for (given, part) in [
-        ("pipe", "named pipe"),
-        ("src", "folder"),
-        ("none", "does not exist"),
-        (".", "worktree itself"),
-    ] {
+    rustix::fs::mknodat(rustix::fs::CWD, root.join("pipe"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    for (given, part) in
+        [("pipe", "named pipe"), ("src", "folder"), ("none", "does not exist"), (".", "worktree itself")]
+    {
         let at = bench.worktree.locate(given).unwrap();
         let error = bench.worktree.read(&at).unwrap_err().to_string();
         assert!(error.contains(part), "{given}: {error}");
@@ -177,21 +129,8 @@ fn a_file_is_replaced_whole_and_keeps_its_mode() {
     assert_eq!(std::fs::read(&path).unwrap(), b"b\n");
     let new = bench.worktree.locate("x/y/z").unwrap();
     bench.worktree.replace(&new, None, b"new").unwrap();
-    assert_eq!(
-        bench
-            .worktree
-            .read_if_there(&new)
-            .unwrap()
-            .map(|Contents { bytes, .. }| bytes),
-        Some(b"new".to_vec())
-    );
-    let left: Vec<_> = std::fs::read_dir(path.parent().unwrap())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    assert!(
-        left.iter()
-            .all(|name| !name.to_string_lossy().contains("partial")),
-        "{left:?}"
-    );
+    assert_eq!(bench.worktree.read_if_there(&new).unwrap().map(|Contents { bytes, .. }| bytes), Some(b"new".to_vec()));
+    let left: Vec<_> =
+        std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("partial")), "{left:?}");
 }

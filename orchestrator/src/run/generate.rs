@@ -1,0 +1,74 @@
+//! Generated files of a candidate, made anew by the plan's commands on the merged tree.
+//!
+//! A generated file (a lock file, say) is left out of every step's commit by `discard`, so that it never
+//! conflicts; the landing makes it of what the steps have become together.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use wattle_worker::assignment::Bounds;
+use wattle_worker::process::{self, Job};
+use wattle_workspace::{CaptureOptions, Class, Lease, Want};
+
+use super::executor::Shared;
+use super::jobs::OUTPUT_BYTES_MAX;
+use crate::journal::event::Candidate;
+use crate::queue::land::{CandidateJob, retree};
+
+/// Making a lock file anew takes seconds; what takes longer than a build's patience hangs.
+const TIMEOUT_MS: u64 = 10 * 60_000;
+
+/// The candidate with its generated files made anew.
+pub(crate) async fn generate(
+    shared: &Arc<Shared>,
+    job: &CandidateJob,
+    candidate: Candidate,
+) -> Result<Candidate, String> {
+    if job.generated.is_empty() {
+        return Ok(candidate);
+    }
+    let want = Want {
+        class: Class::Check,
+        base: candidate.new.clone(),
+        holder: format!("{}/generate", job.run),
+        setup_key: None,
+    };
+    let pool = shared.pool.clone();
+    let lease = shared.blocking(move || pool.lease(&want)).await?;
+    let made = make(shared, job, candidate, &lease).await;
+    let pool = shared.pool.clone();
+    shared.blocking(move || pool.release(lease)).await?;
+    made
+}
+
+async fn make(
+    shared: &Arc<Shared>,
+    job: &CandidateJob,
+    candidate: Candidate,
+    lease: &Lease,
+) -> Result<Candidate, String> {
+    let bounds = Bounds { timeout_ms: TIMEOUT_MS, idle_ms: None, output_bytes_max: OUTPUT_BYTES_MAX };
+    let cancel: CancellationToken = shared.stop.child_token();
+    for generated in &job.generated {
+        let mut env = shared.ctx.child_env.clone();
+        env.insert("WATTLE_RUN".into(), job.run.clone().into());
+        let run = Job { run: generated.run.clone(), dir: lease.path.clone(), env, bounds };
+        let ended = process::run(&run, &cancel).await;
+        if let Some((_, message)) = ended.failure(&[0], &bounds) {
+            return Err(format!("generate {}: {message}\n{}", generated.path, ended.evidence.output));
+        }
+    }
+    let (repo, path, base) = (shared.ctx.repo.clone(), lease.path.clone(), candidate.new.clone());
+    let captured = shared.blocking(move || repo.capture(&path, &base, &CaptureOptions::default())).await?;
+    let meant: Vec<&str> = job.generated.iter().map(|generated| generated.path.as_str()).collect();
+    let others: Vec<&str> =
+        captured.changes.iter().map(|change| change.path.as_str()).filter(|path| !meant.contains(path)).collect();
+    if !others.is_empty() {
+        return Err(format!("generate {}: the commands also change {}", meant.join(", "), others.join(", ")));
+    }
+    if captured.changes.is_empty() {
+        return Ok(candidate);
+    }
+    let (repo, job) = (shared.ctx.repo.clone(), job.clone());
+    shared.git(move || retree(&repo, &job, candidate, captured.tree)).await
+}
