@@ -1,5 +1,9 @@
 //! Integration tests: the rules of the house, and the program as its users run it.
 
+mod demo;
 mod env;
+mod hostile;
+mod live;
+mod run;
 mod tidy;
 mod verbs;
