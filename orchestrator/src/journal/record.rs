@@ -21,8 +21,6 @@ pub(crate) struct RunView {
     pub(crate) run: RunId,
     /// Its frozen inputs; options as the last resume left them.
     pub(crate) started: RunStarted,
-    /// When it started, RFC 3339.
-    pub(crate) since: String,
     /// Its plan.
     pub(crate) plan: Arc<Plan>,
     /// Its state.
@@ -107,7 +105,7 @@ pub(crate) struct StepRecord {
     pub(crate) report: Option<Blob>,
     /// Comments that no worker has seen.
     pub(crate) drafts: Vec<Draft>,
-    /// Words for its next worker.
+    /// Words for its workers, all of them so far: a conversation knows by number and text what it has heard.
     pub(crate) feedback: Vec<String>,
     /// The open question.
     pub(crate) gate: Option<Gate>,
