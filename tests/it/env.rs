@@ -273,6 +273,12 @@ impl Background<'_> {
         if let Some(event) = self.seen.iter().find(|event| fits(event)) {
             return event.clone();
         }
+        self.next_that(fits)
+    }
+
+    /// Waits for the next event that fits, whatever has come already.
+    #[track_caller]
+    pub(crate) fn next_that(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
         loop {
             match self.lines.recv_timeout(EVENT_WAIT) {
                 Ok(line) => {

@@ -8,5 +8,6 @@ mod env;
 mod hostile;
 mod live;
 mod run;
+mod second;
 mod tidy;
 mod verbs;
