@@ -15,7 +15,6 @@ mod node;
 pub(crate) mod trust;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use choice::{Approve, OnInput};
@@ -89,9 +88,6 @@ pub(crate) struct Effective {
     pub(crate) frame: BTreeMap<String, serde_json::Value>,
     /// What a project's file asked for and did not get.
     pub(crate) ignored: Vec<String>,
-    /// What processes start from: the environment without keys.
-    #[serde(skip)]
-    pub(crate) child_env: BTreeMap<OsString, OsString>,
 }
 
 /// Why there is no configuration.
@@ -221,7 +217,6 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
         models: model::Models::new(user.models, env),
         frame,
         ignored,
-        child_env: env.for_children(),
     }
 }
 

@@ -15,12 +15,12 @@ fn waiting<'e>(env: &'e TestEnv, retries: u32) -> TestRepo<'e> {
          \x20 - {{ id: slow, touches: [\"a/**\"], run: \"until test -e {}; do sleep 0.02; done; echo new >>a/f\" }}\n",
         gate.display()
     );
-    std::fs::write(env.root().join("plan.yaml"), plan).unwrap();
+    std::fs::write(env.root().join("plan.yaml"), plan).expect("the folder is ours");
     repo
 }
 
 fn open(env: &TestEnv) {
-    std::fs::write(env.root().join("gate"), "").unwrap();
+    std::fs::write(env.root().join("gate"), "").expect("the folder is ours");
 }
 
 fn is(step: &'static str, state: &'static str) -> impl Fn(&serde_json::Value) -> bool {
@@ -29,9 +29,9 @@ fn is(step: &'static str, state: &'static str) -> impl Fn(&serde_json::Value) ->
 
 /// Processes whose environment names this test's directory.
 fn processes_of(root: &Path) -> usize {
-    let name = root.to_str().unwrap().as_bytes();
+    let name = root.to_str().expect("temporary directories have plain names").as_bytes();
     let environment = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("environ")).unwrap_or_default();
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let entries = std::fs::read_dir("/proc").expect("the tests run on Linux").flatten();
     entries.map(environment).filter(|environ| environ.windows(name.len()).any(|part| part == name)).count()
 }
 
