@@ -10,7 +10,7 @@ use wattle_worker::outcome::Verdict;
 use super::event::{AttemptChange, Body, CheckRef, Event, LandingChange, StepChange};
 use super::record::{Approval, AttemptRecord, Draft, Gate, LandingRecord, RunView, Spent, StepRecord, VerdictRecord};
 use crate::ids::{Blob, LandingId};
-use crate::state::attempt::{Attempt, AttemptEvent};
+use crate::state::attempt::Attempt;
 use crate::state::landing::{Landing, LandingEvent};
 use crate::state::step::{Step, StepEvent};
 use crate::state::{Illegal, next};
@@ -62,6 +62,8 @@ impl RunView {
                 self.started.options = options.clone();
                 self.tip = tip.clone();
                 self.resumed_seq = seq;
+                // What was red then may have been the machine's fault: it is asked again.
+                self.verdicts.retain(|_, record| record.verdict == Verdict::Green);
             }
             Body::TargetMoved { tip } => self.tip = tip.clone(),
             Body::StepState(change) => self.apply_step(seq, change)?,
@@ -75,7 +77,11 @@ impl RunView {
                 self.attempt_mut(seq, step, *attempt)?.evidence.push((of.clone(), evidence.clone()));
             }
             Body::Turn { step, attempt, index, message } => {
-                self.attempt_mut(seq, step, *attempt)?.messages.insert(*index, message.clone());
+                let record = self.attempt_mut(seq, step, *attempt)?;
+                // A repair is a conversation of its own, which begins again when it is cut off.
+                if record.state != Attempt::Repairing {
+                    record.messages.insert(*index, message.clone());
+                }
             }
             Body::CheckStarted(check) => self.check_started(check),
             Body::CheckFinished { check, verdict, output, .. } => {
@@ -157,10 +163,6 @@ impl RunView {
         if let Some(report) = &change.report {
             record.report = Some(report.clone());
         }
-        if change.event == StepEvent::Retry {
-            // The words before these are in the conversation already.
-            record.feedback.clear();
-        }
         if let Some(feedback) = &change.feedback {
             record.feedback.push(feedback.clone());
         }
@@ -195,10 +197,6 @@ impl RunView {
         let found = next(record.state, event).map_err(|source| FoldError::Illegal { seq, source })?;
         agree(seq, change.state.as_str(), found.as_str())?;
         record.state = found;
-        let ended_well = event == AttemptEvent::Succeed;
-        if event != AttemptEvent::Resume && ended_well {
-            self.step_mut(seq, &change.step)?.feedback.clear();
-        }
         Ok(())
     }
 
@@ -317,8 +315,8 @@ impl StepRecord {
                 self.work = None;
                 self.approved = None;
             }
-            StepEvent::Lapse => self.approved = None,
-            StepEvent::Reject => self.approved = None,
+            // An approval binds a commit; whatever brings a step back to review ends it.
+            StepEvent::Lapse | StepEvent::Reject | StepEvent::Review => self.approved = None,
             StepEvent::Queue => self.queued_seq = seq,
             StepEvent::NeedsConflict => self.conflict_at = Some(seq),
             StepEvent::Ready => self.conflict_at = None,
@@ -329,7 +327,7 @@ impl StepRecord {
             StepEvent::Answer | StepEvent::Done => self.gate = None,
             StepEvent::Landed => self.merge_asked = false,
             StepEvent::Ask | StepEvent::Check | StepEvent::Repair => {}
-            StepEvent::Unchanged | StepEvent::Review | StepEvent::Approve | StepEvent::Fail => {}
+            StepEvent::Unchanged | StepEvent::Approve | StepEvent::Fail => {}
             StepEvent::Land | StepEvent::Requeue | StepEvent::Stale | StepEvent::Park => {}
             StepEvent::Unpark | StepEvent::Interrupt | StepEvent::Block | StepEvent::Unblock => {}
             StepEvent::Skip | StepEvent::Cancel => {}

@@ -107,7 +107,7 @@ pub(crate) struct StepRecord {
     pub(crate) report: Option<Blob>,
     /// Comments that no worker has seen.
     pub(crate) drafts: Vec<Draft>,
-    /// Words for its next worker.
+    /// Words for its workers, all of them so far: a conversation knows by number and text what it has heard.
     pub(crate) feedback: Vec<String>,
     /// The open question.
     pub(crate) gate: Option<Gate>,

@@ -138,7 +138,8 @@ pub(crate) fn build(repo: &Repo, job: &CandidateJob) -> Result<CandidateEnd, Git
     }
     for part in &job.parts {
         let found = repo.read_ref(&part.branch)?;
-        if found.as_ref() != Some(&part.entry.commit) {
+        // A branch that its user has deleted is no change: the commit is under its attempt ref.
+        if found.as_ref().is_some_and(|found| *found != part.entry.commit) {
             return Ok(CandidateEnd::BranchMoved { step: part.entry.step.clone(), found });
         }
     }

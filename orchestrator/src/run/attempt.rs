@@ -87,8 +87,8 @@ async fn base_of(
     shared: &Arc<Shared>,
     job: &Arc<AttemptJob>,
 ) -> Result<Result<(CommitId, Vec<Entry>), String>, Failure> {
-    if let Some(base) = &job.resumed_base {
-        return Ok(Ok((base.clone(), job.on.clone())));
+    if let Some(resumed) = &job.resumed {
+        return Ok(Ok(resumed.clone()));
     }
     let (repo, job) = (shared.ctx.repo.clone(), job.clone());
     let identity = shared.identity.clone();
@@ -182,7 +182,7 @@ async fn lease(
     let want = Want { class, base: base.clone(), holder: holder.to_owned(), setup_key: setup_key.clone() };
     let agent = matches!(job.work, Work::Agent(_));
     let (pool, earlier, repo) = (shared.pool.clone(), job.earlier.clone(), shared.ctx.repo.clone());
-    let resumed = job.resumed_base.is_some();
+    let resumed = job.resumed.is_some();
     let lease = shared
         .blocking(move || {
             if resumed && let Some(lease) = pool.adopt(&want.holder)? {
@@ -202,7 +202,10 @@ async fn lease(
     if lease.needs_setup
         && let Some((command, _)) = &job.setup
     {
-        setup(shared, job, &lease, command).await?;
+        if let Err(failure) = setup(shared, job, &lease, command).await {
+            release(shared, lease).await;
+            return Err(failure);
+        }
         let (pool, lease, key) = (shared.pool.clone(), lease.clone(), setup_key.unwrap_or_default());
         shared.blocking(move || pool.setup_done(&lease, &key)).await?;
     }
@@ -344,7 +347,9 @@ fn point(repo: &Repo, job: &AttemptJob, commit: &CommitId) -> Result<bool, RefEr
         repo.update_refs(&[keep], "wattle: attempt")?;
     }
     let name = step_ref(&job.run, &job.step.id);
-    let old = job.branch_at.clone().map_or(Expect::Absent, Expect::Is);
+    // A branch that its user has deleted is made again.
+    let there = repo.read_ref(&name)?;
+    let old = job.branch_at.clone().filter(|_| there.is_some()).map_or(Expect::Absent, Expect::Is);
     let change = RefChange { name, new: Some(commit.clone()), old };
     match repo.update_refs(&[change], "wattle: step") {
         Ok(()) => Ok(false),

@@ -33,8 +33,8 @@ pub(crate) struct AttemptJob {
     pub(crate) tip: CommitId,
     /// Unlanded commits that its base holds.
     pub(crate) on: Vec<Entry>,
-    /// The base of an interrupted try that goes on.
-    pub(crate) resumed_base: Option<CommitId>,
+    /// The base of an interrupted try that goes on, with the unlanded commits in it.
+    pub(crate) resumed: Option<(CommitId, Vec<Entry>)>,
     /// The change that only has to move to the new base.
     pub(crate) restack: Option<event::Work>,
     /// An earlier change that this worker goes on from.
@@ -100,7 +100,7 @@ pub(crate) fn attempt_job(
         attempt: attempt.number,
         tip: view.gathered.clone().unwrap_or_else(|| view.tip.clone()),
         on: below(view, id),
-        resumed_base: attempt.base.clone(),
+        resumed: attempt.base.clone().map(|base| (base, attempt.on.clone())),
         restack,
         earlier,
         committed: attempt.committed.clone(),
@@ -119,13 +119,17 @@ pub(crate) fn attempt_job(
     })
 }
 
-/// The conversation that a worker goes on with: that of the newest attempt that had one.
+/// The conversation that a worker goes on with. An attempt that goes on with an earlier one's numbers its
+/// messages on from there; one that begins anew begins at 0.
 fn conversation(attempts: &[AttemptRecord], fresh: bool) -> Vec<crate::ids::Blob> {
-    if fresh {
-        return Vec::new();
+    let mut messages = std::collections::BTreeMap::new();
+    for attempt in attempts.iter().filter(|_| !fresh) {
+        if attempt.messages.contains_key(&0) {
+            messages.clear();
+        }
+        messages.extend(attempt.messages.clone());
     }
-    let last = attempts.iter().rev().find(|attempt| !attempt.messages.is_empty());
-    last.map(|attempt| attempt.messages.values().cloned().collect()).unwrap_or_default()
+    messages.into_values().collect()
 }
 
 /// Base and commit of the newest earlier attempt that made one.

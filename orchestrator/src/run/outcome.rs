@@ -142,6 +142,11 @@ impl Ended<'_> {
             work: Some(work.clone()),
             ..note.clone()
         };
+        if self.cancelled {
+            // It was done before it could be stopped: its work is kept aside.
+            self.rec.step(&self.step, StepEvent::Review, note("manual", None))?;
+            return self.rec.step(&self.step, StepEvent::Reject, StepNote::why("human"));
+        }
         if branch_moved {
             let message = Some("somebody else moved the step's branch".to_owned());
             return self.rec.step(&self.step, StepEvent::Review, note("branch_moved", message));

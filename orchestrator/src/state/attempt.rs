@@ -78,7 +78,7 @@ impl Machine for Attempt {
             S::Committed,
             "a commit object whose id is in the journal",
         ),
-        row(&[S::Leased, S::Committed], E::Check, S::Checking, "processes of the check's group"),
+        row(&[S::Leased, S::Executing, S::Committed], E::Check, S::Checking, "processes of the check's group"),
         row(&[S::Checking], E::Repair, S::Repairing, "the red check's evidence"),
         row(&[S::Executing, S::Repairing], E::Ask, S::Asking, "a question"),
         row(&[S::Asking], E::Answer, S::Executing, "the answer"),

@@ -1,6 +1,6 @@
 //! What the queue wants, and what came of it, as events.
 
-use wattle_planner::StepId;
+use wattle_planner::{At, StepId};
 use wattle_worker::assignment::{Bounds, Command};
 use wattle_worker::outcome::CheckResult;
 use wattle_workspace::TreeId;
@@ -252,11 +252,14 @@ impl Dispatcher<'_> {
         self.rec.landing(id, LandingEvent::Eject, None, Some("branch_moved"))?;
         let repo = self.executor.shared.ctx.repo.clone();
         let work = self.rec.view.step(step).work.clone();
+        let touches = self.rec.view.plan.step(step).map(|step| step.touches.clone()).unwrap_or_default();
         let theirs = found.as_ref().zip(work).and_then(|(commit, work)| {
             let tree = repo.tree_of(commit).ok()?;
             let base_tree = repo.tree_of(&work.base).ok()?;
             let paths = crate::queue::land::changed_paths(&repo, &base_tree, &tree).ok()?;
-            Some(Work { commit: commit.clone(), tree, paths, ..work })
+            let outside = paths.iter().filter(|path| !touches.iter().any(|glob| glob.matches(path)));
+            let outside = outside.cloned().collect();
+            Some(Work { commit: commit.clone(), tree, paths, outside, ..work })
         });
         let message = Some("somebody else moved the step's branch".to_owned());
         let note = StepNote { message, work: theirs, ..StepNote::why("branch_moved") };
@@ -334,7 +337,7 @@ impl Dispatcher<'_> {
 pub(crate) fn land_events(rec: &mut crate::journal::Recorder, id: LandingId) -> Result<(), RecordError> {
     let record = rec.view.landings[&id].clone();
     let Some(candidate) = record.candidate.clone() else { return Ok(()) };
-    let checked = rec.view.plan.checks().is_some_and(|checks| !checks.is_empty());
+    let checked = rec.view.plan.checks().unwrap_or_default().iter().any(|check| check.at != At::Step);
     let below: Vec<LandingId> = match record.last {
         false => Vec::new(),
         true => rec.view.landings.iter().filter(|(_, r)| gathered(&rec.view, r)).map(|(id, _)| *id).collect(),
