@@ -291,6 +291,21 @@ impl Background<'_> {
         }
     }
 
+    /// Waits for so many events; `true` = it ended before.
+    #[track_caller]
+    pub(crate) fn events(&mut self, count: usize) -> bool {
+        while self.seen.len() < count {
+            match self.lines.recv_timeout(EVENT_WAIT) {
+                Ok(line) => {
+                    self.seen.push(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
+                }
+                Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => panic!("no event within {EVENT_WAIT:?}: {:#?}", self.seen.last()),
+            }
+        }
+        false
+    }
+
     /// Kills it at once, as a crash does.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it is our child");

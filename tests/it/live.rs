@@ -1,5 +1,6 @@
 //! Runs that are live: verbs from a second terminal, signals, crashes, a second run.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -131,4 +132,44 @@ fn follow_and_watch_end_with_the_run() {
     drop(run.end().code(4));
     drop(follower.end().ok());
     drop(watcher.end().ok());
+}
+
+/// Steps of the run that is killed again and again.
+const STEPS: usize = 20;
+/// Kills at most; each comes a little later in the life of its process, so that the run gets through.
+const KILLS_MAX: usize = 50;
+
+#[test]
+fn killed_at_many_moments_a_run_reaches_the_same_end() {
+    let env = TestEnv::new();
+    let files: Vec<(String, &str)> = (0..STEPS).map(|i| (format!("f{i}"), "old\n")).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    let repo = env.repo("r", &files);
+    let mut plan = "version: 1\ntask: Many\nchecks: [{ name: c, run: \"test -e f0\" }]\nsteps:\n".to_owned();
+    for i in 0..STEPS {
+        let needs = if i >= 5 { format!("needs: [s{}], ", i - 5) } else { String::new() };
+        writeln!(plan, "  - {{ id: s{i}, {needs}touches: [f{i}], run: \"echo new >>f{i}\" }}").unwrap();
+    }
+    std::fs::write(env.root().join("plan.yaml"), plan).unwrap();
+    let mut args = vec!["run", "-f", "../plan.yaml", "--approve", "auto", "--json"];
+    let mut kills = 0;
+    let code = loop {
+        let mut run = repo.spawn(&args);
+        // The first process has to have begun the run; later ones die early and late.
+        let ended = run.events(4 + kills / 2);
+        if ended || kills == KILLS_MAX {
+            break run.end().code;
+        }
+        run.kill();
+        kills += 1;
+        args = vec!["resume", "--json"];
+    };
+    assert!(kills >= 20, "{kills} kills");
+    assert_eq!(code, 0, "after {kills} kills");
+    for (path, _) in &files {
+        assert_eq!(repo.read(path), "old\nnew\n", "{path}: its effect is there once, after {kills} kills");
+    }
+    assert_eq!(repo.git(&["rev-list", "--count", "--first-parent", "main"]), (STEPS + 1).to_string());
+    assert_eq!(repo.git(&["status", "--porcelain"]), "");
+    repo.git(&["fsck", "--strict"]);
 }
