@@ -116,6 +116,11 @@ impl TestEnv {
         repo
     }
 
+    /// A repository that this test has made already.
+    pub(crate) fn existing(&self, name: &str) -> TestRepo<'_> {
+        TestRepo { env: self, path: self.root.join(name) }
+    }
+
     /// Runs git in a directory and gives its output.
     #[track_caller]
     pub(crate) fn git(&self, folder: &Path, args: &[&str]) -> String {
@@ -124,6 +129,12 @@ impl TestEnv {
         let err = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "git {args:?}: {err}");
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Does this shell command succeed?
+    pub(crate) fn succeeds(&self, folder: &Path, run: &str) -> bool {
+        let output = self.command("sh".as_ref(), folder, &["-c", run]).output();
+        output.expect("every machine has a shell").status.success()
     }
 
     /// Runs the program to its end.

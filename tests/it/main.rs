@@ -4,6 +4,7 @@ mod demo;
 mod env;
 mod hostile;
 mod live;
+mod real_input;
 mod run;
 mod tidy;
 mod verbs;
