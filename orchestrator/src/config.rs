@@ -220,6 +220,12 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
     }
 }
 
+/// Where models are: by the user's file and the environment alone, for a project may not redirect them.
+pub(crate) fn models(env: &Environment) -> Result<model::Models, ConfigError> {
+    let user = read_file(env.user_config().as_deref())?.map(|(file, _)| file).unwrap_or_default();
+    Ok(model::Models::new(user.models, env))
+}
+
 /// A file's content with what it says; `None` where there is no file.
 fn read_file(path: Option<&Path>) -> Result<Option<(File, String)>, ConfigError> {
     let Some(path) = path else { return Ok(None) };
