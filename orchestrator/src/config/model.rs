@@ -1,22 +1,55 @@
 //! Where models are reached: `anthropic/NAME`, `openai/NAME`, servers of the user's file, `script:FILE`.
 //!
-//! Only whether a key is there is known here; the key itself goes from the environment to the model layer.
+//! Keys stay in this process: they are shown by no `Debug`, serialised nowhere, and passed to no child.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::environment::Environment;
 use super::file::{Server, Wire};
+
+/// A key; never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// The key itself, for the wire.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(a key)")
+    }
+}
+
+/// How a request says who pays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Auth {
+    /// `x-api-key`.
+    ApiKey(Secret),
+    /// `authorization: bearer`.
+    Bearer(Secret),
+    /// Nothing: a server of the user's own.
+    None,
+}
 
 /// A model and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     /// A server that speaks Anthropic Messages.
     Anthropic {
-        /// Model, the second part of `PROVIDER/NAME`.
+        /// Provider, the first part of `PROVIDER/NAME`.
+        provider: String,
+        /// Model, the second part.
         name: String,
         /// Address.
         base_url: String,
+        /// Key.
+        auth: Auth,
     },
     /// The scripted model, started on loopback from a file.
     Script {
@@ -60,19 +93,22 @@ pub(crate) enum ModelProblem {
 pub(crate) struct Models {
     servers: BTreeMap<String, Server>,
     anthropic_url: String,
-    anthropic_keyed: bool,
+    #[serde(skip)]
+    anthropic: Option<Auth>,
 }
 
 /// Where Anthropic's service is.
 const ANTHROPIC_URL: &str = "https://api.anthropic.com";
 
 impl Models {
-    /// Servers of the user's file, and what the environment says.
+    /// Servers of the user's file, and keys and addresses of the environment.
     pub(crate) fn new(servers: BTreeMap<String, Server>, env: &Environment) -> Self {
+        let key = |name: &str| env.get(name).map(|text| Secret(text.to_owned()));
+        let auth = key("ANTHROPIC_API_KEY").map(Auth::ApiKey);
         Self {
             servers,
             anthropic_url: env.get("ANTHROPIC_BASE_URL").unwrap_or(ANTHROPIC_URL).trim_end_matches('/').to_owned(),
-            anthropic_keyed: env.get("ANTHROPIC_API_KEY").or(env.get("ANTHROPIC_AUTH_TOKEN")).is_some(),
+            anthropic: auth.or_else(|| key("ANTHROPIC_AUTH_TOKEN").map(Auth::Bearer)),
         }
     }
 
@@ -86,22 +122,35 @@ impl Models {
             return Err(ModelProblem::Name(model.to_owned()));
         };
         if let Some(server) = self.servers.get(provider) {
-            return match server.wire {
-                Wire::OpenAi => Err(ModelProblem::NotBuilt(model.to_owned())),
-                Wire::Anthropic => Ok(anthropic(name, &server.base_url)),
-            };
+            return self.server(model, provider, name, server);
         }
         match provider {
-            "anthropic" if self.anthropic_keyed => Ok(anthropic(name, &self.anthropic_url)),
-            "anthropic" => Err(ModelProblem::Key { model: model.to_owned(), variable: "ANTHROPIC_API_KEY" }),
+            "anthropic" => {
+                let missing = || ModelProblem::Key { model: model.to_owned(), variable: "ANTHROPIC_API_KEY" };
+                let auth = self.anthropic.clone().ok_or_else(missing)?;
+                let base_url = self.anthropic_url.clone();
+                Ok(Endpoint::Anthropic { provider: provider.into(), name: name.into(), base_url, auth })
+            }
             "openai" => Err(ModelProblem::NotBuilt(model.to_owned())),
             _ => Err(ModelProblem::Provider { model: model.to_owned(), provider: provider.to_owned() }),
         }
     }
-}
 
-fn anthropic(name: &str, base_url: &str) -> Endpoint {
-    Endpoint::Anthropic { name: name.to_owned(), base_url: base_url.trim_end_matches('/').to_owned() }
+    fn server(&self, model: &str, provider: &str, name: &str, server: &Server) -> Result<Endpoint, ModelProblem> {
+        let auth = match (provider, &self.anthropic) {
+            ("anthropic", Some(auth)) => auth.clone(),
+            _ => Auth::None,
+        };
+        match server.wire {
+            Wire::OpenAi => Err(ModelProblem::NotBuilt(model.to_owned())),
+            Wire::Anthropic => Ok(Endpoint::Anthropic {
+                provider: provider.into(),
+                name: name.into(),
+                base_url: server.base_url.trim_end_matches('/').to_owned(),
+                auth,
+            }),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -111,8 +160,11 @@ mod tests {
     #[test]
     fn a_model_is_found_or_says_what_to_set() {
         let keyed = Models::new(BTreeMap::new(), &Environment::of(&[("ANTHROPIC_API_KEY", "sk-1")]));
-        let found = keyed.endpoint(Some("anthropic/claude-x"));
-        assert_eq!(found, Ok(Endpoint::Anthropic { name: "claude-x".into(), base_url: ANTHROPIC_URL.into() }));
+        let Ok(Endpoint::Anthropic { base_url, auth, name, .. }) = keyed.endpoint(Some("anthropic/claude-x")) else {
+            panic!("an endpoint");
+        };
+        assert_eq!((base_url.as_str(), name.as_str()), (ANTHROPIC_URL, "claude-x"));
+        assert_eq!(auth, Auth::ApiKey(Secret("sk-1".into())));
         assert!(!format!("{keyed:?}").contains("sk-1"));
         assert!(!serde_json::to_string(&keyed).unwrap().contains("sk-1"));
         let bare = Models::new(BTreeMap::new(), &Environment::of(&[]));
@@ -130,10 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_of_the_users_file_needs_no_key() {
+    fn a_servers_key_is_not_anthropics() {
         let server = Server { base_url: "http://127.0.0.1:1/".into(), wire: Wire::Anthropic };
-        let models = Models::new(BTreeMap::from([("local".into(), server)]), &Environment::of(&[]));
-        let found = models.endpoint(Some("local/m"));
-        assert_eq!(found, Ok(Endpoint::Anthropic { name: "m".into(), base_url: "http://127.0.0.1:1".into() }));
+        let models =
+            Models::new(BTreeMap::from([("local".into(), server)]), &Environment::of(&[("ANTHROPIC_API_KEY", "k")]));
+        let Ok(Endpoint::Anthropic { auth, base_url, .. }) = models.endpoint(Some("local/m")) else {
+            panic!("an endpoint")
+        };
+        assert_eq!((auth, base_url.as_str()), (Auth::None, "http://127.0.0.1:1"));
     }
 }

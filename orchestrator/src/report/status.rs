@@ -225,10 +225,7 @@ pub(crate) fn screen(view: &RunView, status: &Status) -> Vec<Line> {
         Some(live) => format!("driven by process {} on {} since {}", live.pid, live.host, live.since),
         None => "nobody drives it".to_owned(),
     };
-    lines.push(vec![
-        (style_of_run(&status.state), status.state.clone()),
-        (Style::Dim, format!(" since {}, {who}", view.since)),
-    ]);
+    lines.push(vec![(style_of_run(&status.state), status.state.clone()), (Style::Dim, format!(", {who}"))]);
     let target = format!("{} at {}, isolation {}", status.target, view.tip.short(), status.isolation);
     lines.push(plain(format!("target {target}")));
     lines.push(plain(counts(status)));
