@@ -286,14 +286,14 @@ fn drive(
     if result.is_err() {
         dispatcher.executor.shared.stop.cancel();
     }
+    let (run, state) = (dispatcher.rec.view.run.clone(), dispatcher.rec.view.state);
+    // Its end of the channel goes first: a worker whose message nobody answers any more must not wait for it.
+    drop(dispatcher);
     tasks.close();
     runtime.block_on(tasks.wait());
     drop(listener);
-    let exit = result?;
-    let end = RunEnd { run: dispatcher.rec.view.run.clone(), state: dispatcher.rec.view.state, exit };
-    drop(dispatcher);
     drop(lock);
-    Ok(end)
+    Ok(RunEnd { run, state, exit: result? })
 }
 
 /// The first SIGINT or SIGTERM parks the run, the second ends the process.
