@@ -79,7 +79,7 @@ impl Recorder {
     pub(crate) fn blobs(&self) -> &Blobs {
         &self.writer.reader.blobs
     }
-    
+
     /// Keeps evidence as a blob, as JSON.
     pub(crate) fn keep(
         &self,
