@@ -7,6 +7,7 @@ mod demo;
 mod env;
 mod hostile;
 mod live;
+mod real_input;
 mod run;
 mod second;
 mod tidy;

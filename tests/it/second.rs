@@ -117,7 +117,9 @@ fn every_verb_is_seen_within_a_second() {
     run.next_that(is("fails", "review"));
     verb(&repo, &mut run, &["answer", "ask", "-m", "blue"], kind("answered", "ask"));
     run.next_that(is("ask", "review"));
-    verb(&repo, &mut run, &["stop"], |event| event["type"] == "command" && event["verb"].as_str().is_some_and(|verb| verb.contains("stop")));
+    verb(&repo, &mut run, &["stop"], |event| {
+        event["type"] == "command" && event["verb"].as_str().is_some_and(|verb| verb.contains("stop"))
+    });
     let end = run.end().code(4);
     assert_eq!(end.events().pop().unwrap()["state"], "parked");
     assert_eq!(state(&repo, "hold"), "parked");
@@ -132,7 +134,7 @@ fn with_nothing_running_verbs_say_so() {
     let repo = env.repo("repo", &[("a.txt", LINES)]);
     let _ = repo.wattle(&["run", "-f", "../plan.yml"]).code(4);
     let comment = repo.wattle(&["comment", "one", "-m", "hm"]).ok();
-    assert!(comment.out.contains("nothing runs: wattle resume"), "{}", comment.out);
+    assert!(comment.err.contains("nothing runs: wattle resume"), "{}", comment.err);
     let stop = repo.wattle(&["stop"]);
     assert_ne!(stop.code, 0);
     assert!(stop.err.contains("nothing runs") && stop.err.contains("wattle resume"), "{}", stop.err);
@@ -146,7 +148,7 @@ fn a_second_run_is_told_who_holds_the_repository() {
     run.wait_for(is("hold", "running"));
     let pid = repo.wattle(&["status", "--json"]).ok().json()["live"]["pid"].to_string();
     let refs = repo.git(&["for-each-ref"]);
-    let second = repo.wattle(&RUN[..5]).code(8);
+    let second = repo.wattle(&RUN[..7]).code(8);
     assert!(second.err.contains(&format!("pid {pid}")), "{}", second.err);
     let second = repo.wattle(&["resume", "--json"]).code(8);
     assert!(second.json()["error"]["message"].as_str().unwrap().contains(&pid));

@@ -80,6 +80,14 @@ impl Recorder {
         &self.writer.reader.blobs
     }
 
+    /// Keeps evidence as a blob, as JSON.
+    pub(crate) fn keep(
+        &self,
+        evidence: &wattle_worker::outcome::Evidence,
+    ) -> Result<crate::ids::Blob, super::blob::BlobError> {
+        self.blobs().put(&serde_json::to_vec(evidence).expect("evidence is plain data"))
+    }
+
     /// Adds an event to the batch.
     pub(crate) fn emit(&mut self, body: Body) -> Result<(), RecordError> {
         let event = event(self.seq + 1, self.clock.now_ms(), &self.view.run, body);
@@ -151,6 +159,16 @@ impl Recorder {
     pub(crate) fn run(&mut self, event: RunEvent, why: Option<&str>) -> Result<(), RecordError> {
         let state = next(self.view.state, event)?;
         self.emit(Body::RunState { event, state, why: why.map(str::to_owned) })
+    }
+
+    /// The event that says how the run is left.
+    pub(crate) fn finished(&self, exit: u8) -> Body {
+        let mut counts = std::collections::BTreeMap::<String, usize>::new();
+        for record in self.view.steps.values() {
+            *counts.entry(record.state.as_str().to_owned()).or_default() += 1;
+        }
+        let (state, total, usd) = (self.view.state, self.view.steps.len(), self.view.spent.usd());
+        Body::RunFinished { state, total, counts, usd, exit }
     }
 
     /// Notes the result of a command of another process, to be written with the batch.
