@@ -121,7 +121,8 @@ impl CliError {
                 let place =
                     item.at.as_ref().map_or(String::new(), |at| format!("{}:{}:{}: ", at.file, at.line, at.column));
                 let lead = if item.at.is_some() { "" } else { "failed to " };
-                let lead = if self.exit == Exit::Usage && self.code == "usage" { "" } else { lead };
+                let sentence = ["usage", "refused"].contains(&self.code);
+                let lead = if sentence { "" } else { lead };
                 ui.warn(&format!("error: {lead}{place}{}", item.message));
                 if let Some(hint) = &item.hint {
                     ui.warn(&format!("  hint: {hint}"));
@@ -299,8 +300,10 @@ impl From<RunError> for CliError {
             }
             RunError::Empty => environment("empty", "make a first commit"),
             RunError::Detached => Self::new(Exit::Invalid, "no_target", message).hint("--target BRANCH"),
-            RunError::NoBase(_) => Self::usage(message).hint("--base takes a revision"),
-            RunError::BadTarget(_) => Self::usage(message).hint("--target takes the name of a branch"),
+            RunError::NoBase(_) => Self::new(Exit::Usage, "base", message).hint("--base takes a revision"),
+            RunError::BadTarget(_) => {
+                Self::new(Exit::Usage, "target", message).hint("--target takes the name of a branch")
+            }
             RunError::Occupied { by } => Self::occupied(message, &by),
             RunError::Plan(problems) => problems.into(),
             RunError::NoChecks => {
@@ -311,11 +314,12 @@ impl From<RunError> for CliError {
             RunError::Lead(_) => {
                 Self::new(Exit::Failed, "lead", message).hint("say more in the task, or write a plan file")
             }
-            RunError::Model(_) => {
-                environment("no_model", "--model PROVIDER/NAME, and the provider's key in the environment")
-            }
+            RunError::Model(error) => environment("no_model", error.mend()),
+            RunError::Rule(_) => Self::new(Exit::Invalid, "rule", message).hint("mend the rule; nothing was started"),
             RunError::Lock(_) => environment("lock", "see the folder `wattle` in the common git directory"),
-            RunError::Record(_) => environment("journal", "`wattle doctor` looks at the state directory"),
+            RunError::Record(_) => {
+                environment("journal", "`wattle doctor` looks at the state directory and its disk; then wattle resume")
+            }
             RunError::Git(error) => error.into(),
             RunError::Pool(error) => error.into(),
             RunError::Ref(error) => error.into(),

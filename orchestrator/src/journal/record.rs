@@ -211,6 +211,8 @@ pub(crate) struct LandingRecord {
     pub(crate) why: Option<String>,
     /// Paths in the way of a held landing.
     pub(crate) held: Vec<String>,
+    /// The checkout that holds it; empty = none does.
+    pub(crate) held_by: String,
 }
 
 /// What a check said of a tree.

@@ -252,17 +252,7 @@ impl Source<'_> {
     }
 
     fn rewrite(&self, rule: &RuleSource) -> Rewrite {
-        match rule {
-            RuleSource::File(path) => {
-                Rewrite::Rules { name: path.clone(), yaml: self.files.get(path).cloned().unwrap_or_default() }
-            }
-            RuleSource::Inline(yaml) => {
-                Rewrite::Rules { name: format!("{} (inline)", self.step.id), yaml: yaml.clone() }
-            }
-            RuleSource::Pattern { pattern, fix, lang } => {
-                Rewrite::Pattern { pattern: pattern.clone(), fix: fix.clone(), lang: lang.clone() }
-            }
-        }
+        super::rules::rewrite(&self.step.id, rule, |path| self.files.get(path).cloned())
     }
 }
 
