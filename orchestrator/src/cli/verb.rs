@@ -11,7 +11,6 @@ use crate::journal::command::Verb;
 use crate::report::events::describe;
 use crate::run::context::Context;
 use crate::run::verbs::submit;
-use crate::ui::Style;
 
 /// What a verb works on.
 pub(crate) struct Scene {
@@ -46,7 +45,9 @@ pub(crate) fn give(session: &Session, scene: &Scene, verb: &Verb) -> Done {
     if done.live {
         session.ui.talk(&format!("picked up by run {}", scene.view.started.name));
     } else {
-        session.ui.line(&[(Style::Dim, "nothing runs: wattle resume")]);
+        let lands = matches!(verb, Verb::Approve { .. });
+        let more = if lands { ", or wattle merge to land what is approved" } else { "" };
+        session.ui.talk(&format!("nothing runs: wattle resume{more}"));
     }
     Ok(Exit::Reached)
 }
