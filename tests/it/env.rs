@@ -126,6 +126,12 @@ impl TestEnv {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
+    /// Runs a program where it may fail or be missing; did it end well?
+    pub(crate) fn try_tool(&self, program: &str, folder: &Path, args: &[&str]) -> bool {
+        let mut command = self.command(program.as_ref(), folder, args);
+        command.output().is_ok_and(|output| output.status.success())
+    }
+
     /// Runs the program to its end.
     pub(crate) fn wattle(&self, folder: &Path, args: &[&str]) -> Output {
         self.wattle_fed(folder, args, "")
