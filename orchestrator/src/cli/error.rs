@@ -188,17 +188,7 @@ impl From<TrustError> for CliError {
 
 impl From<ModelProblem> for CliError {
     fn from(problem: ModelProblem) -> Self {
-        let hint = match &problem {
-            ModelProblem::None => {
-                "give --model PROVIDER/NAME, or set WATTLE_MODEL, or `model:` in the configuration".to_owned()
-            }
-            ModelProblem::Name(_) => "for example anthropic/claude-sonnet-5-5 or script:replies.yaml".to_owned(),
-            ModelProblem::Provider { provider, .. } => {
-                format!("add `models: {{ {provider}: {{ base_url: … }} }}` to the user's configuration")
-            }
-            ModelProblem::Key { variable, .. } => format!("export {variable}=…"),
-            ModelProblem::NotBuilt(_) => "use a model behind the Anthropic wire".to_owned(),
-        };
+        let hint = problem.mend();
         Self::new(Exit::Environment, "no_model", problem.to_string()).hint(hint)
     }
 }
@@ -210,7 +200,7 @@ impl From<OpenError> for CliError {
             OpenError::NotARepository { .. } => {
                 Self::new(Exit::Environment, "no_repository", message).hint("go into a git repository, or give -C PATH")
             }
-            OpenError::GitMissing { .. } => {
+            OpenError::GitMissing => {
                 Self::new(Exit::Environment, "git_missing", message).hint("install git 2.38 or newer")
             }
             OpenError::GitTooOld { .. } => {
@@ -300,10 +290,11 @@ impl From<RunError> for CliError {
             }
             RunError::Empty => environment("empty", "make a first commit"),
             RunError::Detached => Self::new(Exit::Invalid, "no_target", message).hint("--target BRANCH"),
-            RunError::NoBase(_) => Self::new(Exit::Usage, "base", message).hint("--base takes a revision"),
-            RunError::BadTarget(_) => {
-                Self::new(Exit::Usage, "target", message).hint("--target takes the name of a branch")
+            RunError::NoBase(rev) => {
+                Self::usage(format!("there is no commit `{rev}` to start from")).hint("--base takes a revision")
             }
+            RunError::BadTarget(name) => Self::usage(format!("no branch can be named `{name}` here"))
+                .hint("--target takes the name of a branch"),
             RunError::Occupied { by } => Self::occupied(message, &by),
             RunError::Plan(problems) => problems.into(),
             RunError::NoChecks => {
@@ -314,7 +305,7 @@ impl From<RunError> for CliError {
             RunError::Lead(_) => {
                 Self::new(Exit::Failed, "lead", message).hint("say more in the task, or write a plan file")
             }
-            RunError::Model(error) => environment("no_model", error.mend()),
+            RunError::Model(error) => environment("no_model", &error.mend()),
             RunError::Rule(_) => Self::new(Exit::Invalid, "rule", message).hint("mend the rule; nothing was started"),
             RunError::Lock(_) => environment("lock", "see the folder `wattle` in the common git directory"),
             RunError::Record(_) => {

@@ -62,8 +62,6 @@ impl RunView {
                 self.started.options = options.clone();
                 self.tip = tip.clone();
                 self.resumed_seq = seq;
-                // Who goes on has mended something, perhaps outside the tree: what was red is asked again.
-                self.verdicts.retain(|_, record| record.verdict == Verdict::Green);
                 // What was red then may have been the machine's fault: it is asked again.
                 self.verdicts.retain(|_, record| record.verdict == Verdict::Green);
             }
@@ -92,10 +90,7 @@ impl RunView {
             Body::LandingState(change) => self.apply_landing(seq, &event.ts, change)?,
             Body::Landed { step, commit, .. } => self.step_mut(seq, step)?.landed = Some(commit.clone()),
             Body::LandingHeld { landing, worktree, paths, why } => {
-                let record = self.landing_mut(seq, *landing)?;
-                record.held.clone_from(paths);
-                record.held_by.clone_from(worktree);
-                record.why = Some(why.clone());
+                self.landing_mut(seq, *landing)?.hold(worktree, paths, why);
             }
             Body::Usage { step, usage, .. } => {
                 add(&mut self.spent, usage);

@@ -21,8 +21,6 @@ pub(crate) struct RunView {
     pub(crate) run: RunId,
     /// Its frozen inputs; options as the last resume left them.
     pub(crate) started: RunStarted,
-    /// When it started, RFC 3339.
-    pub(crate) since: String,
     /// Its plan.
     pub(crate) plan: Arc<Plan>,
     /// Its state.
@@ -213,6 +211,15 @@ pub(crate) struct LandingRecord {
     pub(crate) held: Vec<String>,
     /// The checkout that holds it; empty = none does.
     pub(crate) held_by: String,
+}
+
+impl LandingRecord {
+    /// Something stands in its way.
+    pub(crate) fn hold(&mut self, worktree: &str, paths: &[String], why: &str) {
+        self.held = paths.to_vec();
+        worktree.clone_into(&mut self.held_by);
+        self.why = Some(why.to_owned());
+    }
 }
 
 /// What a check said of a tree.

@@ -185,7 +185,7 @@ pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Ev
     }
     let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id());
     let run = RunId::new(ctx.clock.now_ms(), u128::from(random));
-    models::require(&ctx.providers, &request.folder, &plan, request.options.model.as_deref(), |_| true)?;
+    models::require(&ctx.models, &request.folder, &plan, request.options.model.as_deref(), |_| true)?;
     rules::require(&plan, &request.files)?;
     let lock = own(ctx, Some(&run))?;
     let (base, target) = base_and_target(ctx, &plan, &request.options)?;
@@ -227,7 +227,7 @@ pub(crate) fn resume(
     let view = writer.reader.replay(run)?;
     let model = overrides.model.as_deref().or(view.started.options.model.as_deref());
     let open = |step: &StepId| !view.steps[step].state.terminal();
-    models::require(&ctx.providers, &overrides.folder, &view.plan, model, open)?;
+    models::require(&ctx.models, &overrides.folder, &view.plan, model, open)?;
     ctx.repo.configure(&view.started.base.commit)?;
     let pool = open_pool(ctx, &view)?;
     let mut rec = Recorder::new(view, writer, ctx.clock.clone())?;
@@ -282,7 +282,7 @@ fn drive(
     let shared = Arc::new(Shared {
         ctx: ctx.clone(),
         pool,
-        models: Models::new(ctx.providers.clone(), folder),
+        models: Models::new(ctx.models.clone(), folder),
         identity: ctx.repo.identity(),
         inputs: inputs.clone(),
         stop: CancellationToken::new(),

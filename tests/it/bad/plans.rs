@@ -216,10 +216,10 @@ fn an_agent_step_says_what_to_set_before_anything_starts() {
     assert_snapshot!(all.join(""), @"
     error: failed to start step one: find a model: none is set
       hint: give --model PROVIDER/NAME, or set WATTLE_MODEL, or `model:` in the configuration
-    error: failed to start step one: use the model anthropic/claude-sonnet-5-5: neither ANTHROPIC_API_KEY nor ANTHROPIC_AUTH_TOKEN is set
+    error: failed to start step one: use the model `anthropic/claude-sonnet-5-5`: ANTHROPIC_API_KEY is not set
       hint: export ANTHROPIC_API_KEY=…
-    error: failed to start step one: find the model nope: this wattle speaks to anthropic/NAME and script:FILE
-      hint: for example --model anthropic/claude-sonnet-5-5 or --model script:replies.yaml
+    error: failed to start step one: read the model `nope`: it has to be PROVIDER/NAME or script:FILE
+      hint: for example anthropic/claude-sonnet-5-5 or script:replies.yaml
     error: failed to start step one: read the model script $ROOT/r/gone.yaml: No such file or directory (os error 2)
       hint: a script is found from the directory that wattle is started in, or from -C
     error: failed to start step one: read the model script $ROOT/r/../bad.yaml: line 1, column 10: unclosed bracket '[' at line 1, column 10
