@@ -110,15 +110,15 @@ fn odd_options_are_named_with_what_they_take() {
     For more information, try '--help'.
     ");
     assert_snapshot!(said(&["--target", "bad..name"]), @"
-    error: failed to land on `bad..name`: no branch can have this name here
+    error: no branch can be named `bad..name` here
       hint: --target takes the name of a branch
     ");
     assert_snapshot!(said(&["--target", ""]), @"
-    error: failed to land on ``: no branch can have this name here
+    error: no branch can be named `` here
       hint: --target takes the name of a branch
     ");
     assert_snapshot!(said(&["--base", "nope"]), @"
-    error: failed to find the base `nope`: there is no such commit
+    error: there is no commit `nope` to start from
       hint: --base takes a revision
     ");
     assert_snapshot!(said(&["--jobs", "0"]), @"
