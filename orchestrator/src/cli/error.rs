@@ -293,8 +293,9 @@ impl From<RunError> for CliError {
             RunError::NoBase(rev) => {
                 Self::usage(format!("there is no commit `{rev}` to start from")).hint("--base takes a revision")
             }
-            RunError::BadTarget(name) => Self::usage(format!("no branch can be named `{name}` here"))
-                .hint("--target takes the name of a branch"),
+            RunError::BadTarget(name) => {
+                Self::usage(format!("no branch can be named `{name}` here")).hint("--target takes the name of a branch")
+            }
             RunError::Occupied { by } => Self::occupied(message, &by),
             RunError::Plan(problems) => problems.into(),
             RunError::NoChecks => {

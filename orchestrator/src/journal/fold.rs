@@ -4,7 +4,7 @@
 //! history is refused, and so is a decision that would write one.
 
 use wattle_planner::StepId;
-use wattle_worker::host::Intent;
+use wattle_worker::host::{Intent, Usage};
 use wattle_worker::outcome::Verdict;
 
 use super::event::{AttemptChange, Body, CheckRef, Event, LandingChange, StepChange};
@@ -77,11 +77,7 @@ impl RunView {
                 self.attempt_mut(seq, step, *attempt)?.evidence.push((of.clone(), evidence.clone()));
             }
             Body::Turn { step, attempt, index, message } => {
-                let record = self.attempt_mut(seq, step, *attempt)?;
-                // A repair is a conversation of its own, which begins again when it is cut off.
-                if record.state != Attempt::Repairing {
-                    record.messages.insert(*index, message.clone());
-                }
+                self.attempt_mut(seq, step, *attempt)?.turn(*index, message);
             }
             Body::CheckStarted(check) => self.check_started(check),
             Body::CheckFinished { check, verdict, output, .. } => {
@@ -92,12 +88,7 @@ impl RunView {
             Body::LandingHeld { landing, worktree, paths, why } => {
                 self.landing_mut(seq, *landing)?.hold(worktree, paths, why);
             }
-            Body::Usage { step, usage, .. } => {
-                add(&mut self.spent, usage);
-                if let Some(step) = step {
-                    add(&mut self.step_mut(seq, step)?.spent, usage);
-                }
-            }
+            Body::Usage { step, usage, .. } => self.used(seq, step.as_ref(), usage)?,
             Body::NeedsInput { step, gate, question, options, .. } => {
                 let gate =
                     Gate { id: gate.clone(), question: question.clone(), options: options.clone(), answer: None };
@@ -210,6 +201,14 @@ impl RunView {
         if let Some(landing) = check.landing {
             self.checking.push((landing, check.check.clone(), check.tree.clone()));
         }
+    }
+
+    fn used(&mut self, seq: u64, step: Option<&StepId>, usage: &Usage) -> Result<(), FoldError> {
+        add(&mut self.spent, usage);
+        if let Some(step) = step {
+            add(&mut self.step_mut(seq, step)?.spent, usage);
+        }
+        Ok(())
     }
 
     fn check_finished(
@@ -339,7 +338,7 @@ fn agree(seq: u64, said: &str, found: &str) -> Result<(), FoldError> {
     if said == found { Ok(()) } else { Err(FoldError::Differs { seq, said: said.to_owned(), found: found.to_owned() }) }
 }
 
-fn add(spent: &mut Spent, usage: &wattle_worker::host::Usage) {
+fn add(spent: &mut Spent, usage: &Usage) {
     spent.requests += 1;
     spent.uncached_in += usage.uncached_in;
     spent.cache_read += usage.cache_read;

@@ -155,6 +155,15 @@ pub(crate) struct AttemptRecord {
     pub(crate) evidence: Vec<(String, Blob)>,
 }
 
+impl AttemptRecord {
+    /// A message of its conversation. A repair is a conversation of its own, which begins again when it is cut off.
+    pub(crate) fn turn(&mut self, index: u32, message: &Blob) {
+        if self.state != Attempt::Repairing {
+            self.messages.insert(index, message.clone());
+        }
+    }
+}
+
 /// Who approved what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Approval {
