@@ -34,6 +34,7 @@ static CHANGING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\bpid \d+ on \S+,", "pid PID on HOST,"),
         (r"\bprocess \d+ on \S+ ", "process PID on HOST "),
         (r"\(\d+ ms\)", "(MS)"),
+        (r"\b\d+ bytes\b", "N bytes"),
     ]
     .into_iter()
     .map(|(pattern, name)| (Regex::new(pattern).expect("a literal"), name))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wattle_planner::{GroupId, Plan, StepId};
-use wattle_worker::outcome::Verdict;
+use wattle_worker::outcome::{Cause, Verdict};
 use wattle_workspace::{CommitId, TreeId};
 
 use super::event::{Candidate, Entry, RunStarted, Work};
@@ -107,6 +107,10 @@ pub(crate) struct StepRecord {
     pub(crate) drafts: Vec<Draft>,
     /// Words for its workers, all of them so far: a conversation knows by number and text what it has heard.
     pub(crate) feedback: Vec<String>,
+    /// Does a human want its worker to end, and the step with it?
+    pub(crate) cancelling: bool,
+    /// Has the queue sent it back? From then on it starts on the tip.
+    pub(crate) sent_back: bool,
     /// The open question.
     pub(crate) gate: Option<Gate>,
     /// The commit on the target that it landed with.
@@ -124,6 +128,15 @@ pub(crate) struct StepRecord {
 }
 
 impl StepRecord {
+    /// Is a worker alive at it, as far as the journal knows?
+    pub(crate) fn at_work(&self) -> bool {
+        self.attempts.last().is_some_and(|attempt| match attempt.state {
+            Attempt::Leased | Attempt::Executing | Attempt::Committed => true,
+            Attempt::Checking | Attempt::Repairing | Attempt::Asking => true,
+            Attempt::Succeeded | Attempt::Failed | Attempt::Parked | Attempt::Interrupted => false,
+        })
+    }
+
     /// Number of its newest attempt; 0 = none.
     pub(crate) fn attempt(&self) -> u32 {
         self.attempts.last().map_or(0, |attempt| attempt.number)
@@ -149,19 +162,16 @@ pub(crate) struct AttemptRecord {
     pub(crate) on: Vec<Entry>,
     /// The commit of its last intent to commit.
     pub(crate) committed: Option<CommitId>,
+    /// Its tree.
+    pub(crate) tree: Option<TreeId>,
+    /// Why the executor that left this commit had failed; `None` = it had not.
+    pub(crate) failed: Option<(Cause, String)>,
+    /// Is a repair under way, whose conversation is its own?
+    pub(crate) repairing: bool,
     /// Messages of its conversation.
     pub(crate) messages: BTreeMap<u32, Blob>,
     /// Evidence of its executor, checks and tools, oldest first.
     pub(crate) evidence: Vec<(String, Blob)>,
-}
-
-impl AttemptRecord {
-    /// A message of its conversation. A repair is a conversation of its own, which begins again when it is cut off.
-    pub(crate) fn turn(&mut self, index: u32, message: &Blob) {
-        if self.state != Attempt::Repairing {
-            self.messages.insert(index, message.clone());
-        }
-    }
 }
 
 /// Who approved what.

@@ -44,6 +44,8 @@ impl RunView {
             report: None,
             drafts: Vec::new(),
             feedback: Vec::new(),
+            cancelling: false,
+            sent_back: false,
             gate: None,
             landed: None,
             check: None,

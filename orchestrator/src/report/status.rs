@@ -285,6 +285,9 @@ pub(crate) fn money(spent: &Spent) -> String {
 
 /// What waits for a human, with the verb that answers it.
 pub(crate) fn waiting(view: &RunView) -> Vec<String> {
+    if view.state == Run::PlanReady {
+        return vec!["waits: wattle resume (the plan is ready)".to_owned()];
+    }
     let in_state = |state: Step| {
         let steps = view.plan.steps().iter().filter(|step| view.steps[&step.id].state == state);
         steps.map(|step| step.id.as_str()).collect::<Vec<_>>()

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use wattle_planner::{Plan, Problems, StepId, parse_plan};
 use wattle_worker::host::Usage;
 use wattle_workspace::{
@@ -14,13 +12,11 @@ use wattle_workspace::{
 
 use super::brief::brief;
 use super::context::Context;
-use super::dispatcher::{Dispatcher, exit_code};
-use super::executor::{Executor, Shared};
-use super::input::Input;
-use super::models::{self, Models};
+use super::dispatcher::exit_code;
+use super::drive::Drive;
+use super::models;
 use super::recover::{RecoverError, died, kept_slots, recover};
 use super::rules;
-use super::wake::Listener;
 use crate::ids::{Blob, RunId};
 use crate::journal::event::{Base, Body, Event, RunStarted};
 use crate::journal::recorder::RecordError;
@@ -111,9 +107,9 @@ pub(crate) enum RunError {
     /// Landing without checks was not asked for.
     #[error("land without checks: --approve auto needs checks, or a literal `checks: []`")]
     NoChecks,
-    /// There is no such run.
-    #[error("find a run: {0}")]
-    NoRun(String),
+    /// The verb that the run was to begin with was refused.
+    #[error(transparent)]
+    Refused(crate::journal::command::Refusal),
     /// A step has left no work.
     #[error("find work of {0}: it has left none")]
     NoWork(String),
@@ -202,8 +198,10 @@ pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Ev
         let plan = rec.view.started.plan.clone();
         rec.emit(Body::PlanReady { plan })?;
         rec.run(RunEvent::PlanReady, None)?;
-        rec.commit()?.iter().for_each(&mut *sink);
         let exit = if rec.view.started.options.until_explicit { 0 } else { exit_code(&rec) };
+        let finished = rec.finished(exit);
+        rec.emit(finished)?;
+        rec.commit()?.iter().for_each(&mut *sink);
         return Ok(RunEnd { run, state: rec.view.state, exit });
     }
     rec.run(RunEvent::Start, None)?;
@@ -212,7 +210,8 @@ pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Ev
     for salvaged in pool.recover(&kept)? {
         rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })?;
     }
-    drive(ctx, rec, pool, lock, &request.folder, sink)
+    let drive = Drive { folder: &request.folder, lands_only: false };
+    drive.run(ctx, rec, pool, lock, sink)
 }
 
 /// Goes on with a run.
@@ -226,7 +225,7 @@ pub(crate) fn resume(
     let writer = Writer::open(ctx.repo.state_dir())?;
     let view = writer.reader.replay(run)?;
     let model = overrides.model.as_deref().or(view.started.options.model.as_deref());
-    let open = |step: &StepId| !view.steps[step].state.terminal();
+    let open = |step: &StepId| overrides.merge.is_none() && !view.steps[step].state.terminal();
     models::require(&ctx.models, &overrides.folder, &view.plan, model, open)?;
     ctx.repo.configure(&view.started.base.commit)?;
     let pool = open_pool(ctx, &view)?;
@@ -235,7 +234,8 @@ pub(crate) fn resume(
         rec.run(RunEvent::Interrupt, Some("died"))?;
     }
     wattle_worker::process::end_leftovers(run.as_str());
-    let tip = recover(&mut rec, &ctx.repo, &pool)?;
+    let lands_only = overrides.merge.is_some();
+    let tip = recover(&mut rec, &ctx.repo, &pool, lands_only)?;
     match rec.view.state {
         Run::PlanReady | Run::Planning => rec.run(RunEvent::Start, None)?,
         Run::Review | Run::NeedsInput | Run::Parked | Run::Budget | Run::BaseRed | Run::Interrupted => {
@@ -252,80 +252,17 @@ pub(crate) fn resume(
     if let Some(steps) = &overrides.merge {
         let verb = crate::journal::command::Verb::Merge { steps: steps.clone() };
         crate::journal::command::apply(&mut rec, &verb, &ctx.who, true).map_err(|error| match error {
-            crate::journal::command::VerbError::Refused(refusal) => RunError::NoRun(refusal.message),
+            crate::journal::command::VerbError::Refused(refusal) => RunError::Refused(refusal),
             crate::journal::command::VerbError::Record(error) => RunError::Record(error),
         })?;
     }
-    drive(ctx, rec, pool, lock, &overrides.folder, sink)
+    let drive = Drive { folder: &overrides.folder, lands_only };
+    drive.run(ctx, rec, pool, lock, sink)
 }
 
 fn open_pool(ctx: &Context, view: &RunView) -> Result<Arc<Pool>, RunError> {
     let disk_bytes_max = view.started.options.disk_bytes_max;
     Ok(Arc::new(Pool::open(&ctx.repo, PoolOptions { disk_bytes_max })?))
-}
-
-/// Runs the dispatcher on this thread until the run has nothing left to do.
-fn drive(
-    ctx: &Context,
-    rec: Recorder,
-    pool: Arc<Pool>,
-    lock: OwnerLock,
-    folder: &std::path::Path,
-    sink: &mut dyn FnMut(&Event),
-) -> Result<RunEnd, RunError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| RunError::Io { action: "start the runtime", source })?;
-    let temp = tempfile::Builder::new().prefix("wattle-").tempdir_in(&ctx.temp);
-    let temp = temp.map_err(|source| RunError::Io { action: "make a scratch folder", source })?;
-    // Bounded by what workers can have under way: each waits for the reply to its message.
-    let (inputs, arrived) = crossbeam_channel::unbounded();
-    let shared = Arc::new(Shared {
-        ctx: ctx.clone(),
-        pool,
-        models: Models::new(ctx.models.clone(), folder),
-        identity: ctx.repo.identity(),
-        inputs: inputs.clone(),
-        stop: CancellationToken::new(),
-        temp: temp.path().to_owned(),
-    });
-    let listener = Listener::start(ctx.repo.state_dir(), inputs.clone());
-    runtime.spawn(signals(inputs));
-    let tasks = TaskTracker::new();
-    let executor = Executor { shared, runtime: runtime.handle().clone(), tasks: tasks.clone() };
-    let mut dispatcher = Dispatcher::new(rec, executor, arrived, sink);
-    let result = dispatcher.run();
-    if result.is_err() {
-        dispatcher.executor.shared.stop.cancel();
-    }
-    tasks.close();
-    runtime.block_on(tasks.wait());
-    drop(listener);
-    let exit = result?;
-    let end = RunEnd { run: dispatcher.rec.view.run.clone(), state: dispatcher.rec.view.state, exit };
-    drop(dispatcher);
-    drop(lock);
-    Ok(end)
-}
-
-/// The first SIGINT or SIGTERM parks the run, the second ends the process.
-async fn signals(inputs: crossbeam_channel::Sender<Input>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    let mut seen = false;
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if seen {
-            std::process::exit(130);
-        }
-        seen = true;
-        let _ = inputs.send(Input::Signal);
-    }
 }
 
 fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(Base, String), RunError> {
@@ -423,9 +360,12 @@ fn first(ctx: &Context, writer: Writer, run: &RunId, started: RunStarted, plan: 
     let seq = writer.last_seq()? + 1;
     let body = Body::RunStarted(Box::new(started.clone()));
     let first = event(seq, ctx.clock.now_ms(), run, body.clone());
-    let mut view = RunView::begin(&first, &started, Arc::new(plan));
-    view.tip = ctx.repo.read_ref(&branch_ref(&started.target))?.unwrap_or(started.base.commit.clone());
+    let view = RunView::begin(&first, &started, Arc::new(plan));
+    let tip = ctx.repo.read_ref(&branch_ref(&started.target))?.unwrap_or(started.base.commit.clone());
     let mut rec = Recorder::new(view, writer, ctx.clock.clone())?;
     rec.emit(body)?;
+    if tip != started.base.commit {
+        rec.emit(Body::TargetMoved { tip })?;
+    }
     Ok(rec)
 }

@@ -197,14 +197,14 @@ struct Tmpfs<'e>(&'e TestEnv, std::path::PathBuf);
 
 impl<'e> Tmpfs<'e> {
     fn mount(env: &'e TestEnv, at: &std::path::Path) -> Option<Self> {
-        let args = ["-t", "tmpfs", "-o", "size=24m", "tmpfs", at.to_str()?];
-        env.try_tool("mount", env.root(), &args).then(|| Self(env, at.to_owned()))
+        let mount = format!("mount -t tmpfs -o size=24m tmpfs {}", at.display());
+        env.succeeds(env.root(), &mount).then(|| Self(env, at.to_owned()))
     }
 }
 
 impl Drop for Tmpfs<'_> {
     fn drop(&mut self) {
-        self.0.try_tool("umount", self.0.root(), &["-l", self.1.to_str().unwrap_or_default()]);
+        self.0.succeeds(self.0.root(), &format!("umount -l {}", self.1.display()));
     }
 }
 
