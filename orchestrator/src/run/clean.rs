@@ -148,12 +148,14 @@ fn free(
     attempts: Vec<(String, wattle_workspace::CommitId)>,
 ) -> Result<(), RunError> {
     let tip = ctx.repo.read_ref(&branch_ref(&view.started.target))?;
-    for (name, commit) in branch.into_iter().chain(attempts) {
-        let held = match &tip {
+    // Attempts first: the branch is at one of them, and one ref keeps a commit.
+    let mut kept = BTreeSet::new();
+    for (name, commit) in attempts.into_iter().chain(branch) {
+        let landed = match &tip {
             Some(tip) => ctx.repo.is_ancestor(&commit, tip)?,
             None => false,
         };
-        if !held {
+        if !landed && kept.insert(commit.clone()) {
             let last = name.rsplit('/').next().unwrap_or("0");
             let number = if last == step.as_str() { "branch" } else { last };
             // Two levels, as the pool names what it salvages: neither stands in the way of the other.

@@ -212,8 +212,7 @@ impl Ended<'_> {
     fn evidence(&mut self, outcome: &Outcome) -> Result<(), RecordError> {
         let Some(check) = &outcome.check else { return Ok(()) };
         let Some(commit) = &outcome.commit else { return Ok(()) };
-        let json = serde_json::to_vec(&check.evidence).expect("evidence is plain data");
-        let output = self.rec.blobs().put(&json)?;
+        let output = self.rec.keep(&check.evidence)?;
         let check_ref = CheckRef {
             check: format!("{} (own)", self.step),
             at: "step".to_owned(),
