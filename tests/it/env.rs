@@ -1,7 +1,7 @@
 //! A world of its own for one test: home, state directory, git configuration and repositories, and the
 //! program run in it. Nothing of the machine's user reaches it but the search path for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -144,6 +144,19 @@ impl TestEnv {
         self.output(output.status, &output.stdout, &output.stderr)
     }
 
+    /// Runs another program of the machine to its end.
+    pub(crate) fn program(&self, name: &str, folder: &Path, args: &[&str]) -> Output {
+        let mut command = self.command(Path::new(name), folder, args);
+        let output = command.output().unwrap_or_else(|error| panic!("{name} {args:?}: {error}"));
+        self.output(output.status, &output.stdout, &output.stderr)
+    }
+
+    /// Where the machine has a program, if it has it.
+    pub(crate) fn find(&self, name: &str) -> Option<PathBuf> {
+        let path = self.vars.get("PATH".as_ref() as &std::ffi::OsStr)?;
+        std::env::split_paths(path).map(|folder| folder.join(name)).find(|path| path.is_file())
+    }
+
     /// Starts the program in the background; its stdout is read line by line as JSON.
     pub(crate) fn spawn(&self, folder: &Path, args: &[&str]) -> Background<'_> {
         let mut command = self.command(&program(), folder, args);
@@ -183,6 +196,21 @@ impl TestEnv {
         let root = self.root.to_str().expect("temporary directories have plain names");
         String::from_utf8_lossy(bytes).replace(root, "$ROOT")
     }
+}
+
+/// The most steps that these events show in the state `running` at one time.
+pub(crate) fn at_once(events: &[Value]) -> usize {
+    let (mut running, mut most) = (BTreeSet::new(), 0);
+    for event in events.iter().filter(|event| event["type"] == "step_state") {
+        let step = event["step"].as_str().expect("a step has a name");
+        if event["state"] == "running" {
+            running.insert(step)
+        } else {
+            running.remove(step)
+        };
+        most = most.max(running.len());
+    }
+    most
 }
 
 /// The program under test; `.ci/run` names another copy when it runs the tests as somebody else.

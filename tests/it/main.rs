@@ -6,6 +6,8 @@ mod demo;
 mod env;
 mod hostile;
 mod live;
+mod real;
 mod run;
+mod scale;
 mod tidy;
 mod verbs;
