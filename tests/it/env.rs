@@ -2,7 +2,7 @@
 //! program run in it. Nothing of the machine's user reaches it but the search path for programs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -153,7 +153,7 @@ impl TestEnv {
 
     /// Where the machine has a program, if it has it.
     pub(crate) fn find(&self, name: &str) -> Option<PathBuf> {
-        let path = self.vars.get("PATH".as_ref() as &std::ffi::OsStr)?;
+        let path = self.vars.get(OsStr::new("PATH"))?;
         std::env::split_paths(path).map(|folder| folder.join(name)).find(|path| path.is_file())
     }
 
@@ -317,6 +317,21 @@ impl Background<'_> {
                 }
             }
         }
+    }
+
+    /// Waits for so many events; `true` = it ended before.
+    #[track_caller]
+    pub(crate) fn events(&mut self, count: usize) -> bool {
+        while self.seen.len() < count {
+            match self.lines.recv_timeout(EVENT_WAIT) {
+                Ok(line) => {
+                    self.seen.push(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
+                }
+                Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => panic!("no event within {EVENT_WAIT:?}: {:#?}", self.seen.last()),
+            }
+        }
+        false
     }
 
     /// Kills it at once, as a crash does.

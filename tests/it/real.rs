@@ -57,12 +57,14 @@ const CHECK: &str = "cargo check --offline --quiet";
 /// A world in which cargo finds what it finds outside, and the crate in a repository of its own.
 fn staged() -> TestEnv {
     let mut env = TestEnv::new();
-    for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
-        #[expect(clippy::disallowed_methods, reason = "the compiler is where the machine has it")]
-        let (given, home) = (std::env::var_os(name), std::env::var_os("HOME").unwrap_or_default());
-        let path = given.map_or_else(|| Path::new(&home).join(folder), PathBuf::from);
-        env.set(name, path.to_str().expect("toolchains have plain paths"));
-    }
+    #[expect(clippy::disallowed_methods, reason = "the compiler and the registry are where the machine has them")]
+    let [given, home, path] = ["CARGO_HOME", "HOME", "PATH"].map(std::env::var_os);
+    let registry = given.map_or_else(|| Path::new(&home.unwrap_or_default()).join(".cargo"), PathBuf::from);
+    env.set("CARGO_HOME", registry.to_str().expect("it has a plain path"));
+    let toolchain = Path::new(env!("CARGO")).parent().expect("cargo lies in a folder").to_owned();
+    let path = path.unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(toolchain).chain(std::env::split_paths(&path)));
+    env.set("PATH", path.expect("paths of a path").to_str().expect("they are plain"));
     env
 }
 

@@ -272,7 +272,7 @@ impl From<JournalError> for CliError {
 impl From<Refusal> for CliError {
     fn from(refusal: Refusal) -> Self {
         Self {
-            exit: Exit::Usage,
+            exit: if refusal.code == "busy" { Exit::Busy } else { Exit::Usage },
             code: "refused",
             items: vec![Item { message: refusal.message, hint: Some(refusal.hint), at: None }],
         }
@@ -306,7 +306,7 @@ impl From<RunError> for CliError {
             RunError::NoChecks => {
                 Self::new(Exit::Invalid, "no_checks", message).hint("write `checks: []` to land unverified")
             }
-            RunError::NoRun(_) => environment("no_run", "wattle runs"),
+            RunError::Refused(refusal) => refusal.into(),
             RunError::NoWork(_) => environment("no_work", "wattle status shows what each step has left"),
             RunError::Lead(_) => {
                 Self::new(Exit::Failed, "lead", message).hint("say more in the task, or write a plan file")

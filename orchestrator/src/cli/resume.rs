@@ -39,7 +39,7 @@ pub(crate) fn run(session: &Session, args: &ResumeArgs) -> Done {
         list(session, &scene);
         return Ok(Exit::Reached);
     }
-    if scene.view.state == Run::Completed {
+    if scene.view.state == Run::Completed && scene.view.steps.values().all(|record| record.state.terminal()) {
         session.ui.talk("nothing is left to do");
         return Ok(Exit::Reached);
     }

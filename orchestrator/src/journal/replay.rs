@@ -44,6 +44,7 @@ impl RunView {
             report: None,
             drafts: Vec::new(),
             feedback: Vec::new(),
+            cancelling: false,
             gate: None,
             landed: None,
             check: None,

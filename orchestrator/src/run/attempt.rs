@@ -50,7 +50,9 @@ async fn attempt(shared: &Arc<Shared>, job: AttemptJob, cancel: CancellationToke
         let outcome = moved_outcome(committed.clone());
         return concluded(shared, &job, outcome, base, on).await;
     }
-    let lease = lease(shared, &job, &holder, &base, moved.is_some()).await?;
+    let Some(lease) = lease(shared, &job, &holder, &base, moved.is_some(), &cancel).await? else {
+        return Ok(ended(parked(), base, on));
+    };
     if leased(shared, &job, Some(lease.slot.0), &base, &on).await == Reply::Cancel {
         return Ok(ended(parked(), base, on));
     }
@@ -173,7 +175,8 @@ async fn lease(
     holder: &str,
     base: &CommitId,
     fresh: bool,
-) -> Result<Lease, Failure> {
+    cancel: &CancellationToken,
+) -> Result<Option<Lease>, Failure> {
     let class = match mode(&job.step) {
         Mode::Read => Class::Snapshot,
         Mode::Write | Mode::Scratch => Class::Work,
@@ -202,14 +205,15 @@ async fn lease(
     if lease.needs_setup
         && let Some((command, _)) = &job.setup
     {
-        if let Err(failure) = setup(shared, job, &lease, command).await {
+        let ready = setup(shared, job, &lease, command, cancel).await;
+        if !matches!(ready, Ok(true)) {
             release(shared, lease).await;
-            return Err(failure);
+            return ready.map(|_| None);
         }
         let (pool, lease, key) = (shared.pool.clone(), lease.clone(), setup_key.unwrap_or_default());
         shared.blocking(move || pool.setup_done(&lease, &key)).await?;
     }
-    Ok(lease)
+    Ok(Some(lease))
 }
 
 /// Puts an agent's earlier change, merged onto the new base as far as it goes, into its new worktree as
@@ -223,24 +227,25 @@ fn carry_over(repo: &Repo, lease: &Lease, old_base: &CommitId, commit: &CommitId
     }
 }
 
+/// Prepares a slot. `false` = it was stopped.
 async fn setup(
     shared: &Arc<Shared>,
     job: &Arc<AttemptJob>,
     lease: &Lease,
     command: &wattle_worker::assignment::Command,
-) -> Result<(), Failure> {
+    cancel: &CancellationToken,
+) -> Result<bool, Failure> {
     let assignment = Assignment::Setup(SetupAssignment {
         owner: owner(&job.run, job.step.id.as_str(), job.attempt),
         place: place(lease),
         command: command.clone(),
     });
-    let cancel = shared.stop.child_token();
-    let host = host(shared, job, cancel);
+    let host = host(shared, job, cancel.clone());
     let outcome = perform(assignment, host, shared.tools(None)).await;
     match outcome.end {
-        End::Done | End::Committed | End::Unchanged => Ok(()),
+        End::Done | End::Committed | End::Unchanged => Ok(true),
         End::Failed { message, .. } => Err(format!("setup: {message}\n{}", outcome.evidence.output)),
-        End::Parked | End::NeedsInput { .. } => Err("setup: stopped".to_owned()),
+        End::Parked | End::NeedsInput { .. } => Ok(false),
     }
 }
 
@@ -259,7 +264,10 @@ async fn leased(shared: &Arc<Shared>, job: &AttemptJob, slot: Option<u32>, base:
     if shared.inputs.send(input).is_err() {
         return Reply::Cancel;
     }
-    answer.await.unwrap_or(Reply::Cancel)
+    tokio::select! {
+        answer = answer => answer.unwrap_or(Reply::Cancel),
+        () = shared.stop.cancelled() => Reply::Cancel,
+    }
 }
 
 async fn work(
@@ -269,20 +277,18 @@ async fn work(
     committed: Option<CommitId>,
     cancel: CancellationToken,
 ) -> Outcome {
-    let agent = matches!(job.work, Work::Agent(_))
-        || job.repair.as_ref().is_some_and(|repair| matches!(repair.work, Work::Agent(_)));
     let mut work = job.work.clone();
     let mut repair = job.repair.clone();
+    let works = std::iter::once((&mut work, &job.model))
+        .chain(repair.as_mut().map(|repair| (&mut repair.work, &job.repair_model)));
     let mut model = None;
-    if agent {
-        match shared.models.find(job.model.as_deref()).await {
+    for (work, name) in works {
+        let Work::Agent(agent) = work else { continue };
+        match shared.models.find(name.as_deref()).await {
             Ok((found, wire)) => {
-                for work in std::iter::once(&mut work).chain(repair.as_mut().map(|repair| &mut repair.work)) {
-                    if let Work::Agent(agent) = work {
-                        agent.model.clone_from(&wire);
-                    }
-                }
-                model = Some(found);
+                agent.model = wire;
+                // One attempt speaks to one provider: that of its work, else that of its repair.
+                model = model.or(Some(found));
             }
             Err(error) => {
                 return outcome(End::Failed { cause: Cause::Environment, message: error.to_string() });
@@ -301,7 +307,7 @@ async fn work(
         env: job.step.env.clone(),
         needs: job.needs.clone(),
         feedback: job.feedback.clone(),
-        resume: Resume { committed, messages: job.messages.clone() },
+        resume: Resume { committed, failed: job.failed.clone(), messages: job.messages.clone() },
         timeout_ms: job.step.timeout_ms,
     };
     let host = host(shared, job, cancel);
@@ -343,8 +349,13 @@ fn same_patch(repo: &Repo, job: &AttemptJob, base: &CommitId, commit: &CommitId)
 /// and it stays where they left it.
 fn point(repo: &Repo, job: &AttemptJob, commit: &CommitId) -> Result<bool, RefError> {
     if let Some(form) = &job.commit {
-        let keep = RefChange { name: form.attempt_ref.clone(), new: Some(commit.clone()), old: Expect::Any };
-        repo.update_refs(&[keep], "wattle: attempt")?;
+        let keep = RefChange { name: form.attempt_ref.clone(), new: Some(commit.clone()), old: Expect::Absent };
+        match repo.update_refs(&[keep], "wattle: attempt") {
+            Ok(()) => {}
+            // The worker has kept it already.
+            Err(RefError::Moved { found, .. }) if found.as_ref() == Some(commit) => {}
+            Err(error) => return Err(error),
+        }
     }
     let name = step_ref(&job.run, &job.step.id);
     // A branch that its user has deleted is made again.
@@ -356,6 +367,16 @@ fn point(repo: &Repo, job: &AttemptJob, commit: &CommitId) -> Result<bool, RefEr
         // A process that died after this very move has left the branch where it has to be.
         Err(RefError::Moved { found, .. }) => Ok(found.as_ref() != Some(commit)),
         Err(error @ (RefError::Occupied { .. } | RefError::Git(_))) => Err(error),
+    }
+}
+
+/// Gives back the slot that an ended attempt had kept.
+pub(crate) async fn free(shared: &Arc<Shared>, holder: String) {
+    let pool = shared.pool.clone();
+    match shared.blocking(move || pool.adopt(&holder)).await {
+        Ok(Some(lease)) => release(shared, lease).await,
+        Ok(None) => {}
+        Err(error) => tracing::warn!(error, "a kept slot was not given back"),
     }
 }
 

@@ -4,6 +4,7 @@ use wattle_planner::{Plan, RuleSource, Step, StepId};
 use wattle_worker::assignment::{
     AgentWork, Bounds, Command, CommitForm, Mode, NeedReport, Owner, Repair, Rewrite, Work,
 };
+use wattle_worker::outcome::Cause;
 use wattle_workspace::{CommitId, Signature};
 
 use crate::ids::LandingId;
@@ -13,6 +14,7 @@ use crate::journal::event::{self, Entry};
 use crate::journal::record::AttemptRecord;
 use crate::queue::checks::of_step;
 use crate::queue::land::{CandidateJob, Part, attempt_ref, message, step_ref};
+use crate::queue::plan::gathered;
 use crate::run::scheduler::below;
 
 /// Output of one process that is kept, head and tail together. 256 KiB holds the errors of a large
@@ -41,6 +43,8 @@ pub(crate) struct AttemptJob {
     pub(crate) earlier: Option<(CommitId, CommitId)>,
     /// What an interrupted try has left.
     pub(crate) committed: Option<CommitId>,
+    /// Why the executor that left that commit had failed.
+    pub(crate) failed: Option<(Cause, String)>,
     /// Messages of its conversation.
     pub(crate) messages: Vec<String>,
     /// Words for its worker.
@@ -57,6 +61,8 @@ pub(crate) struct AttemptJob {
     pub(crate) repair: Option<Repair>,
     /// Name of its model.
     pub(crate) model: Option<String>,
+    /// Name of the model of its repair.
+    pub(crate) repair_model: Option<String>,
     /// How its commit is made.
     pub(crate) commit: Option<CommitForm>,
     /// Command and key files of the setup.
@@ -85,10 +91,8 @@ pub(crate) fn attempt_job(
     let conversation = conversation(&record.attempts, record.fresh);
     let messages = conversation.iter().map(text).collect::<Result<_, _>>()?;
     let brief = text(&view.started.brief)?;
-    let model = match &step.work {
-        wattle_planner::Work::Agent(agent) => agent.model.clone().or_else(|| view.started.options.model.clone()),
-        wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) => view.started.options.model.clone(),
-    };
+    let named = |work: &wattle_planner::Work| model_of(view, work);
+    let (model, repair_model) = (named(&step.work), step.repair.as_ref().and_then(|repair| named(&repair.work)));
     let earlier = earlier(&record.attempts);
     let mut files = std::collections::BTreeMap::new();
     for (path, blob) in &view.started.files {
@@ -98,12 +102,14 @@ pub(crate) fn attempt_job(
     Ok(AttemptJob {
         run: view.run.to_string(),
         attempt: attempt.number,
-        tip: view.gathered.clone().unwrap_or_else(|| view.tip.clone()),
+        // Until something has landed, steps start from the base that the run was given.
+        tip: if view.landed_seq == 0 { view.started.base.commit.clone() } else { view.tip.clone() },
         on: below(view, id),
         resumed: attempt.base.clone().map(|base| (base, attempt.on.clone())),
         restack,
         earlier,
         committed: attempt.committed.clone(),
+        failed: attempt.failed.clone(),
         messages,
         feedback: record.feedback.clone(),
         needs: needs(view, blobs, &step)?,
@@ -112,11 +118,20 @@ pub(crate) fn attempt_job(
         work: source.work(&step.work),
         repair: step.repair.as_ref().map(|r| Repair { work: source.work(&r.work), attempts: r.attempts }),
         model,
+        repair_model,
         commit: commit_form(view, &step, attempt, identity),
         setup: setup(&view.plan),
         approved: record.approved.is_some(),
         step,
     })
+}
+
+/// Name of the model that a work asks for; `None` = it asks none, or nobody has named one.
+pub(crate) fn model_of(view: &RunView, work: &wattle_planner::Work) -> Option<String> {
+    match work {
+        wattle_planner::Work::Agent(agent) => agent.model.clone().or_else(|| view.started.options.model.clone()),
+        wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) => None,
+    }
 }
 
 /// The conversation that a worker goes on with. An attempt that goes on with an earlier one's numbers its
@@ -301,5 +316,10 @@ pub(crate) fn candidate_job(view: &RunView, id: LandingId, identity: &Signature)
         time_s: seconds(&record.since),
         candidate_ref: format!("refs/wattle/candidate/{run}/{}", id.0),
         generated: if record.last { Vec::new() } else { view.plan.generated().to_vec() },
+        gathered: view.gathered.clone().filter(|_| record.last).map(|tip| {
+            let below = view.landings.values().filter(|record| gathered(view, record));
+            let commits = below.filter_map(|record| record.candidate.as_ref()).flat_map(|made| made.commits.clone());
+            (tip, commits.collect())
+        }),
     }
 }

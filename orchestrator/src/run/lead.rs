@@ -119,7 +119,10 @@ pub(crate) fn lead(ctx: &Context, request: LeadRequest<'_>) -> Result<LeadPlan, 
     let lease = pool.lease(&want)?;
     let place = Place { path: lease.path.clone(), slot: lease.slot.0, base: lease.base.clone() };
     let result = explore(ctx, request, place);
-    pool.release(lease)?;
+    // The plan is paid for: a slot that cannot be given back is no reason to drop it.
+    if let Err(error) = pool.release(lease) {
+        tracing::warn!(%error, "the lead's snapshot was not given back");
+    }
     drop(lock);
     result
 }
