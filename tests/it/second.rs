@@ -1,6 +1,8 @@
 //! Every verb from a second terminal while a run is live: its event is in the first one's stream within a second.
 //! And what verbs say when nothing runs, when a commit has changed meanwhile, and what becomes of an approval.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
+
 use std::time::{Duration, Instant};
 
 use serde_json::Value;

@@ -121,7 +121,8 @@ impl CliError {
                 let place =
                     item.at.as_ref().map_or(String::new(), |at| format!("{}:{}:{}: ", at.file, at.line, at.column));
                 let lead = if item.at.is_some() { "" } else { "failed to " };
-                let lead = if self.exit == Exit::Usage && self.code == "usage" { "" } else { lead };
+                let sentence = ["usage", "refused"].contains(&self.code);
+                let lead = if sentence { "" } else { lead };
                 ui.warn(&format!("error: {lead}{place}{}", item.message));
                 if let Some(hint) = &item.hint {
                     ui.warn(&format!("  hint: {hint}"));
@@ -187,17 +188,7 @@ impl From<TrustError> for CliError {
 
 impl From<ModelProblem> for CliError {
     fn from(problem: ModelProblem) -> Self {
-        let hint = match &problem {
-            ModelProblem::None => {
-                "give --model PROVIDER/NAME, or set WATTLE_MODEL, or `model:` in the configuration".to_owned()
-            }
-            ModelProblem::Name(_) => "for example anthropic/claude-sonnet-5-5 or script:replies.yaml".to_owned(),
-            ModelProblem::Provider { provider, .. } => {
-                format!("add `models: {{ {provider}: {{ base_url: … }} }}` to the user's configuration")
-            }
-            ModelProblem::Key { variable, .. } => format!("export {variable}=…"),
-            ModelProblem::NotBuilt(_) => "use a model behind the Anthropic wire".to_owned(),
-        };
+        let hint = problem.mend();
         Self::new(Exit::Environment, "no_model", problem.to_string()).hint(hint)
     }
 }
@@ -299,8 +290,12 @@ impl From<RunError> for CliError {
             }
             RunError::Empty => environment("empty", "make a first commit"),
             RunError::Detached => Self::new(Exit::Invalid, "no_target", message).hint("--target BRANCH"),
-            RunError::NoBase(_) => Self::usage(message).hint("--base takes a revision"),
-            RunError::BadTarget(_) => Self::usage(message).hint("--target takes the name of a branch"),
+            RunError::NoBase(rev) => {
+                Self::usage(format!("there is no commit `{rev}` to start from")).hint("--base takes a revision")
+            }
+            RunError::BadTarget(name) => {
+                Self::usage(format!("no branch can be named `{name}` here")).hint("--target takes the name of a branch")
+            }
             RunError::Occupied { by } => Self::occupied(message, &by),
             RunError::Plan(problems) => problems.into(),
             RunError::NoChecks => {
@@ -311,11 +306,12 @@ impl From<RunError> for CliError {
             RunError::Lead(_) => {
                 Self::new(Exit::Failed, "lead", message).hint("say more in the task, or write a plan file")
             }
-            RunError::Model(_) => {
-                environment("no_model", "--model PROVIDER/NAME, and the provider's key in the environment")
-            }
+            RunError::Model(error) => environment("no_model", &error.mend()),
+            RunError::Rule(_) => Self::new(Exit::Invalid, "rule", message).hint("mend the rule; nothing was started"),
             RunError::Lock(_) => environment("lock", "see the folder `wattle` in the common git directory"),
-            RunError::Record(_) => environment("journal", "`wattle doctor` looks at the state directory"),
+            RunError::Record(_) => {
+                environment("journal", "`wattle doctor` looks at the state directory and its disk; then wattle resume")
+            }
             RunError::Git(error) => error.into(),
             RunError::Pool(error) => error.into(),
             RunError::Ref(error) => error.into(),

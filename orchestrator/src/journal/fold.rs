@@ -4,7 +4,7 @@
 //! history is refused, and so is a decision that would write one.
 
 use wattle_planner::StepId;
-use wattle_worker::host::Intent;
+use wattle_worker::host::{Intent, Usage};
 use wattle_worker::outcome::Verdict;
 
 use super::event::{AttemptChange, Body, CheckRef, Event, LandingChange, StepChange};
@@ -81,17 +81,10 @@ impl RunView {
             }
             Body::LandingState(change) => self.apply_landing(seq, &event.ts, change)?,
             Body::Landed { step, commit, .. } => self.step_mut(seq, step)?.landed = Some(commit.clone()),
-            Body::LandingHeld { landing, paths, why, .. } => {
-                let record = self.landing_mut(seq, *landing)?;
-                record.held.clone_from(paths);
-                record.why = Some(why.clone());
+            Body::LandingHeld { landing, worktree, paths, why } => {
+                self.landing_mut(seq, *landing)?.hold(worktree, paths, why);
             }
-            Body::Usage { step, usage, .. } => {
-                add(&mut self.spent, usage);
-                if let Some(step) = step {
-                    add(&mut self.step_mut(seq, step)?.spent, usage);
-                }
-            }
+            Body::Usage { step, usage, .. } => self.used(seq, step.as_ref(), usage)?,
             Body::NeedsInput { step, .. } | Body::Answered { step, .. } | Body::Approved { step, .. } => {
                 self.step_mut(seq, step)?.human(event);
             }
@@ -101,7 +94,8 @@ impl RunView {
                     self.step_mut(seq, step)?.merge_asked = true;
                 }
             }
-            Body::Ejected { .. } | Body::Salvaged { .. } => {}
+            Body::Ejected { step, .. } => self.step_mut(seq, step)?.sent_back = true,
+            Body::Salvaged { .. } => {}
             Body::BoundHit { .. } | Body::Command { .. } | Body::RunFinished { .. } => {}
         }
         self.seq = seq;
@@ -210,6 +204,14 @@ impl RunView {
         }
     }
 
+    fn used(&mut self, seq: u64, step: Option<&StepId>, usage: &Usage) -> Result<(), FoldError> {
+        add(&mut self.spent, usage);
+        if let Some(step) = step {
+            add(&mut self.step_mut(seq, step)?.spent, usage);
+        }
+        Ok(())
+    }
+
     fn check_finished(
         &mut self,
         seq: u64,
@@ -247,6 +249,7 @@ impl RunView {
                 candidate: None,
                 why: None,
                 held: Vec::new(),
+                held_by: String::new(),
             };
             self.landings.insert(id, record);
             return Ok(());
@@ -366,7 +369,7 @@ fn agree(seq: u64, said: &str, found: &str) -> Result<(), FoldError> {
     if said == found { Ok(()) } else { Err(FoldError::Differs { seq, said: said.to_owned(), found: found.to_owned() }) }
 }
 
-fn add(spent: &mut Spent, usage: &wattle_worker::host::Usage) {
+fn add(spent: &mut Spent, usage: &Usage) {
     spent.requests += 1;
     spent.uncached_in += usage.uncached_in;
     spent.cache_read += usage.cache_read;

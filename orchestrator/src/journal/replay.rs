@@ -45,6 +45,7 @@ impl RunView {
             drafts: Vec::new(),
             feedback: Vec::new(),
             cancelling: false,
+            sent_back: false,
             gate: None,
             landed: None,
             check: None,
