@@ -15,7 +15,6 @@ mod node;
 pub(crate) mod trust;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use choice::{Approve, OnInput};
@@ -89,9 +88,6 @@ pub(crate) struct Effective {
     pub(crate) frame: BTreeMap<String, serde_json::Value>,
     /// What a project's file asked for and did not get.
     pub(crate) ignored: Vec<String>,
-    /// What processes start from: the environment without keys.
-    #[serde(skip)]
-    pub(crate) child_env: BTreeMap<OsString, OsString>,
 }
 
 /// Why there is no configuration.
@@ -221,8 +217,13 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
         models: model::Models::new(user.models, env),
         frame,
         ignored,
-        child_env: env.for_children(),
     }
+}
+
+/// Where models are: by the user's file and the environment alone, for a project may not redirect them.
+pub(crate) fn models(env: &Environment) -> Result<model::Models, ConfigError> {
+    let user = read_file(env.user_config().as_deref())?.map(|(file, _)| file).unwrap_or_default();
+    Ok(model::Models::new(user.models, env))
 }
 
 /// A file's content with what it says; `None` where there is no file.

@@ -15,4 +15,4 @@ pub(crate) mod store;
 pub(crate) use event::{Body, Event};
 pub(crate) use record::RunView;
 pub(crate) use recorder::Recorder;
-pub(crate) use store::{JournalError, Reader, RunSummary, Writer};
+pub(crate) use store::{JournalError, Reader, Writer};

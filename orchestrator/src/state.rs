@@ -73,6 +73,7 @@ pub(crate) fn next<M: Machine>(state: M, event: M::Event) -> Result<M, Illegal> 
 
 /// The table of one machine in Markdown.
 pub(crate) fn markdown<M: Machine>() -> String {
+    debug_assert!(M::EVENTS.iter().all(|event| M::ROWS.iter().any(|row| row.event == *event)));
     let mut text = format!("\n## {}\n\n| state | end | exit | why |\n|---|---|---|---|\n", M::NAME);
     for &state in M::STATES {
         let end = if state.terminal() { "yes" } else { "" };

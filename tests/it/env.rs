@@ -266,9 +266,13 @@ pub(crate) struct Background<'e> {
 }
 
 impl Background<'_> {
-    /// Waits for an event of `--json` output that fits; fails the test when the program ends before.
+    /// Waits for an event of `--json` output that fits, unless one has come already; fails the test when the
+    /// program ends before.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        if let Some(event) = self.seen.iter().find(|event| fits(event)) {
+            return event.clone();
+        }
         loop {
             match self.lines.recv_timeout(EVENT_WAIT) {
                 Ok(line) => {

@@ -147,5 +147,9 @@ fn the_schema_of_a_plan_is_json_schema() {
     let schema = env.wattle(env.root(), &["schema", "plan"]).ok().json();
     assert_eq!(schema["type"], "object");
     assert!(schema["properties"]["steps"].is_object());
+    for name in ["event", "status", "review", "log", "cost"] {
+        let schema = env.wattle(env.root(), &["schema", name]).ok().json();
+        assert_eq!(schema["properties"]["v"]["type"], "integer", "{name}");
+    }
     assert!(env.wattle(env.root(), &["schema", "nope"]).code(2).err.contains("invalid value"));
 }

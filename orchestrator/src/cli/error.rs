@@ -209,7 +209,7 @@ impl From<OpenError> for CliError {
             OpenError::NotARepository { .. } => {
                 Self::new(Exit::Environment, "no_repository", message).hint("go into a git repository, or give -C PATH")
             }
-            OpenError::GitMissing { .. } => {
+            OpenError::GitMissing => {
                 Self::new(Exit::Environment, "git_missing", message).hint("install git 2.38 or newer")
             }
             OpenError::GitTooOld { .. } => {

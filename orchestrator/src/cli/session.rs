@@ -10,7 +10,7 @@ use super::error::{CliError, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::config::environment::Environment;
 use crate::config::{self, ConfigError, Effective, Flags, Places};
-use crate::run::context::{Context, Providers};
+use crate::run::context::Context;
 use crate::ui::Ui;
 
 /// One invocation of the program.
@@ -83,16 +83,11 @@ impl Session {
         std::fs::create_dir_all(&temp).map_err(|error| CliError::file("make", &temp, &error))?;
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let host = if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() };
-        let key = |name: &str| self.env.get(name).map(str::to_owned);
         Ok(Context {
             who: repo.identity().name,
             clock: self.clock.clone(),
             child_env: self.env.for_children(),
-            providers: Providers {
-                anthropic_key: key("ANTHROPIC_API_KEY"),
-                anthropic_token: key("ANTHROPIC_AUTH_TOKEN"),
-                anthropic_base_url: key("ANTHROPIC_BASE_URL"),
-            },
+            models: config::models(&self.env)?,
             host,
             temp,
             repo,

@@ -276,6 +276,37 @@ pub(crate) enum Body {
     },
 }
 
+/// The types of events, each with the keys that it always has.
+pub(crate) const KINDS: [(&str, &str); 27] = [
+    ("run_started", "name task base target plan_name plan files brief options isolation pid"),
+    ("plan_ready", "plan"),
+    ("run_state", "event state"),
+    ("resumed", "options tip"),
+    ("target_moved", "tip"),
+    ("step_state", "step event state attempt terminal"),
+    ("attempt_state", "step attempt state"),
+    ("intent", "step attempt intent"),
+    ("evidence", "step attempt of evidence"),
+    ("turn", "step attempt index message"),
+    ("repair_started", "step attempt number"),
+    ("check_started", "check at tree"),
+    ("check_finished", "check at tree verdict cached elapsed_ms"),
+    ("landing_state", "landing state entries"),
+    ("landed", "step group commit tree verified"),
+    ("landing_held", "landing worktree paths why"),
+    ("ejected", "step reason message"),
+    ("salvaged", "slot ref commit"),
+    ("usage", "step attempt provider model uncached_in cache_read cache_write out nano_usd exact"),
+    ("bound_hit", "step bound message"),
+    ("needs_input", "step gate kind question options expires"),
+    ("answered", "step gate text by"),
+    ("approved", "step attempt commit by widen"),
+    ("comment", "step text at by"),
+    ("command", "by verb"),
+    ("merge_asked", "steps"),
+    ("run_finished", "state total counts usd exit"),
+];
+
 impl Body {
     /// The name of its type, as in the JSON.
     pub(crate) fn kind(&self) -> &'static str {

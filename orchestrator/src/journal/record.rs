@@ -21,8 +21,6 @@ pub(crate) struct RunView {
     pub(crate) run: RunId,
     /// Its frozen inputs; options as the last resume left them.
     pub(crate) started: RunStarted,
-    /// When it started, RFC 3339.
-    pub(crate) since: String,
     /// Its plan.
     pub(crate) plan: Arc<Plan>,
     /// Its state.

@@ -55,7 +55,6 @@ impl RunView {
         Self {
             run: first.run.clone(),
             started: started.clone(),
-            since: first.ts.clone(),
             state: Run::Planning,
             why: None,
             tip: started.base.commit.clone(),

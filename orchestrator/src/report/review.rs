@@ -138,10 +138,10 @@ fn diff(repo: &Repo, work: &Work) -> Result<String, GitError> {
     repo.diff(&base, &work.tree, false)
 }
 
-/// A piece of evidence out of its blob.
+/// A piece of evidence out of its blob; `None` for what neither started a process nor said anything.
 pub(crate) fn proof(blobs: &Blobs, of: &str, blob: &Blob) -> Option<Proof> {
     let evidence: Evidence = serde_json::from_str(&blobs.text(blob).ok()?).ok()?;
-    Some(Proof {
+    (!evidence.argv.is_empty() || !evidence.output.is_empty()).then(|| Proof {
         of: of.to_owned(),
         argv: evidence.argv,
         exit: evidence.exit,

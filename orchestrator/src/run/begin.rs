@@ -271,7 +271,7 @@ fn drive(
     let shared = Arc::new(Shared {
         ctx: ctx.clone(),
         pool,
-        models: Models::new(ctx.providers.clone(), folder),
+        models: Models::new(ctx.models.clone(), folder),
         identity: ctx.repo.identity(),
         inputs: inputs.clone(),
         stop: CancellationToken::new(),

@@ -8,17 +8,7 @@ use std::sync::Arc;
 use wattle_workspace::Repo;
 
 use crate::clock::Clock;
-
-/// Keys and addresses of model providers. Nothing but the model layer of this process ever sees them.
-#[derive(Clone, Default)]
-pub(crate) struct Providers {
-    /// `ANTHROPIC_API_KEY`.
-    pub(crate) anthropic_key: Option<String>,
-    /// `ANTHROPIC_AUTH_TOKEN`.
-    pub(crate) anthropic_token: Option<String>,
-    /// `ANTHROPIC_BASE_URL`.
-    pub(crate) anthropic_base_url: Option<String>,
-}
+use crate::config::model::Models;
 
 /// What every verb works with.
 #[derive(Clone)]
@@ -29,8 +19,8 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     /// The environment that child processes start from, without keys.
     pub(crate) child_env: BTreeMap<OsString, OsString>,
-    /// Keys and addresses of models.
-    pub(crate) providers: Providers,
+    /// Where models are, with the keys of this process.
+    pub(crate) models: Models,
     /// Who gives the verbs, for the journal.
     pub(crate) who: String,
     /// Name of this machine.

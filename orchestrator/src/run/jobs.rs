@@ -83,7 +83,7 @@ pub(crate) fn attempt_job(
     let restack = attempt.restack.then(|| record.work.clone()).flatten();
     let text = |blob| blobs.text(blob);
     let conversation = conversation(&record.attempts, record.fresh);
-    let messages = conversation.iter().map(|blob| text(blob)).collect::<Result<_, _>>()?;
+    let messages = conversation.iter().map(text).collect::<Result<_, _>>()?;
     let brief = text(&view.started.brief)?;
     let model = match &step.work {
         wattle_planner::Work::Agent(agent) => agent.model.clone().or_else(|| view.started.options.model.clone()),

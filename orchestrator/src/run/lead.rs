@@ -128,7 +128,7 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
     let io = |action| move |source| RunError::Io { action, source };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(io("start the runtime"))?;
     let temp = tempfile::tempdir_in(&ctx.temp).map_err(io("make a scratch folder"))?;
-    let models = Models::new(ctx.providers.clone(), request.folder);
+    let models = Models::new(ctx.models.clone(), request.folder);
     let (model, wire) = runtime.block_on(models.find(request.model))?;
     let brief = brief(&ctx.repo, &request.base, request.task)?;
     let host = Arc::new(LeadHost {

@@ -8,23 +8,14 @@ use wattle_worker::model::Model;
 use wattle_worker::model::anthropic::{Anthropic, AnthropicOptions, Auth, SetupError};
 use wattle_worker::scripted;
 
-use super::context::Providers;
-
-/// Address of the Anthropic service.
-const ANTHROPIC: &str = "https://api.anthropic.com";
+use crate::config::model::{self, Endpoint, ModelProblem};
 
 /// Why there is no such model.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ModelError {
-    /// An agent step and no model.
-    #[error("find a model: none is set")]
-    None,
-    /// The name has no known provider.
-    #[error("find model {0}: this wattle speaks to anthropic/NAME and script:FILE")]
-    Provider(String),
-    /// No key.
-    #[error("use model {0}: no key is set")]
-    Key(String),
+    /// The name says nothing, or nobody has said where that model is.
+    #[error(transparent)]
+    Unknown(#[from] ModelProblem),
     /// The address or the key cannot be used.
     #[error(transparent)]
     Setup(#[from] SetupError),
@@ -43,7 +34,7 @@ pub(crate) type Found = (Arc<dyn Model>, String);
 
 /// Models that have been asked for.
 pub(crate) struct Models {
-    providers: Providers,
+    endpoints: model::Models,
     folder: PathBuf,
     found: Mutex<BTreeMap<String, Found>>,
     servers: tokio::sync::Mutex<Vec<scripted::Server>>,
@@ -51,50 +42,45 @@ pub(crate) struct Models {
 
 impl Models {
     /// No model yet; scripts are found from `folder`.
-    pub(crate) fn new(providers: Providers, folder: &Path) -> Self {
+    pub(crate) fn new(endpoints: model::Models, folder: &Path) -> Self {
         let found = Mutex::new(BTreeMap::new());
-        Self { providers, folder: folder.to_owned(), found, servers: Default::default() }
+        Self { endpoints, folder: folder.to_owned(), found, servers: Default::default() }
     }
 
     /// The model of a name.
     pub(crate) async fn find(&self, name: Option<&str>) -> Result<Found, ModelError> {
-        let name = name.ok_or(ModelError::None)?;
         // Held over the await: two steps that want one script get one server.
         let mut servers = self.servers.lock().await;
-        if let Some(found) = self.known(name) {
+        let key = name.unwrap_or_default();
+        if let Some(found) = self.known(key) {
             return Ok(found);
         }
-        let made = match name.split_once(':') {
-            Some(("script", file)) => {
+        let made = match self.endpoints.endpoint(name)? {
+            Endpoint::Script { file } => {
                 let path = self.folder.join(file);
-                let failed = |message: String| ModelError::Script { path: path.clone(), message };
-                let server = scripted::serve(&path, 0).await.map_err(|error| failed(error.to_string()))?;
+                let failed =
+                    |error: scripted::ServeError| ModelError::Script { path: path.clone(), message: error.to_string() };
+                let server = scripted::serve(&path, 0).await.map_err(failed)?;
                 let base_url = server.base_url();
                 servers.push(server);
-                let auth = Auth::ApiKey("scripted".to_owned());
-                (anthropic("script", base_url, auth)?, "claude-scripted".to_owned())
+                (anthropic("script", base_url, Auth::ApiKey("scripted".to_owned()))?, "claude-scripted".to_owned())
             }
-            _ => self.remote(name)?,
+            Endpoint::Anthropic { provider, name, base_url, auth } => {
+                let auth = match auth {
+                    model::Auth::ApiKey(key) => Auth::ApiKey(key.expose().to_owned()),
+                    model::Auth::Bearer(token) => Auth::Bearer(token.expose().to_owned()),
+                    // A server of the user's own asks for none, and ignores what it gets.
+                    model::Auth::None => Auth::ApiKey("none".to_owned()),
+                };
+                (anthropic(&provider, base_url, auth)?, name)
+            }
         };
-        self.found.lock().expect("no holder panics").insert(name.to_owned(), made.clone());
+        self.found.lock().expect("no holder panics").insert(key.to_owned(), made.clone());
         Ok(made)
     }
 
     fn known(&self, name: &str) -> Option<Found> {
         self.found.lock().expect("no holder panics").get(name).cloned()
-    }
-
-    fn remote(&self, name: &str) -> Result<Found, ModelError> {
-        let Some(("anthropic", wire)) = name.split_once('/') else {
-            return Err(ModelError::Provider(name.to_owned()));
-        };
-        let auth = match (&self.providers.anthropic_key, &self.providers.anthropic_token) {
-            (Some(key), _) => Auth::ApiKey(key.clone()),
-            (None, Some(token)) => Auth::Bearer(token.clone()),
-            (None, None) => return Err(ModelError::Key(name.to_owned())),
-        };
-        let base_url = self.providers.anthropic_base_url.clone().unwrap_or_else(|| ANTHROPIC.to_owned());
-        Ok((anthropic("anthropic", base_url, auth)?, wire.to_owned()))
     }
 }
 

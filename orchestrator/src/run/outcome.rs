@@ -130,9 +130,9 @@ impl Ended<'_> {
         branch_moved: bool,
     ) -> Result<(), RecordError> {
         let step = self.rec.view.plan.step(&self.step).expect("a step of the plan");
-        let widened = self.rec.view.step(&self.step).approved.is_some();
-        let outside = !work.outside.is_empty() && !(same_patch && widened);
-        let open = step.touches_given && outside;
+        // An approval covered what is outside, as long as the patch is the approved one.
+        let covered = same_patch && self.rec.view.step(&self.step).approved.is_some();
+        let open = step.touches_given && !work.outside.is_empty() && !covered;
         let approval = self.rec.view.step(&self.step).approved.clone();
         let (commit, attempt) = (work.commit.clone(), work.attempt);
         let auto = self.rec.view.started.options.approve == Approve::Auto;

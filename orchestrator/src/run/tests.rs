@@ -11,7 +11,7 @@ use wattle_workspace::{OpenOptions, Repo};
 
 use super::begin::{Overrides, RunEnd, RunRequest, resume, start};
 use super::clean::{Item, clean};
-use super::context::{Context, Providers};
+use super::context::Context;
 use super::salvage::{path, restore};
 use super::verbs::submit;
 use crate::clock::SystemClock;
@@ -50,7 +50,7 @@ impl Env {
             repo: Repo::open(&repo, &open).expect("a repository"),
             clock: Arc::new(SystemClock),
             child_env: BTreeMap::from([("PATH".into(), path)]),
-            providers: Providers::default(),
+            models: Default::default(),
             who: "tester".to_owned(),
             host: "here".to_owned(),
             temp: folder.path().to_owned(),

@@ -1,0 +1,58 @@
+//! The demo: the first thing that anybody runs.
+
+use std::collections::BTreeSet;
+
+use crate::env::TestEnv;
+
+#[test]
+fn the_demo_shows_parallel_workers_a_mended_conflict_and_landings() {
+    let env = TestEnv::new();
+    let events = env.wattle(env.root(), &["demo", "--json"]).ok().events();
+    let (mut running, mut most) = (BTreeSet::new(), 0);
+    for event in events.iter().filter(|event| event["type"] == "step_state") {
+        let step = event["step"].as_str().unwrap().to_owned();
+        if event["state"] == "running" {
+            running.insert(step)
+        } else {
+            running.remove(&step)
+        };
+        most = most.max(running.len());
+    }
+    assert!(most >= 3, "{most} workers at once");
+    let ejected: Vec<_> =
+        events.iter().filter(|event| event["type"] == "ejected").map(|event| &event["step"]).collect();
+    assert_eq!(ejected, ["invoice"]);
+    let landed: Vec<_> = events.iter().filter(|event| event["type"] == "landed").collect();
+    assert_eq!(
+        landed.iter().map(|event| event["step"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["rename", "docs", "invoice"]
+    );
+    assert!(landed.iter().all(|event| event["verified"] == true));
+    let last = events.last().unwrap();
+    assert_eq!((&last["type"], &last["exit"], &last["total"]), (&"run_finished".into(), &0.into(), &4.into()));
+    assert!(std::fs::read_dir(env.root().join("tmp")).unwrap().next().is_none(), "nothing is left behind");
+}
+
+#[test]
+fn a_kept_demo_can_be_looked_at() {
+    let env = TestEnv::new();
+    let shown = env.wattle(env.root(), &["demo", "--keep"]).ok();
+    assert!(shown.out.contains("Land invoice: Add an invoice command"), "{}", shown.out);
+    assert!(shown.err.contains("what to try next"), "{}", shown.err);
+    let folder = std::fs::read_dir(env.root().join("tmp")).unwrap().next().unwrap().unwrap().path();
+    let (repo, state) = (folder.join("orders"), folder.join("state"));
+    let wattle = |args: &[&str]| {
+        let at = ["-C", repo.to_str().unwrap(), "--state-dir", state.to_str().unwrap()];
+        env.wattle(env.root(), &[&at, args].concat())
+    };
+    let log = wattle(&["log", "invoice"]).ok();
+    assert!(log.out.contains("The merge queue sent your change back"), "{}", log.out);
+    assert!(log.out.contains("The function has a new name on the branch"), "{}", log.out);
+    let cost = wattle(&["cost", "--by", "model", "--json"]).ok().json();
+    assert!(cost["total"]["requests"].as_u64().unwrap() >= 10);
+    assert!(cost["total"]["usd"].is_null(), "money that is not known is null");
+    drop(wattle(&["clean"]).ok());
+    assert_eq!(env.git(&repo, &["worktree", "list"]).lines().count(), 1);
+    assert_eq!(env.git(&repo, &["for-each-ref", "--format=%(refname)"]), "refs/heads/main");
+    env.git(&repo, &["fsck", "--strict"]);
+}
