@@ -21,6 +21,9 @@ const MODEL: &str = "anthropic/claude-sonnet-5-5";
 /// A key that must be found nowhere but in requests.
 const CANARY: &str = "sk-canary-7f3e1b";
 
+/// Longest wait for a first request, far above what was ever measured: it only ends a test that would hang.
+const ASKED_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// The scripted model as a service of its own, reached like the real one: by address and key.
 struct Service {
     runtime: tokio::runtime::Runtime,
@@ -45,6 +48,15 @@ impl Service {
     /// Everything that was asked so far.
     fn requests(&self) -> Vec<Value> {
         self.bodies().iter().map(|body| serde_json::from_str(body).unwrap()).collect()
+    }
+
+    /// Waits until something was asked.
+    fn wait_for_request(&self) {
+        let start = std::time::Instant::now();
+        while self.server.requests().is_empty() {
+            assert!(start.elapsed() < ASKED_WAIT, "nothing was asked");
+            std::thread::yield_now();
+        }
     }
 
     /// Ends it.

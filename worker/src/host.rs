@@ -53,11 +53,15 @@ pub enum Intent {
         commit: CommitId,
         /// Its tree.
         tree: TreeId,
+        /// Did the executor do what was asked? What a failed one has left is kept, but never taken for its result.
+        whole: bool,
     },
     /// Run the step's own check on a commit.
     Check {
         /// The commit under test.
         commit: CommitId,
+        /// Its tree.
+        tree: TreeId,
     },
     /// Repair after a red check.
     Repair {
@@ -86,6 +90,8 @@ pub enum StepResult {
     },
     /// The step's own check ended.
     Checked {
+        /// The tree under test.
+        tree: TreeId,
         /// Its result.
         result: CheckResult,
     },

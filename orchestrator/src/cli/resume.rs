@@ -1,8 +1,9 @@
 //! `wattle resume`: goes on with a run.
 
-use wattle_planner::Work;
+use wattle_planner::{Step, Work};
 
 use super::Done;
+use super::agents;
 use super::error::Exit;
 use super::progress::Progress;
 use super::session::Session;
@@ -13,6 +14,7 @@ use crate::report::status::{money, waiting};
 use crate::run::begin::{Overrides, resume};
 use crate::state::Machine;
 use crate::state::run::Run;
+use crate::state::step::Step as State;
 use crate::ui::Style;
 
 /// Go on with a run.
@@ -50,7 +52,21 @@ pub(crate) fn run(session: &Session, args: &ResumeArgs) -> Done {
         merge: None,
         folder: session.start()?,
     };
+    able(session, &scene, &overrides)?;
     drive(session, &scene, &overrides)
+}
+
+/// Fails, before anything changes, where a step that is left asks a model that cannot be asked.
+fn able(session: &Session, scene: &Scene, overrides: &Overrides) -> Result<(), super::error::CliError> {
+    let options = &scene.view.started.options;
+    let model = overrides.model.as_deref().or(options.model.as_deref());
+    let left = |step: &Step| match scene.view.steps[&step.id].state {
+        State::Review | State::Approved | State::Queued | State::Landing => false,
+        state => !state.terminal(),
+    };
+    let asked = || agents::asked(&scene.view.plan, model, left);
+    agents::reachable(session, &scene.ctx.models, asked())?;
+    agents::priced(overrides.nano_usd_max.or(options.nano_usd_max), options.tokens_max, asked())
 }
 
 /// Drives a run that exists, with progress, and says what it was left in.

@@ -68,21 +68,10 @@ impl RunView {
             Body::TargetMoved { tip } => self.tip = tip.clone(),
             Body::StepState(change) => self.apply_step(seq, change)?,
             Body::AttemptState(change) => self.apply_attempt(seq, &event.ts, change)?,
-            Body::Intent { step, attempt, intent } => {
-                if let Intent::Commit { commit, .. } = intent {
-                    self.attempt_mut(seq, step, *attempt)?.committed = Some(commit.clone());
-                }
+            Body::Intent { .. } | Body::Evidence { .. } | Body::Turn { .. } | Body::Usage { .. } => {
+                self.apply_worker(seq, &event.body)?;
             }
-            Body::Evidence { step, attempt, of, evidence, .. } => {
-                self.attempt_mut(seq, step, *attempt)?.evidence.push((of.clone(), evidence.clone()));
-            }
-            Body::Turn { step, attempt, index, message } => {
-                let record = self.attempt_mut(seq, step, *attempt)?;
-                // A repair is a conversation of its own, which begins again when it is cut off.
-                if record.state != Attempt::Repairing {
-                    record.messages.insert(*index, message.clone());
-                }
-            }
+            Body::NeedsInput { .. } | Body::Answered { .. } => self.apply_worker(seq, &event.body)?,
             Body::CheckStarted(check) => self.check_started(check),
             Body::CheckFinished { check, verdict, output, .. } => {
                 self.check_finished(seq, check, *verdict, output.as_ref())?;
@@ -93,22 +82,6 @@ impl RunView {
                 let record = self.landing_mut(seq, *landing)?;
                 record.held.clone_from(paths);
                 record.why = Some(why.clone());
-            }
-            Body::Usage { step, usage, .. } => {
-                add(&mut self.spent, usage);
-                if let Some(step) = step {
-                    add(&mut self.step_mut(seq, step)?.spent, usage);
-                }
-            }
-            Body::NeedsInput { step, gate, question, options, .. } => {
-                let gate =
-                    Gate { id: gate.clone(), question: question.clone(), options: options.clone(), answer: None };
-                self.step_mut(seq, step)?.gate = Some(gate);
-            }
-            Body::Answered { step, text, .. } => {
-                if let Some(gate) = &mut self.step_mut(seq, step)?.gate {
-                    gate.answer = Some(text.clone());
-                }
             }
             Body::Approved { step, attempt, commit, by, .. } => {
                 let at = event.ts.clone();
@@ -182,6 +155,8 @@ impl RunView {
                 base: None,
                 on: Vec::new(),
                 committed: None,
+                whole: None,
+                nano_usd: 0,
                 messages: Default::default(),
                 evidence: Vec::new(),
             });
@@ -206,6 +181,54 @@ impl RunView {
         if gathered {
             self.gathered = None;
         }
+    }
+
+    /// What a worker does, spends and asks.
+    fn apply_worker(&mut self, seq: u64, body: &Body) -> Result<(), FoldError> {
+        match body {
+            Body::Intent { step, attempt, intent } => {
+                if let Intent::Commit { commit, whole, .. } = intent {
+                    let record = self.attempt_mut(seq, step, *attempt)?;
+                    record.committed = Some(commit.clone());
+                    if *whole {
+                        record.whole = Some(commit.clone());
+                    }
+                }
+            }
+            Body::Evidence { step, attempt, of, evidence, .. } => {
+                self.attempt_mut(seq, step, *attempt)?.evidence.push((of.clone(), evidence.clone()));
+            }
+            Body::Turn { step, attempt, index, message } => {
+                let record = self.attempt_mut(seq, step, *attempt)?;
+                // A repair is a conversation of its own, which begins again when it is cut off.
+                if record.state != Attempt::Repairing {
+                    record.messages.insert(*index, message.clone());
+                }
+                // It has heard what was answered: the same question asked again is a new one.
+                self.step_mut(seq, step)?.answers.clear();
+            }
+            Body::Usage { step, attempt, usage } => {
+                add(&mut self.spent, usage);
+                if let Some(step) = step {
+                    add(&mut self.step_mut(seq, step)?.spent, usage);
+                    self.attempt_mut(seq, step, *attempt)?.nano_usd += usage.nano_usd.unwrap_or(0);
+                }
+            }
+            Body::NeedsInput { step, gate, question, options, .. } => {
+                let gate =
+                    Gate { id: gate.clone(), question: question.clone(), options: options.clone(), answer: None };
+                self.step_mut(seq, step)?.gate = Some(gate);
+            }
+            Body::Answered { step, text, .. } => {
+                let record = self.step_mut(seq, step)?;
+                if let Some(gate) = &mut record.gate {
+                    gate.answer = Some(text.clone());
+                    record.answers.insert(gate.question.clone(), text.clone());
+                }
+            }
+            other => unreachable!("{} is not of a worker", other.kind()),
+        }
+        Ok(())
     }
 
     fn check_started(&mut self, check: &CheckRef) {

@@ -109,6 +109,8 @@ pub(crate) struct StepRecord {
     pub(crate) feedback: Vec<String>,
     /// The open question.
     pub(crate) gate: Option<Gate>,
+    /// Answers that its worker has not had yet, by question.
+    pub(crate) answers: BTreeMap<String, String>,
     /// The commit on the target that it landed with.
     pub(crate) landed: Option<CommitId>,
     /// Verdict of its own check, newest.
@@ -149,6 +151,10 @@ pub(crate) struct AttemptRecord {
     pub(crate) on: Vec<Entry>,
     /// The commit of its last intent to commit.
     pub(crate) committed: Option<CommitId>,
+    /// The newest of those commits that holds what its executor was asked to do.
+    pub(crate) whole: Option<CommitId>,
+    /// Money it has spent, as far as prices are known.
+    pub(crate) nano_usd: u64,
     /// Messages of its conversation.
     pub(crate) messages: BTreeMap<u32, Blob>,
     /// Evidence of its executor, checks and tools, oldest first.

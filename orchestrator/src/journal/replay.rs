@@ -45,6 +45,7 @@ impl RunView {
             drafts: Vec::new(),
             feedback: Vec::new(),
             gate: None,
+            answers: Default::default(),
             landed: None,
             check: None,
             conflict_at: None,

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wattle_planner::{Plan, Problems, parse_plan};
 use wattle_worker::host::Usage;
+use wattle_worker::outcome::Cause;
 use wattle_workspace::{
     CommitId, Expect, GitError, Head, LockError, LockInfo, OwnerLock, Pool, PoolError, PoolOptions, RefChange, RefError,
 };
@@ -113,8 +114,16 @@ pub(crate) enum RunError {
     #[error("find work of {0}: it has left none")]
     NoWork(String),
     /// The lead proposed no valid plan.
-    #[error("plan the task: {0}")]
-    Lead(String),
+    #[error("plan the task: {message}")]
+    Lead {
+        /// Why.
+        cause: Cause,
+        /// In words.
+        message: String,
+    },
+    /// A signal, before there was a run to park.
+    #[error("plan the task: interrupted; nothing was started")]
+    Interrupted,
     /// A model is missing.
     #[error(transparent)]
     Model(#[from] super::models::ModelError),

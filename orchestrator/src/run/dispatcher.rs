@@ -244,7 +244,9 @@ impl<'a> Dispatcher<'a> {
             Input::Attempt { step, end } => {
                 self.stops.remove(&step);
                 self.asking.remove(&step);
-                self.settle_claim(&step);
+                // A worker that has gone waits for nothing.
+                self.reserving.retain(|(other, _, _)| *other != step);
+                self.settle_claim(&step)?;
                 let cancelled = self.cancelling.contains(&step);
                 self.cancelling.retain(|other| *other != step);
                 let denied = self.failing.contains(&step);

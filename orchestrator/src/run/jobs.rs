@@ -41,6 +41,8 @@ pub(crate) struct AttemptJob {
     pub(crate) earlier: Option<(CommitId, CommitId)>,
     /// What an interrupted try has left.
     pub(crate) committed: Option<CommitId>,
+    /// What it has spent, in nano-dollars.
+    pub(crate) spent_nano_usd: u64,
     /// Messages of its conversation.
     pub(crate) messages: Vec<String>,
     /// Words for its worker.
@@ -55,8 +57,10 @@ pub(crate) struct AttemptJob {
     pub(crate) work: Work,
     /// Its repair.
     pub(crate) repair: Option<Repair>,
-    /// Name of its model.
+    /// Name of its model; `None` = it asks none, or none is set.
     pub(crate) model: Option<String>,
+    /// Name of the model of its repair.
+    pub(crate) repair_model: Option<String>,
     /// How its commit is made.
     pub(crate) commit: Option<CommitForm>,
     /// Command and key files of the setup.
@@ -85,11 +89,10 @@ pub(crate) fn attempt_job(
     let conversation = conversation(&record.attempts, record.fresh);
     let messages = conversation.iter().map(text).collect::<Result<_, _>>()?;
     let brief = text(&view.started.brief)?;
-    let model = match &step.work {
-        wattle_planner::Work::Agent(agent) => agent.model.clone().or_else(|| view.started.options.model.clone()),
-        wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) => view.started.options.model.clone(),
-    };
-    let earlier = earlier(&record.attempts);
+    let default = view.started.options.model.as_deref();
+    let model = model_of(&step.work, default).map(str::to_owned);
+    let repair_model = step.repair.as_ref().and_then(|repair| model_of(&repair.work, default)).map(str::to_owned);
+    let earlier = earlier(&record.attempts).filter(|_| !record.fresh);
     let mut files = std::collections::BTreeMap::new();
     for (path, blob) in &view.started.files {
         files.insert(path.clone(), text(blob)?);
@@ -103,7 +106,8 @@ pub(crate) fn attempt_job(
         resumed: attempt.base.clone().map(|base| (base, attempt.on.clone())),
         restack,
         earlier,
-        committed: attempt.committed.clone(),
+        committed: attempt.whole.clone(),
+        spent_nano_usd: attempt.nano_usd,
         messages,
         feedback: record.feedback.clone(),
         needs: needs(view, blobs, &step)?,
@@ -112,6 +116,7 @@ pub(crate) fn attempt_job(
         work: source.work(&step.work),
         repair: step.repair.as_ref().map(|r| Repair { work: source.work(&r.work), attempts: r.attempts }),
         model,
+        repair_model,
         commit: commit_form(view, &step, attempt, identity),
         setup: setup(&view.plan),
         approved: record.approved.is_some(),
@@ -263,6 +268,14 @@ impl Source<'_> {
                 Rewrite::Pattern { pattern: pattern.clone(), fix: fix.clone(), lang: lang.clone() }
             }
         }
+    }
+}
+
+/// The model that a work asks; `None` = it asks none, or none is set.
+fn model_of<'a>(work: &'a wattle_planner::Work, default: Option<&'a str>) -> Option<&'a str> {
+    match work {
+        wattle_planner::Work::Agent(agent) => agent.model.as_deref().or(default),
+        wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) => None,
     }
 }
 

@@ -51,7 +51,7 @@ fn an_answer_from_a_second_terminal_reaches_the_worker_at_once() {
     let twice = repo.wattle(&["answer", "paint", "-m", "red"]).code(2);
     assert!(twice.err.contains("has no open question"), "{}", twice.err);
     std::fs::write(&go, "").unwrap();
-    live.end().ok();
+    drop(live.end().ok());
     assert_eq!(repo.read("colour.txt"), "blue\n");
     sound(&repo);
 }
@@ -66,11 +66,11 @@ fn a_run_with_nothing_but_questions_ends_and_goes_on_after_the_answer() {
     let status = repo.wattle(&["status"]).code(0);
     assert!(status.out.contains("Which colour?"), "{}", status.out);
     // Without an answer there is nothing to go on with, and nothing is paid for.
-    repo.wattle(&["resume"]).code(4);
+    drop(repo.wattle(&["resume"]).code(4));
     assert_eq!(service.requests().len(), 1);
     let given = repo.wattle(&["answer", "paint", "-m", "blue"]).ok();
     assert!(given.whole().contains("wattle resume"), "{}", given.whole());
-    repo.wattle(&["resume"]).ok();
+    drop(repo.wattle(&["resume"]).ok());
     assert_eq!(service.requests().len(), 3, "no turn is asked for twice");
     assert_eq!(repo.read("colour.txt"), "blue\n");
     sound(&repo);
@@ -108,11 +108,40 @@ replies:
     blocks: [{ text: Done. }]
 "##;
     let model = script(&env, twice);
-    run(&env, &repo, PLAN, &model, &["--approve", "auto"]).code(4);
-    repo.wattle(&["answer", "paint", "-m", "first"]).ok();
-    repo.wattle(&["resume"]).code(4);
+    drop(run(&env, &repo, PLAN, &model, &["--approve", "auto"]).code(4));
+    drop(repo.wattle(&["answer", "paint", "-m", "first"]).ok());
+    drop(repo.wattle(&["resume"]).code(4));
     assert_eq!(standing(&repo, "paint").0, "needs_input");
-    repo.wattle(&["answer", "paint", "-m", "second"]).ok();
-    repo.wattle(&["resume"]).ok();
+    drop(repo.wattle(&["answer", "paint", "-m", "second"]).ok());
+    drop(repo.wattle(&["resume"]).ok());
     assert_eq!(repo.read("colour.txt"), "both\n");
+}
+
+#[test]
+fn two_questions_of_one_reply_are_each_asked_once() {
+    let env = TestEnv::new();
+    let repo = env.repo("r", &[("a.txt", "a\n")]);
+    let two = r##"
+version: 1
+replies:
+  - match: { turn: 0 }
+    blocks:
+      - { tool: Ask, input: { question: Which colour? } }
+      - { tool: Ask, input: { question: Which shade? } }
+  - match: { turn: 1, tool_result: blue }
+    blocks: [{ tool: Write, input: { file_path: colour.txt, content: "dark blue\n" } }]
+  - match: { turn: 2 }
+    blocks: [{ text: Painted. }]
+"##;
+    let model = script(&env, two);
+    let asked = |output: crate::env::Output| -> Vec<String> {
+        let events = output.code(4).events();
+        of(&events, "needs_input").iter().map(|event| event["question"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(asked(run(&env, &repo, PLAN, &model, &["--approve", "auto"])), ["Which colour?"]);
+    drop(repo.wattle(&["answer", "paint", "-m", "blue"]).ok());
+    assert_eq!(asked(repo.wattle(&["resume", "--json"])), ["Which shade?"]);
+    drop(repo.wattle(&["answer", "paint", "-m", "dark"]).ok());
+    drop(repo.wattle(&["resume"]).ok());
+    assert_eq!(repo.read("colour.txt"), "dark blue\n");
 }

@@ -144,13 +144,13 @@ task: Draft
 steps:
   - { id: draft, touches: [a.txt], agent: { prompt: Draft a.txt. } }
 "#;
-    run(&env, &repo, plan, MODEL, &[]).code(4);
+    drop(run(&env, &repo, plan, MODEL, &[]).code(4));
     assert_eq!(service.requests().len(), 2);
-    repo.wattle(&["comment", "draft", "-m", "make it shorter", "--at", "a.txt:1"]).ok();
-    repo.wattle(&["comment", "draft", "-m", "and lower case"]).ok();
-    repo.wattle(&["redo", "draft", "-m", "thank you"]).ok();
+    drop(repo.wattle(&["comment", "draft", "-m", "make it shorter", "--at", "a.txt:1"]).ok());
+    drop(repo.wattle(&["comment", "draft", "-m", "and lower case"]).ok());
+    drop(repo.wattle(&["redo", "draft", "-m", "thank you"]).ok());
     assert_eq!(service.requests().len(), 2, "drafts cost nothing");
-    repo.wattle(&["resume"]).code(4);
+    drop(repo.wattle(&["resume"]).code(4));
     let requests = service.requests();
     assert_eq!(requests.len(), 5);
     goes_on(&requests, 2);
@@ -161,9 +161,75 @@ steps:
         assert!(said.contains(words), "{words}: {said}");
     }
     assert_eq!(standing(&repo, "draft").0, "review");
-    repo.wattle(&["approve", "draft"]).ok();
-    repo.wattle(&["merge"]).ok();
+    drop(repo.wattle(&["approve", "draft"]).ok());
+    drop(repo.wattle(&["merge"]).ok());
     assert_eq!(repo.read("a.txt"), "d\n");
+    sound(&repo);
+    service.stop();
+}
+
+#[test]
+fn a_conversation_that_goes_on_elsewhere_is_told_where() {
+    let mut env = TestEnv::new();
+    let script = r##"
+version: 1
+replies:
+  - match: { turn: 0 }
+    blocks: [{ tool: Write, input: { file_path: a.txt, content: "draft\n" } }]
+  - match: { turn: 1 }
+    blocks: [{ text: Drafted. }]
+  - match: { text: again, turn: 2 }
+    blocks: [{ text: I leave it. }]
+"##;
+    let service = Service::start(&mut env, script);
+    let repo = env.repo("r", &[("z.txt", "z\n")]);
+    let plan = "version: 1\ntask: t\nsteps: [{ id: draft, touches: [a.txt], agent: { prompt: Draft. } }]\n";
+    drop(run(&env, &repo, plan, MODEL, &[]).code(4));
+    // Its human looks at the work in the slot that it had.
+    let looked = repo.wattle(&["path", "draft"]).ok().out.replace("$ROOT", env.root().to_str().unwrap());
+    let first = text_of(&service.requests()[0]["messages"][0]);
+    assert!(first.contains(&format!("Worktree: {}\n", looked.trim())), "the slot was free: {looked} {first}");
+    drop(repo.wattle(&["redo", "draft", "-m", "again"]).ok());
+    drop(repo.wattle(&["resume"]).code(4));
+    let said = text_of(&service.requests()[2]["messages"][4]);
+    assert!(said.contains("Worktree: ") && !said.contains(looked.trim()), "{said}");
+    assert_eq!(standing(&repo, "draft").0, "review", "its earlier change was brought along");
+    service.stop();
+}
+
+#[test]
+fn a_fresh_retry_knows_nothing_of_what_was_before() {
+    let mut env = TestEnv::new();
+    let script = r##"
+version: 1
+replies:
+  - match: { turn: 0 }
+    times: 1
+    blocks: [{ tool: Write, input: { file_path: a.txt, content: "wrong\n" } }]
+  - match: { turn: 1 }
+    times: 1
+    stop: refusal
+    blocks: [{ text: I am stuck. }]
+  - match: { turn: 0 }
+    blocks: [{ tool: Glob, input: { pattern: "*.txt" } }]
+  - match: { turn: 1, tool_result: z.txt }
+    blocks: [{ tool: Write, input: { file_path: b.txt, content: "right\n" } }]
+  - match: { turn: 2 }
+    blocks: [{ text: Right. }]
+"##;
+    let service = Service::start(&mut env, script);
+    let repo = env.repo("r", &[("z.txt", "z\n")]);
+    let plan = "version: 1\ntask: t\nchecks: []\nsteps: [{ id: w, touches: ['*.txt'], retries: 0, agent: { prompt: Write. } }]\n";
+    drop(run(&env, &repo, plan, MODEL, &["--approve", "auto"]).code(1));
+    assert_eq!(standing(&repo, "w"), ("failed".to_owned(), Some("model".to_owned())));
+    drop(repo.wattle(&["retry", "w", "--fresh"]).ok());
+    drop(repo.wattle(&["resume"]).ok());
+    let requests = service.requests();
+    assert_eq!(requests[2]["messages"].as_array().unwrap().len(), 1);
+    let found = text_of(&requests[3]["messages"][2]);
+    assert!(found.contains("z.txt") && !found.contains("a.txt"), "a clean worktree: {found}");
+    assert_eq!(repo.read("b.txt"), "right\n");
+    assert!(!repo.path.join("a.txt").exists());
     sound(&repo);
     service.stop();
 }

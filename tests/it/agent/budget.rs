@@ -43,9 +43,9 @@ fn a_cap_in_money_ends_the_run_and_a_higher_one_goes_on() {
     assert_eq!(standing(&repo, "write"), ("parked".to_owned(), Some("budget".to_owned())));
     assert_eq!(service.requests().len(), 1);
 
-    repo.wattle(&["resume"]).code(6);
+    drop(repo.wattle(&["resume"]).code(6));
     assert_eq!(service.requests().len(), 1, "the cap still holds");
-    repo.wattle(&["resume", "--max-usd", "5"]).ok();
+    drop(repo.wattle(&["resume", "--max-usd", "5"]).ok());
     assert_eq!(service.requests().len(), 3, "it went on after its last completed turn");
     assert!(repo.read("long.txt").ends_with("word end\n"), "what was written before is kept, the rest is done");
     sound(&repo);
@@ -86,26 +86,35 @@ fn a_step_over_its_own_cap_fails_alone_and_its_work_is_kept() {
 #[test]
 fn a_cap_of_a_step_counts_what_was_spent_before_an_interruption() {
     let mut env = TestEnv::new();
-    let go = env.root().join("go");
-    let script = wordy().replace(
-        "tool: Edit, input: { file_path: long.txt, old_string: \"xyz\", new_string: \"end\" }",
-        &format!("tool: Bash, input: {{ command: \"until test -e {}; do sleep 0.05; done\" }}", go.display()),
+    let words = "word ".repeat(8000);
+    // Two long replies, and a third one that would be cheap; the second waits for ever.
+    let script = format!(
+        r##"
+version: 1
+replies:
+  - match: {{ turn: 0 }}
+    blocks: [{{ tool: Write, input: {{ file_path: long.txt, content: "{words}\n" }} }}]
+  - match: {{ turn: 1 }}
+    blocks:
+      - {{ tool: Write, input: {{ file_path: long.txt, content: "{words}\n" }} }}
+      - {{ tool: Bash, input: {{ command: "while :; do sleep 0.05; done" }} }}
+  - match: {{ turn: 2 }}
+    blocks: [{{ text: It is long. }}]
+"##
     );
     let service = Service::start(&mut env, &script);
     let repo = env.repo("r", &[("a.txt", "a\n")]);
-    // Enough for the two requests there are, not for a third one.
-    let plan = PLAN.replace("prompt: Write a lot.", "prompt: Write a lot., max_usd: 0.32");
+    // Enough for the first two requests, and for the third one if the first two were forgotten.
+    let plan = PLAN.replace("prompt: Write a lot.", "prompt: Write a lot., max_usd: 0.38");
     let plan = super::file(&env, "plan.yaml", &plan);
     let mut live = repo.spawn(&["run", "-f", &plan, "--model", MODEL, "--approve", "auto", "--json"]);
     live.wait_for(|event| event["type"] == "intent" && event["intent"]["name"] == "Bash");
     live.interrupt();
-    live.end().code(130);
-    let spent = repo.wattle(&["status", "--json"]).json()["usd"].as_f64().unwrap();
-    assert!(spent > 0.08, "{spent}");
-    std::fs::write(&go, "").unwrap();
-    let resumed = repo.wattle(&["resume", "--json"]);
-    let usd = repo.wattle(&["status", "--json"]).json()["usd"].as_f64().unwrap();
-    assert!(usd <= 0.32, "{usd}: {}", resumed.whole());
+    drop(live.end().code(130));
+    let events = repo.wattle(&["resume", "--json"]).code(1).events();
+    assert_eq!(of(&events, "bound_hit")[0]["bound"], "max_usd");
+    assert_eq!(service.requests().len(), 2);
+    assert_eq!(standing(&repo, "write"), ("failed".to_owned(), Some("budget".to_owned())));
     service.stop();
 }
 
@@ -115,7 +124,8 @@ fn turns_are_bounded() {
     let endless = "version: 1\nreplies: [{ blocks: [{ tool: Glob, input: { pattern: '*' } }] }]\n";
     let service = Service::start(&mut env, endless);
     let repo = env.repo("r", &[("a.txt", "a\n")]);
-    let plan = PLAN.replace("prompt: Write a lot.", "prompt: Write a lot., max_turns: 3")
+    let plan = PLAN
+        .replace("prompt: Write a lot.", "prompt: Write a lot., max_turns: 3")
         .replace("touches: [long.txt]", "touches: [long.txt], retries: 0");
     let events = run(&env, &repo, &plan, MODEL, &["--approve", "auto"]).code(1).events();
     assert_eq!(of(&events, "bound_hit")[0]["bound"], "max_turns");
@@ -142,11 +152,11 @@ checks: []
 steps:
   - { id: a, touches: [b.txt], run: touch b.txt, check: { run: "false" }, repair: { agent: { prompt: Mend. } } }
 "#;
-    run(&env, &repo, repair, unknown, &["--approve", "auto"]).code(3);
+    drop(run(&env, &repo, repair, unknown, &["--approve", "auto"]).code(3));
     let planned = repo.wattle(&["--json", "plan", "Do it", "--model", unknown, "--max-usd", "1"]).code(3).json();
     assert_eq!(planned["error"]["code"], "unknown_price");
     assert!(service.requests().is_empty());
-    repo.wattle(&["status"]).code(5);
+    drop(repo.wattle(&["status"]).code(5));
 
     let plan = PLAN.replace("checks: []", "checks: []\nlimits: { tokens: 100000 }");
     let events = run(&env, &repo, &plan, unknown, &["--approve", "auto"]).ok().events();
@@ -163,4 +173,30 @@ fn a_scripted_model_costs_an_unknown_price() {
     let events = run(&env, &repo, PLAN, &model, &["--approve", "auto"]).ok().events();
     assert_eq!(standing(&repo, "write").0, "unchanged");
     assert!(events.last().unwrap()["usd"].is_null());
+}
+
+#[test]
+fn workers_wait_for_each_others_reservations() {
+    let mut env = TestEnv::new();
+    let cheap = r##"
+version: 1
+replies:
+  - match: { turn: 0 }
+    delay_ms: 100
+    blocks: [{ tool: Write, input: { file_path: long.txt, content: "short\n" } }]
+  - match: { turn: 1 }
+    delay_ms: 100
+    blocks: [{ text: Done. }]
+"##;
+    let service = Service::start(&mut env, cheap);
+    let repo = env.repo("r", &[("a.txt", "a\n")]);
+    let plan = PLAN.replace("touches: [long.txt]", "mode: scratch")
+        + "  - { id: other, mode: scratch, agent: { prompt: Write. } }\n";
+    // Enough for one request under way, not for two: what is reserved and not spent is free again.
+    let events = run(&env, &repo, &plan, MODEL, &["--approve", "auto", "--max-usd", "0.25"]).ok().events();
+    assert!(of(&events, "bound_hit").is_empty());
+    assert_eq!(service.requests().len(), 4);
+    let usd = events.last().unwrap()["usd"].as_f64().unwrap();
+    assert!(usd < 0.03, "{usd}");
+    service.stop();
 }

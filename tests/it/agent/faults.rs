@@ -49,7 +49,11 @@ replies:
     assert_eq!(statuses, [529, 429, 200, 200, 200, 200], "every attempt has its row");
     assert_eq!(usage[2]["exact"], false, "what a cut stream cost is not known exactly");
     assert_eq!(usage[0]["out"], 0);
-    assert_eq!(of(&events, "step_state").iter().filter(|e| e["state"] == "ready").count(), 1, "one attempt of the step");
+    assert_eq!(
+        of(&events, "step_state").iter().filter(|e| e["state"] == "ready").count(),
+        1,
+        "one attempt of the step"
+    );
     sound(&repo);
     service.stop();
 }
@@ -86,7 +90,7 @@ fn an_agent_needs_a_model_and_a_model_its_key() {
     let bad = script(&env, "version: 1\nreplies: [{ match: { txt: x } }]\n");
     let bad = run(&env, &repo, PLAN, &bad, &["--approve", "auto"]).code(5).json();
     assert!(bad["error"]["message"].as_str().unwrap().contains("line 2"), "{bad}");
-    repo.wattle(&["status"]).code(5);
+    drop(repo.wattle(&["status"]).code(5));
     assert_eq!(repo.git(&["for-each-ref", "--format=%(refname)"]), "refs/heads/main", "nothing was touched");
 }
 
@@ -97,13 +101,13 @@ fn a_resume_without_the_key_says_so_and_changes_nothing() {
     let service = Service::start(&mut env, ask);
     let path = env.repo("r", &[("a.txt", "a\n")]).path.clone();
     let plan = file(&env, "plan.yaml", PLAN);
-    env.wattle(&path, &["run", "-f", &plan, "--model", MODEL, "--approve", "auto"]).code(4);
-    env.wattle(&path, &["answer", "w", "-m", "yes"]).ok();
+    drop(env.wattle(&path, &["run", "-f", &plan, "--model", MODEL, "--approve", "auto"]).code(4));
+    drop(env.wattle(&path, &["answer", "w", "-m", "yes"]).ok());
     env.set("ANTHROPIC_API_KEY", "");
     let refused = env.wattle(&path, &["--json", "resume"]).code(5).json();
     assert_eq!(refused["error"]["hint"], "export ANTHROPIC_API_KEY=…");
     env.set("ANTHROPIC_API_KEY", CANARY);
-    env.wattle(&path, &["resume"]).ok();
+    drop(env.wattle(&path, &["resume"]).ok());
     service.stop();
 }
 

@@ -1,6 +1,6 @@
 //! The lead planner: a task becomes a plan, and the plan a run.
 
-use super::{file, script, standing};
+use super::{MODEL, Service, file, script, standing};
 use crate::env::TestEnv;
 
 /// A lead whose first proposal is wrong in two ways, and whose second one is good; then its worker.
@@ -46,7 +46,7 @@ fn problems_of_a_plan_go_back_to_the_lead() {
     assert!(!planned.out.contains("nobody"), "{}", planned.out);
     assert!(planned.err.contains("1 step"), "{}", planned.err);
     assert_eq!(repo.git(&["for-each-ref"]), refs, "planning leaves no ref");
-    repo.wattle(&["status"]).code(5);
+    drop(repo.wattle(&["status"]).code(5));
     let written = file(&env, "lead.yaml", &planned.out);
     let ran = repo.wattle(&["run", "-f", &written, "--model", &model, "--until", "review"]).ok();
     assert!(ran.err.contains("one") || ran.out.contains("one"), "{}", ran.whole());
@@ -106,10 +106,10 @@ fn a_task_stops_at_its_plan_and_resume_executes_it() {
     assert!(ready.err.contains("wattle resume"), "{}", ready.err);
     let status = repo.wattle(&["status", "--json"]).json();
     assert_eq!(status["state"], "plan_ready");
-    repo.wattle(&["resume"]).code(4);
+    drop(repo.wattle(&["resume"]).code(4));
     assert_eq!(standing(&repo, "one").0, "review");
-    repo.wattle(&["approve", "one"]).ok();
-    repo.wattle(&["merge"]).ok();
+    drop(repo.wattle(&["approve", "one"]).ok());
+    drop(repo.wattle(&["merge"]).ok());
     assert_eq!(repo.read("a.txt"), "new\n");
     super::sound(&repo);
 }
@@ -120,14 +120,35 @@ fn yes_executes_at_once_and_until_plan_is_an_end_of_its_own() {
     let repo = env.repo("r", &[("a.txt", "old\n")]);
     repo.commit("checks", &[(".wattle/config.yaml", "checks: [{ name: some, run: test -s a.txt }]\n")]);
     let model = script(&env, SCRIPT);
-    repo.wattle(&["trust"]).ok();
+    drop(repo.wattle(&["trust"]).ok());
     let events = repo.wattle(&["run", "Renew it", "--model", &model, "--until", "plan", "--json"]).ok().events();
     assert_eq!(super::of(&events, "plan_ready").len(), 1);
     assert_eq!(super::of(&events, "step_state").len(), 0);
     let lead: Vec<_> = super::of(&events, "usage").into_iter().filter(|event| event["step"].is_null()).collect();
     assert_eq!(lead.len(), 3, "what the lead has spent belongs to the run");
-    let events = repo.wattle(&["run", "Renew it", "--model", &model, "--yes", "--approve", "auto", "--json"]).ok().events();
+    let events =
+        repo.wattle(&["run", "Renew it", "--model", &model, "--yes", "--approve", "auto", "--json"]).ok().events();
     assert_eq!(super::of(&events, "landed").len(), 1);
     assert_eq!(repo.read("a.txt"), "new\n");
     super::sound(&repo);
+}
+
+#[test]
+fn an_interrupted_lead_leaves_nothing_behind() {
+    let mut env = TestEnv::new();
+    let slow = r#"
+version: 1
+replies: [{ match: { role: lead }, delay_ms: 60000, blocks: [{ text: Too late. }] }]
+"#;
+    let service = Service::start(&mut env, slow);
+    let repo = env.repo("r", &[("a.txt", "old\n")]);
+    let live = repo.spawn(&["plan", "Renew it", "--model", MODEL]);
+    service.wait_for_request();
+    live.interrupt();
+    let ended = live.end().code(130);
+    assert!(ended.err.contains("nothing was started"), "{}", ended.err);
+    assert_eq!(ended.out, "");
+    assert_eq!(repo.git(&["for-each-ref", "--format=%(refname)"]), "refs/heads/main");
+    drop(repo.wattle(&["status"]).code(5));
+    service.stop();
 }

@@ -52,7 +52,7 @@ fn a_repair_that_does_not_help_fails_the_step_and_keeps_its_work() {
     let mut env = TestEnv::new();
     let service = Service::start(&mut env, &SCRIPT.replace("start word", "start wrod"));
     let repo = env.repo("r", &[("a.txt", "a\n")]);
-    run(&env, &repo, PLAN, MODEL, &["--approve", "auto"]).code(1);
+    drop(run(&env, &repo, PLAN, MODEL, &["--approve", "auto"]).code(1));
     assert_eq!(standing(&repo, "w"), ("failed".to_owned(), Some("check_red".to_owned())));
     let kept = repo.git(&["for-each-ref", "--format=%(refname)", "refs/wattle/attempt"]);
     assert_eq!(repo.git(&["show", &format!("{kept}:b.txt")]), "start wrod");
@@ -77,12 +77,25 @@ replies:
     let service = Service::start(&mut env, &script);
     let repo = env.repo("r", &[("a.txt", "a\n")]);
     let plan = PLAN.replace("run: echo start > b.txt", "agent: { prompt: Write the start. }");
-    run(&env, &repo, &plan, MODEL, &["--approve", "auto"]).ok();
+    drop(run(&env, &repo, &plan, MODEL, &["--approve", "auto"]).ok());
     assert_eq!(repo.read("b.txt"), "start word\n");
     let requests = service.requests();
     assert_eq!(requests.len(), 5);
     assert_eq!(requests[2]["messages"].as_array().unwrap().len(), 1);
     let log = repo.wattle(&["log", "w"]).ok().out;
     assert!(log.contains("Started.") && log.contains("The word is there."), "{log}");
+    service.stop();
+}
+
+#[test]
+fn a_repair_asks_the_model_that_it_names() {
+    let mut env = TestEnv::new();
+    let service = Service::start(&mut env, SCRIPT);
+    let repo = env.repo("r", &[("a.txt", "a\n")]);
+    let plan = PLAN.replace("prompt: Mend", "model: anthropic/claude-haiku-5-5, prompt: Mend");
+    let plan = super::file(&env, "plan.yaml", &plan);
+    drop(repo.wattle(&["run", "-f", &plan, "--approve", "auto"]).ok());
+    assert!(service.requests().iter().all(|request| request["model"] == "claude-haiku-5-5"));
+    assert_eq!(repo.read("b.txt"), "start word\n");
     service.stop();
 }

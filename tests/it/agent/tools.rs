@@ -67,7 +67,7 @@ task: t
 checks: []
 steps: [{ id: w, touches: [b.txt], agent: { prompt: Write. }, tools: [Write] }]
 "#;
-    run(&env, &repo, plan, MODEL, &["--approve", "auto"]).ok();
+    drop(run(&env, &repo, plan, MODEL, &["--approve", "auto"]).ok());
     let results = results(&service.requests(), 1);
     assert_eq!(results.iter().map(|result| result.0).collect::<Vec<_>>(), [true, true, false]);
     assert_eq!(repo.read("b.txt"), "b\n");
@@ -105,7 +105,7 @@ replies:
     std::os::unix::fs::symlink(env.root(), repo.path.join("link")).unwrap();
     repo.commit("link", &[]);
     let plan = "version: 1\ntask: t\nchecks: []\nsteps: [{ id: w, touches: ['**'], agent: { prompt: Try. } }]\n";
-    run(&env, &repo, plan, MODEL, &["--approve", "auto"]).ok();
+    drop(run(&env, &repo, plan, MODEL, &["--approve", "auto"]).ok());
     let results = results(&service.requests(), 1);
     assert_eq!(results.len(), 10);
     for (error, text) in &results {
@@ -138,7 +138,7 @@ replies:
     let service = Service::start(&mut env, script);
     let repo = env.repo("r", &[("a.txt", "old\n")]);
     let plan = "version: 1\ntask: t\nchecks: []\nsteps: [{ id: w, touches: [a.txt], agent: { prompt: Renew. } }]\n";
-    run(&env, &repo, plan, MODEL, &["--approve", "auto"]).ok();
+    drop(run(&env, &repo, plan, MODEL, &["--approve", "auto"]).ok());
 
     let events = repo.wattle(&["log", "w", "--json"]).ok().events();
     assert!(events.iter().all(|event| event["step"] == "w" || event["entries"].is_array()), "only this step's");

@@ -86,7 +86,7 @@ impl Pipeline {
             committer: form.committer.clone(),
             time_s: form.time_s,
         };
-        match self.make(spec).await {
+        match self.make(spec, executed.end == ExecEnd::Done).await {
             Ok(commit) => {
                 let committed = Committed { commit, tree: captured.tree, changes: captured.changes, outside };
                 Ok(Made { in_place: form.discard.is_empty(), committed, executed })
@@ -95,10 +95,10 @@ impl Pipeline {
         }
     }
 
-    async fn make(&self, spec: CommitSpec) -> Result<CommitId, Halt> {
+    async fn make(&self, spec: CommitSpec, whole: bool) -> Result<CommitId, Halt> {
         let (tools, owned) = (Arc::clone(&self.tools), spec.clone());
         let commit = blocking(move || tools.repo.commit_id(&owned).map_err(Halt::environment)).await?;
-        let intent = Intent::Commit { commit, tree: spec.tree.clone() };
+        let intent = Intent::Commit { commit, tree: spec.tree.clone(), whole };
         say(&self.host, Message::Intent(intent)).await?;
         let tools = Arc::clone(&self.tools);
         blocking(move || tools.repo.commit(&spec).map_err(Halt::environment)).await

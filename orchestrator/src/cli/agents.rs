@@ -1,0 +1,62 @@
+//! What the agents of a plan need before anything starts: models that can be reached, prices that are known.
+
+use wattle_planner::{AgentSpec, Plan, Step, Work};
+use wattle_worker::scripted::Script;
+
+use super::error::{CliError, Exit};
+use super::session::Session;
+use crate::config::model::{Endpoint, Models};
+
+/// Every model that steps of a plan would ask; `None` = one that nobody has named.
+pub(super) fn asked<'a>(
+    plan: &'a Plan,
+    default: Option<&'a str>,
+    wanted: impl Fn(&Step) -> bool + 'a,
+) -> impl Iterator<Item = Option<&'a str>> {
+    let works = |step: &'a Step| [Some(&step.work), step.repair.as_ref().map(|repair| &repair.work)];
+    let agent = |work: &'a Work| -> Option<&'a AgentSpec> {
+        match work {
+            Work::Agent(agent) => Some(agent),
+            Work::Run { .. } | Work::Rewrite(_) => None,
+        }
+    };
+    let steps = plan.steps().iter().filter(move |step| wanted(step));
+    steps.flat_map(works).flatten().filter_map(agent).map(move |agent| agent.model.as_deref().or(default))
+}
+
+/// Fails where one of these models cannot be asked at all: not named, no key, no script.
+pub(super) fn reachable<'a>(
+    session: &Session,
+    models: &Models,
+    asked: impl Iterator<Item = Option<&'a str>>,
+) -> Result<(), CliError> {
+    for model in asked {
+        if let Endpoint::Script { file } = models.endpoint(model)? {
+            Script::load(&session.start()?.join(file)).map_err(|error| {
+                CliError::new(Exit::Environment, "no_model", error.to_string())
+                    .hint("the path of a script is relative to the directory that wattle is called in")
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// A cap in money says nothing about a model of unknown price.
+pub(super) fn priced<'a>(
+    nano_usd_max: Option<u64>,
+    tokens_max: Option<u64>,
+    asked: impl Iterator<Item = Option<&'a str>>,
+) -> Result<(), CliError> {
+    if nano_usd_max.is_none() || tokens_max.is_some() {
+        return Ok(());
+    }
+    for model in asked.flatten() {
+        // The scripted model costs nobody anything.
+        let Some((provider, name)) = model.split_once('/').filter(|_| !model.starts_with("script:")) else { continue };
+        if wattle_cache::price::builtin(provider, name).is_none() {
+            let message = format!("bound the money of {model}: its price is not known");
+            return Err(CliError::new(Exit::Invalid, "unknown_price", message).hint("set `limits: { tokens: … }`"));
+        }
+    }
+    Ok(())
+}
