@@ -140,6 +140,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Exit {
+    diagnostics(cli.global.verbose);
     let session = Session::new(cli.global);
     let done = match cli.command {
         Command::Demo(args) => demo::run(&session, &args),
@@ -172,6 +173,17 @@ fn run(cli: Cli) -> Exit {
         Command::Later(later) => Err(later.error()),
     };
     done.unwrap_or_else(|error| error.report(&session.ui))
+}
+
+/// Diagnostics on stderr, with `-v`: warnings and notes of ours; with `-vv` everything.
+fn diagnostics(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => "info",
+        _ => "wattle=trace,wattle_worker=trace,wattle_workspace=trace,debug",
+    };
+    let written = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(level).try_init();
+    written.expect("this is the only subscriber");
 }
 
 /// What clap has to say: help and version are data, everything else is a mistake of the user.

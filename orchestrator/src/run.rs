@@ -11,6 +11,7 @@ pub(crate) mod check;
 pub(crate) mod clean;
 pub(crate) mod context;
 pub(crate) mod dispatcher;
+pub(crate) mod drive;
 pub(crate) mod executor;
 pub(crate) mod generate;
 pub(crate) mod host;

@@ -116,6 +116,11 @@ impl TestEnv {
         repo
     }
 
+    /// A repository that this test has made already.
+    pub(crate) fn existing(&self, name: &str) -> TestRepo<'_> {
+        TestRepo { env: self, path: self.root.join(name) }
+    }
+
     /// Runs git in a directory and gives its output.
     #[track_caller]
     pub(crate) fn git(&self, folder: &Path, args: &[&str]) -> String {
@@ -124,6 +129,12 @@ impl TestEnv {
         let err = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "git {args:?}: {err}");
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Does this shell command succeed?
+    pub(crate) fn succeeds(&self, folder: &Path, run: &str) -> bool {
+        let output = self.command("sh".as_ref(), folder, &["-c", run]).output();
+        output.expect("every machine has a shell").status.success()
     }
 
     /// Runs the program to its end.
@@ -289,6 +300,21 @@ impl Background<'_> {
                 }
             }
         }
+    }
+
+    /// Waits for so many events; `true` = it ended before.
+    #[track_caller]
+    pub(crate) fn events(&mut self, count: usize) -> bool {
+        while self.seen.len() < count {
+            match self.lines.recv_timeout(EVENT_WAIT) {
+                Ok(line) => {
+                    self.seen.push(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
+                }
+                Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => panic!("no event within {EVENT_WAIT:?}: {:#?}", self.seen.last()),
+            }
+        }
+        false
     }
 
     /// Kills it at once, as a crash does.

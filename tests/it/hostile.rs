@@ -5,7 +5,7 @@ use crate::env::TestEnv;
 const PLAN: &str = "version: 1\ntask: t\nchecks: []\nsteps:\n  - { id: a, touches: [\"f\"], run: \"echo new >f\" }\n";
 
 fn plan(env: &TestEnv, text: &str) {
-    std::fs::write(env.root().join("plan.yaml"), text).unwrap();
+    std::fs::write(env.root().join("plan.yaml"), text).expect("the folder is ours");
 }
 
 /// Runs the plan and gives the code of the error.

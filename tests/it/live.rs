@@ -1,5 +1,6 @@
 //! Runs that are live: verbs from a second terminal, signals, crashes, a second run.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,12 +16,12 @@ fn waiting<'e>(env: &'e TestEnv, retries: u32) -> TestRepo<'e> {
          \x20 - {{ id: slow, touches: [\"a/**\"], run: \"until test -e {}; do sleep 0.02; done; echo new >>a/f\" }}\n",
         gate.display()
     );
-    std::fs::write(env.root().join("plan.yaml"), plan).unwrap();
+    std::fs::write(env.root().join("plan.yaml"), plan).expect("the folder is ours");
     repo
 }
 
 fn open(env: &TestEnv) {
-    std::fs::write(env.root().join("gate"), "").unwrap();
+    std::fs::write(env.root().join("gate"), "").expect("the folder is ours");
 }
 
 fn is(step: &'static str, state: &'static str) -> impl Fn(&serde_json::Value) -> bool {
@@ -29,9 +30,9 @@ fn is(step: &'static str, state: &'static str) -> impl Fn(&serde_json::Value) ->
 
 /// Processes whose environment names this test's directory.
 fn processes_of(root: &Path) -> usize {
-    let name = root.to_str().unwrap().as_bytes();
+    let name = root.to_str().expect("temporary directories have plain names").as_bytes();
     let environment = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("environ")).unwrap_or_default();
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let entries = std::fs::read_dir("/proc").expect("the tests run on Linux").flatten();
     entries.map(environment).filter(|environ| environ.windows(name.len()).any(|part| part == name)).count()
 }
 
@@ -131,4 +132,44 @@ fn follow_and_watch_end_with_the_run() {
     drop(run.end().code(4));
     drop(follower.end().ok());
     drop(watcher.end().ok());
+}
+
+/// Steps of the run that is killed again and again.
+const STEPS: usize = 20;
+/// Kills at most; each comes a little later in the life of its process, so that the run gets through.
+const KILLS_MAX: usize = 50;
+
+#[test]
+fn killed_at_many_moments_a_run_reaches_the_same_end() {
+    let env = TestEnv::new();
+    let files: Vec<(String, &str)> = (0..STEPS).map(|i| (format!("f{i}"), "old\n")).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    let repo = env.repo("r", &files);
+    let mut plan = "version: 1\ntask: Many\nchecks: [{ name: c, run: \"test -e f0\" }]\nsteps:\n".to_owned();
+    for i in 0..STEPS {
+        let needs = if i >= 5 { format!("needs: [s{}], ", i - 5) } else { String::new() };
+        writeln!(plan, "  - {{ id: s{i}, {needs}touches: [f{i}], run: \"echo new >>f{i}\" }}").unwrap();
+    }
+    std::fs::write(env.root().join("plan.yaml"), plan).unwrap();
+    let mut args = vec!["run", "-f", "../plan.yaml", "--approve", "auto", "--json"];
+    let mut kills = 0;
+    let code = loop {
+        let mut run = repo.spawn(&args);
+        // The first process has to have begun the run; later ones die early and late.
+        let ended = run.events(4 + kills / 2);
+        if ended || kills == KILLS_MAX {
+            break run.end().code;
+        }
+        run.kill();
+        kills += 1;
+        args = vec!["resume", "--json"];
+    };
+    assert!(kills >= 20, "{kills} kills");
+    assert_eq!(code, 0, "after {kills} kills");
+    for (path, _) in &files {
+        assert_eq!(repo.read(path), "old\nnew\n", "{path}: its effect is there once, after {kills} kills");
+    }
+    assert_eq!(repo.git(&["rev-list", "--count", "--first-parent", "main"]), (STEPS + 1).to_string());
+    assert_eq!(repo.git(&["status", "--porcelain"]), "");
+    repo.git(&["fsck", "--strict"]);
 }

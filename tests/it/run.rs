@@ -19,14 +19,15 @@ steps:
 
 fn three<'e>(env: &'e TestEnv, plan: &str) -> TestRepo<'e> {
     let repo = env.repo("r", &[("a/f", "old\n"), ("b/f", "old\n"), ("c/f", "old\n")]);
-    std::fs::write(env.root().join("plan.yaml"), plan).unwrap();
+    std::fs::write(env.root().join("plan.yaml"), plan).expect("the folder is ours");
     repo
 }
 
 fn states(repo: &TestRepo<'_>) -> String {
     let status = repo.wattle(&["status", "--json"]).ok().json();
-    let step = |step: &Value| format!("{} {}", step["id"].as_str().unwrap(), step["state"].as_str().unwrap());
-    status["steps"].as_array().unwrap().iter().map(step).collect::<Vec<_>>().join(", ")
+    let step =
+        |step: &Value| format!("{} {}", step["id"].as_str().unwrap_or("?"), step["state"].as_str().unwrap_or("?"));
+    status["steps"].as_array().into_iter().flatten().map(step).collect::<Vec<_>>().join(", ")
 }
 
 #[test]
@@ -77,7 +78,7 @@ fn auto_lands_everything_and_clean_leaves_nothing() {
     let after = events[4]["seq"].to_string();
     assert_eq!(repo.wattle(&["log", "--json", "--after", &after]).ok().events(), &events[5..]);
     let dry = repo.wattle(&["clean", "--dry-run"]).ok();
-    assert!(dry.out.contains("would free refs/heads/wattle/"), "{}", dry.out);
+    assert!(dry.out.contains("would free branch wattle/"), "{}", dry.out);
     drop(repo.wattle(&["clean"]).ok());
     assert_eq!(repo.git(&["for-each-ref", "--format=%(refname)"]), "refs/heads/main");
     assert_eq!(repo.git(&["worktree", "list"]).lines().count(), 1);

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use wattle_workspace::{CommitId, Signature, TreeId};
 
+use crate::outcome::Cause;
+
 /// One piece of work for one worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -174,6 +176,9 @@ pub struct Repair {
 pub struct Resume {
     /// The commit it had made: the executor does not run again.
     pub committed: Option<CommitId>,
+    /// Why the executor that left that commit had failed; `None` = it had not.
+    #[serde(default)]
+    pub failed: Option<(Cause, String)>,
     /// Completed turns of its conversation, verbatim JSON of messages, oldest first.
     pub messages: Vec<String>,
     /// What it has spent, in nano-dollars: it counts against the bound of its work.

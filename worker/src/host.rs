@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use wattle_workspace::{CommitId, TreeId};
 
-use crate::outcome::{CheckResult, Evidence};
+use crate::outcome::{Cause, CheckResult, Evidence};
 
 /// A message of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,8 +53,9 @@ pub enum Intent {
         commit: CommitId,
         /// Its tree.
         tree: TreeId,
-        /// Did the executor do what was asked? What a failed one has left is kept, but never taken for its result.
-        whole: bool,
+        /// Why the executor that left these files had failed; `None` = it had not.
+        #[serde(default)]
+        failed: Option<(Cause, String)>,
     },
     /// Run the step's own check on a commit.
     Check {

@@ -323,7 +323,8 @@ impl Pool {
         let salvaged = match record.class {
             // Not whole when its holder died: nobody has worked in it.
             Class::Work | Class::Check | Class::Snapshot if !record.ready => None,
-            Class::Work => self.save(record, holder)?,
+            // What cannot be saved because the slot is no worktree any more is left where it is, and named.
+            Class::Work => self.save(record, holder).or_else(|e| place.prove().and(Err(e)))?,
             Class::Snapshot if self.untouched(record, &place)? => return Ok(None),
             Class::Snapshot => self.save(record, holder)?,
             Class::Check => None,

@@ -1,11 +1,8 @@
-//! What the agents of a plan need before anything starts: models that can be reached, prices that are known.
+//! What the agents of a plan need before anything starts: prices that are known where money is bounded.
 
 use wattle_planner::{AgentSpec, Plan, Step, Work};
-use wattle_worker::scripted::Script;
 
 use super::error::{CliError, Exit};
-use super::session::Session;
-use crate::config::model::{Endpoint, Models};
 
 /// Every model that steps of a plan would ask; `None` = one that nobody has named.
 pub(super) fn asked<'a>(
@@ -22,23 +19,6 @@ pub(super) fn asked<'a>(
     };
     let steps = plan.steps().iter().filter(move |step| wanted(step));
     steps.flat_map(works).flatten().filter_map(agent).map(move |agent| agent.model.as_deref().or(default))
-}
-
-/// Fails where one of these models cannot be asked at all: not named, no key, no script.
-pub(super) fn reachable<'a>(
-    session: &Session,
-    models: &Models,
-    asked: impl Iterator<Item = Option<&'a str>>,
-) -> Result<(), CliError> {
-    for model in asked {
-        if let Endpoint::Script { file } = models.endpoint(model)? {
-            Script::load(&session.start()?.join(file)).map_err(|error| {
-                CliError::new(Exit::Environment, "no_model", error.to_string())
-                    .hint("the path of a script is relative to the directory that wattle is called in")
-            })?;
-        }
-    }
-    Ok(())
 }
 
 /// A cap in money says nothing about a model of unknown price.

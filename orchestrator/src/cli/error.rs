@@ -13,6 +13,7 @@ use crate::config::trust::TrustError;
 use crate::journal::JournalError;
 use crate::journal::command::Refusal;
 use crate::run::begin::RunError;
+use crate::run::models::ModelError;
 use crate::run::verbs::SubmitError;
 use crate::ui::Ui;
 
@@ -273,7 +274,7 @@ impl From<JournalError> for CliError {
 impl From<Refusal> for CliError {
     fn from(refusal: Refusal) -> Self {
         Self {
-            exit: Exit::Usage,
+            exit: if refusal.code == "busy" { Exit::Busy } else { Exit::Usage },
             code: "refused",
             items: vec![Item { message: refusal.message, hint: Some(refusal.hint), at: None }],
         }
@@ -307,7 +308,7 @@ impl From<RunError> for CliError {
             RunError::NoChecks => {
                 Self::new(Exit::Invalid, "no_checks", message).hint("write `checks: []` to land unverified")
             }
-            RunError::NoRun(_) => environment("no_run", "wattle runs"),
+            RunError::Refused(refusal) => refusal.into(),
             RunError::NoWork(_) => environment("no_work", "wattle status shows what each step has left"),
             RunError::Lead { cause: Cause::Model | Cause::ModelRefused, .. } => {
                 environment("model", "look at the key, the address and the name of the model, then try again")
@@ -319,7 +320,11 @@ impl From<RunError> for CliError {
                 Self::new(Exit::Failed, "lead", message).hint("say more in the task, or write a plan file")
             }
             RunError::Interrupted => Self::new(Exit::Run(130), "interrupted", message).hint("give the task again"),
-            RunError::Model(_) => {
+            RunError::Model(ModelError::Unknown(problem)) => problem.into(),
+            RunError::Model(ModelError::Script { .. }) => {
+                environment("no_model", "the path of a script is relative to the directory that wattle is called in")
+            }
+            RunError::Model(ModelError::Setup(_)) => {
                 environment("no_model", "--model PROVIDER/NAME, and the provider's key in the environment")
             }
             RunError::Lock(_) => environment("lock", "see the folder `wattle` in the common git directory"),

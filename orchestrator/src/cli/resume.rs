@@ -1,6 +1,6 @@
 //! `wattle resume`: goes on with a run.
 
-use wattle_planner::{Step, Work};
+use wattle_planner::Work;
 
 use super::Done;
 use super::agents;
@@ -11,10 +11,9 @@ use super::verb::{Scene, scene};
 use crate::config::amount::parse_parallel;
 use crate::config::money::{format_usd, parse_usd};
 use crate::report::status::{money, waiting};
-use crate::run::begin::{Overrides, resume};
+use crate::run::begin::{Overrides, may_start, resume};
 use crate::state::Machine;
 use crate::state::run::Run;
-use crate::state::step::Step as State;
 use crate::ui::Style;
 
 /// Go on with a run.
@@ -41,7 +40,7 @@ pub(crate) fn run(session: &Session, args: &ResumeArgs) -> Done {
         list(session, &scene);
         return Ok(Exit::Reached);
     }
-    if scene.view.state == Run::Completed {
+    if scene.view.state == Run::Completed && scene.view.steps.values().all(|record| record.state.terminal()) {
         session.ui.talk("nothing is left to do");
         return Ok(Exit::Reached);
     }
@@ -52,21 +51,16 @@ pub(crate) fn run(session: &Session, args: &ResumeArgs) -> Done {
         merge: None,
         folder: session.start()?,
     };
-    able(session, &scene, &overrides)?;
+    affordable(&scene, &overrides)?;
     drive(session, &scene, &overrides)
 }
 
-/// Fails, before anything changes, where a step that is left asks a model that cannot be asked.
-fn able(session: &Session, scene: &Scene, overrides: &Overrides) -> Result<(), super::error::CliError> {
+/// A cap in money needs the prices of the models that the steps which are left would ask.
+fn affordable(scene: &Scene, overrides: &Overrides) -> Result<(), super::error::CliError> {
     let options = &scene.view.started.options;
     let model = overrides.model.as_deref().or(options.model.as_deref());
-    let left = |step: &Step| match scene.view.steps[&step.id].state {
-        State::Review | State::Approved | State::Queued | State::Landing => false,
-        state => !state.terminal(),
-    };
-    let asked = || agents::asked(&scene.view.plan, model, left);
-    agents::reachable(session, &scene.ctx.models, asked())?;
-    agents::priced(overrides.nano_usd_max.or(options.nano_usd_max), options.tokens_max, asked())
+    let asked = agents::asked(&scene.view.plan, model, |step| may_start(&scene.view, step));
+    agents::priced(overrides.nano_usd_max.or(options.nano_usd_max), options.tokens_max, asked)
 }
 
 /// Drives a run that exists, with progress, and says what it was left in.

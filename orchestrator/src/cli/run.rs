@@ -116,7 +116,6 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
         plan::show(session, &source.text, &config)?;
         return Ok(Exit::Reached);
     }
-    agents::reachable(session, &config.models, asked())?;
     let files = rule_files(&plan, &source, ctx.repo.worktree())?;
     let stop_at_plan = options.until == crate::options::Until::Plan || !agreed(session, args, &source, &config)?;
     if let Some(most) = options.nano_usd_max.filter(|_| asked().next().is_some()) {
@@ -182,7 +181,7 @@ pub(super) fn lead_plan(
 ) -> Result<(String, Vec<wattle_worker::host::Usage>), CliError> {
     let caps = Caps { tokens: config.tokens.with(None), nano_usd: config.nano_usd.with(None) };
     let model = config.model.as_deref();
-    agents::reachable(session, &config.models, std::iter::once(model))?;
+    config.models.endpoint(model)?;
     agents::priced(caps.nano_usd, caps.tokens, std::iter::once(model))?;
     let base = match base {
         Some(rev) => ctx.repo.resolve(rev)?.ok_or_else(|| CliError::usage(format!("`{rev}` is no revision")))?,

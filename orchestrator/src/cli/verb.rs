@@ -11,7 +11,6 @@ use crate::journal::command::Verb;
 use crate::report::events::describe;
 use crate::run::context::Context;
 use crate::run::verbs::submit;
-use crate::ui::Style;
 
 /// What a verb works on.
 pub(crate) struct Scene {
@@ -46,7 +45,7 @@ pub(crate) fn give(session: &Session, scene: &Scene, verb: &Verb) -> Done {
     if done.live {
         session.ui.talk(&format!("picked up by run {}", scene.view.started.name));
     } else {
-        session.ui.line(&[(Style::Dim, "nothing runs: wattle resume")]);
+        session.ui.talk("nothing runs: wattle resume");
     }
     Ok(Exit::Reached)
 }

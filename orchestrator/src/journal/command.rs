@@ -8,7 +8,7 @@ use wattle_planner::{Glob, StepId};
 
 use super::event::Body;
 use super::recorder::{RecordError, Recorder, StepNote};
-use crate::state::Machine;
+use crate::ids::LandingId;
 use crate::state::attempt::{Attempt, AttemptEvent};
 use crate::state::landing::{Landing, LandingEvent};
 use crate::state::step::{Step, StepEvent};
@@ -149,11 +149,15 @@ pub(crate) fn apply(rec: &mut Recorder, verb: &Verb, by: &str, live: bool) -> Re
             rec.emit(Body::Comment { step, text, at, by })?;
         }
         Verb::Redo { steps, text } => {
+            take_out(rec, steps)?;
             for step in steps {
                 redo(rec, step, text.as_deref())?;
             }
         }
-        Verb::Reject { steps, text } => return reject(rec, steps, text.as_deref()),
+        Verb::Reject { steps, text } => {
+            take_out(rec, steps)?;
+            return reject(rec, steps, text.as_deref(), live);
+        }
         Verb::Answer { step, answer } => return give_answer(rec, step, answer, by, live),
         Verb::Retry { steps, fresh } => {
             for step in steps {
@@ -182,7 +186,7 @@ fn check(rec: &Recorder, verb: &Verb, live: bool) -> Result<(), Refusal> {
             check_states(rec, steps, StepEvent::Redo, "redone", "wattle stop STEP, then redo it")
         }
         Verb::Reject { steps, .. } => steps.iter().try_for_each(|step| {
-            let state = known(rec, step)?;
+            let state = open_state(rec, step)?;
             let fits = [StepEvent::Reject, StepEvent::Skip, StepEvent::Cancel];
             if fits.iter().any(|event| crate::state::next(state, *event).is_ok()) {
                 return Ok(());
@@ -215,9 +219,15 @@ fn wrong_state(step: &StepId, state: Step, what: &str, hint: &str) -> Refusal {
     Refusal::new("state", format!("{step} is {state} and cannot be {what}"), hint)
 }
 
+/// The state of a step, seen as if a held landing had let go of it.
+fn open_state(rec: &Recorder, step: &StepId) -> Result<Step, Refusal> {
+    let state = known(rec, step)?;
+    Ok(if state == Step::Landing && held(rec, step).is_some() { Step::Queued } else { state })
+}
+
 fn check_states(rec: &Recorder, steps: &[StepId], event: StepEvent, what: &str, hint: &str) -> Result<(), Refusal> {
     steps.iter().try_for_each(|step| {
-        let state = known(rec, step)?;
+        let state = open_state(rec, step)?;
         crate::state::next(state, event).map(|_| ()).map_err(|_| wrong_state(step, state, what, hint))
     })
 }
@@ -295,17 +305,19 @@ fn redo(rec: &mut Recorder, step: &StepId, text: Option<&str>) -> Result<(), Rec
     rec.step(step, StepEvent::Redo, note)
 }
 
-fn reject(rec: &mut Recorder, steps: &[StepId], text: Option<&str>) -> Result<Vec<Live>, VerbError> {
-    let mut live = Vec::new();
+fn reject(rec: &mut Recorder, steps: &[StepId], text: Option<&str>, live: bool) -> Result<Vec<Live>, VerbError> {
+    let mut told = Vec::new();
     for step in steps {
         let note = StepNote { message: text.map(str::to_owned), ..StepNote::why("human") };
         match rec.view.step(step).state {
             Step::Waiting | Step::Ready => rec.step(step, StepEvent::Skip, note)?,
-            Step::Running | Step::Checking => live.push(Live::Cancel(step.clone())),
-            Step::NeedsInput if rec.view.step(step).attempts.last().is_some_and(|a| !a.state.terminal()) => {
-                live.push(Live::Cancel(step.clone()));
+            Step::Running | Step::Checking | Step::NeedsInput if live && rec.view.step(step).at_work() => {
+                rec.emit(Body::CancelAsked { step: step.clone() })?;
+                told.push(Live::Cancel(step.clone()));
             }
-            Step::Parked | Step::NeedsInput => rec.step(step, StepEvent::Cancel, note)?,
+            Step::Running | Step::Checking | Step::NeedsInput | Step::Parked => {
+                rec.step(step, StepEvent::Cancel, note)?;
+            }
             Step::Review | Step::Approved | Step::Queued | Step::Stale | Step::Failed => {
                 rec.step(step, StepEvent::Reject, note)?;
             }
@@ -313,7 +325,7 @@ fn reject(rec: &mut Recorder, steps: &[StepId], text: Option<&str>) -> Result<Ve
             Step::Skipped | Step::Cancelled | Step::Rejected => {}
         }
     }
-    Ok(live)
+    Ok(told)
 }
 
 fn give_answer(
@@ -361,24 +373,41 @@ fn merge(rec: &mut Recorder, steps: &[StepId]) -> Result<(), RecordError> {
     let all = rec.view.plan.steps().iter().map(|step| step.id.clone());
     let wanted: Vec<StepId> = all
         .filter(|id| steps.is_empty() || steps.contains(id))
-        .filter(|id| rec.view.step(id).state == Step::Approved)
+        .filter(|id| matches!(rec.view.step(id).state, Step::Approved | Step::Queued))
         .collect();
     rec.emit(Body::MergeAsked { steps: wanted })?;
     let held: Vec<_> = rec.view.landings.iter().filter(|(_, r)| r.state == Landing::Held).map(|(id, _)| *id).collect();
     for id in held {
-        requeue(rec, id, "released")?;
+        withdraw(rec, id, "released")?;
     }
     Ok(())
 }
 
-/// Sends a landing back to the queue, with the steps that are in it.
-pub(crate) fn requeue(rec: &mut Recorder, id: crate::ids::LandingId, why: &str) -> Result<(), RecordError> {
+/// Gives up a landing through no fault of its entries: they go back to the queue, and another landing is
+/// opened over them, with every condition asked again.
+pub(crate) fn withdraw(rec: &mut Recorder, id: LandingId, why: &str) -> Result<(), RecordError> {
     let record = &rec.view.landings[&id];
     let entries = if record.last { Vec::new() } else { record.entries.clone() };
-    rec.landing(id, LandingEvent::Requeue, None, Some(why))?;
+    rec.landing(id, LandingEvent::Eject, None, Some(why))?;
     for entry in entries {
         if rec.view.step(&entry.step).state == Step::Landing {
             rec.step(&entry.step, StepEvent::Requeue, StepNote::why(why))?;
+        }
+    }
+    Ok(())
+}
+
+/// The held landing that a step is in.
+fn held(rec: &Recorder, step: &StepId) -> Option<LandingId> {
+    let held = rec.view.landings.iter().filter(|(_, record)| record.state == Landing::Held);
+    held.filter(|(_, record)| record.entries.iter().any(|entry| entry.step == *step)).map(|(id, _)| *id).next()
+}
+
+/// Takes steps out of a held landing, so that they can be redone or rejected.
+fn take_out(rec: &mut Recorder, steps: &[StepId]) -> Result<(), RecordError> {
+    for step in steps {
+        if let Some(id) = held(rec, step) {
+            withdraw(rec, id, "withdrawn")?;
         }
     }
     Ok(())

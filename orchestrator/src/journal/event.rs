@@ -249,6 +249,11 @@ pub(crate) enum Body {
         /// Who.
         by: String,
     },
+    /// A human wants a worker to end, and its step with it.
+    CancelAsked {
+        /// The step.
+        step: StepId,
+    },
     /// A human's verb was taken up.
     Command {
         /// Who.
@@ -277,7 +282,7 @@ pub(crate) enum Body {
 }
 
 /// The types of events, each with the keys that it always has.
-pub(crate) const KINDS: [(&str, &str); 27] = [
+pub(crate) const KINDS: [(&str, &str); 28] = [
     ("run_started", "name task base target plan_name plan files brief options isolation pid"),
     ("plan_ready", "plan"),
     ("run_state", "event state"),
@@ -302,6 +307,7 @@ pub(crate) const KINDS: [(&str, &str); 27] = [
     ("answered", "step gate text by"),
     ("approved", "step attempt commit by widen"),
     ("comment", "step text at by"),
+    ("cancel_asked", "step"),
     ("command", "by verb"),
     ("merge_asked", "steps"),
     ("run_finished", "state total counts usd exit"),
@@ -335,6 +341,7 @@ impl Body {
             Self::Answered { .. } => "answered",
             Self::Approved { .. } => "approved",
             Self::Comment { .. } => "comment",
+            Self::CancelAsked { .. } => "cancel_asked",
             Self::Command { .. } => "command",
             Self::MergeAsked { .. } => "merge_asked",
             Self::RunFinished { .. } => "run_finished",
@@ -526,6 +533,8 @@ pub(crate) struct Candidate {
     pub(crate) tree: TreeId,
     /// The commit made for each entry, in order.
     pub(crate) commits: Vec<CommitId>,
+    /// The trees of those commits.
+    pub(crate) trees: Vec<TreeId>,
     /// Paths that differ between the two tips.
     pub(crate) changed: Vec<String>,
 }

@@ -68,10 +68,13 @@ impl RunView {
             Body::TargetMoved { tip } => self.tip = tip.clone(),
             Body::StepState(change) => self.apply_step(seq, change)?,
             Body::AttemptState(change) => self.apply_attempt(seq, &event.ts, change)?,
-            Body::Intent { .. } | Body::Evidence { .. } | Body::Turn { .. } | Body::Usage { .. } => {
-                self.apply_worker(seq, &event.body)?;
+            Body::Intent { step, attempt, intent } => self.attempt_mut(seq, step, *attempt)?.intent(intent),
+            Body::Evidence { step, attempt, of, evidence, .. } => {
+                self.attempt_mut(seq, step, *attempt)?.evidence.push((of.clone(), evidence.clone()));
             }
-            Body::NeedsInput { .. } | Body::Answered { .. } => self.apply_worker(seq, &event.body)?,
+            Body::Turn { step, attempt, index, message } => self.turn(seq, step, *attempt, *index, message)?,
+            Body::RepairStarted { step, attempt, .. } => self.attempt_mut(seq, step, *attempt)?.repairing = true,
+            Body::CancelAsked { step } => self.step_mut(seq, step)?.cancelling = true,
             Body::CheckStarted(check) => self.check_started(check),
             Body::CheckFinished { check, verdict, output, .. } => {
                 self.check_finished(seq, check, *verdict, output.as_ref())?;
@@ -83,24 +86,40 @@ impl RunView {
                 record.held.clone_from(paths);
                 record.why = Some(why.clone());
             }
-            Body::Approved { step, attempt, commit, by, .. } => {
-                let at = event.ts.clone();
-                let approval = Approval { attempt: *attempt, commit: commit.clone(), by: by.clone(), at };
-                self.step_mut(seq, step)?.approved = Some(approval);
+            Body::Usage { step, attempt, usage } => {
+                add(&mut self.spent, usage);
+                if let Some(step) = step {
+                    add(&mut self.step_mut(seq, step)?.spent, usage);
+                    self.attempt_mut(seq, step, *attempt)?.nano_usd += usage.nano_usd.unwrap_or(0);
+                }
             }
-            Body::Comment { step, text, at, .. } => {
-                let draft = Draft { text: text.clone(), at: at.clone() };
-                self.step_mut(seq, step)?.drafts.push(draft);
+            Body::NeedsInput { step, .. } | Body::Answered { step, .. } | Body::Approved { step, .. } => {
+                self.step_mut(seq, step)?.human(event);
             }
+            Body::Comment { step, .. } => self.step_mut(seq, step)?.human(event),
             Body::MergeAsked { steps } => {
                 for step in steps {
                     self.step_mut(seq, step)?.merge_asked = true;
                 }
             }
-            Body::RepairStarted { .. } | Body::Ejected { .. } | Body::Salvaged { .. } => {}
-            Body::BoundHit { .. } | Body::Command { .. } | Body::RunFinished { .. } => {}
+            Body::Ejected { step, .. } => self.step_mut(seq, step)?.sent_back = true,
+            Body::Salvaged { .. } | Body::BoundHit { .. } => {}
+            Body::Command { .. } | Body::RunFinished { .. } => {}
         }
         self.seq = seq;
+        Ok(())
+    }
+
+    /// A message joined a conversation. That of a repair is its own and begins again when it is cut off.
+    fn turn(&mut self, seq: u64, step: &StepId, attempt: u32, index: u32, message: &Blob) -> Result<(), FoldError> {
+        let record = self.attempt_mut(seq, step, attempt)?;
+        if !record.repairing {
+            record.messages.insert(index, message.clone());
+        }
+        // Answers are used up once the conversation has them.
+        let record = self.step_mut(seq, step)?;
+        record.gate = record.gate.take().filter(|gate| gate.answer.is_none());
+        record.answers.clear();
         Ok(())
     }
 
@@ -155,7 +174,9 @@ impl RunView {
                 base: None,
                 on: Vec::new(),
                 committed: None,
-                whole: None,
+                tree: None,
+                failed: None,
+                repairing: false,
                 nano_usd: 0,
                 messages: Default::default(),
                 evidence: Vec::new(),
@@ -164,7 +185,7 @@ impl RunView {
         };
         let record = self.attempt_mut(seq, &change.step, change.attempt)?;
         // The slot and the base become known while the attempt is still in its first state.
-        if change.slot.is_some() {
+        if change.base.is_some() {
             record.slot = change.slot;
             record.base.clone_from(&change.base);
             record.on.clone_from(&change.on);
@@ -181,54 +202,6 @@ impl RunView {
         if gathered {
             self.gathered = None;
         }
-    }
-
-    /// What a worker does, spends and asks.
-    fn apply_worker(&mut self, seq: u64, body: &Body) -> Result<(), FoldError> {
-        match body {
-            Body::Intent { step, attempt, intent } => {
-                if let Intent::Commit { commit, whole, .. } = intent {
-                    let record = self.attempt_mut(seq, step, *attempt)?;
-                    record.committed = Some(commit.clone());
-                    if *whole {
-                        record.whole = Some(commit.clone());
-                    }
-                }
-            }
-            Body::Evidence { step, attempt, of, evidence, .. } => {
-                self.attempt_mut(seq, step, *attempt)?.evidence.push((of.clone(), evidence.clone()));
-            }
-            Body::Turn { step, attempt, index, message } => {
-                let record = self.attempt_mut(seq, step, *attempt)?;
-                // A repair is a conversation of its own, which begins again when it is cut off.
-                if record.state != Attempt::Repairing {
-                    record.messages.insert(*index, message.clone());
-                }
-                // It has heard what was answered: the same question asked again is a new one.
-                self.step_mut(seq, step)?.answers.clear();
-            }
-            Body::Usage { step, attempt, usage } => {
-                add(&mut self.spent, usage);
-                if let Some(step) = step {
-                    add(&mut self.step_mut(seq, step)?.spent, usage);
-                    self.attempt_mut(seq, step, *attempt)?.nano_usd += usage.nano_usd.unwrap_or(0);
-                }
-            }
-            Body::NeedsInput { step, gate, question, options, .. } => {
-                let gate =
-                    Gate { id: gate.clone(), question: question.clone(), options: options.clone(), answer: None };
-                self.step_mut(seq, step)?.gate = Some(gate);
-            }
-            Body::Answered { step, text, .. } => {
-                let record = self.step_mut(seq, step)?;
-                if let Some(gate) = &mut record.gate {
-                    gate.answer = Some(text.clone());
-                    record.answers.insert(gate.question.clone(), text.clone());
-                }
-            }
-            other => unreachable!("{} is not of a worker", other.kind()),
-        }
-        Ok(())
     }
 
     fn check_started(&mut self, check: &CheckRef) {
@@ -304,11 +277,7 @@ impl RunView {
                     self.gathered = None;
                 }
             }
-            LandingEvent::Requeue => {
-                record.held.clear();
-                self.drop_gathered(id, was_green || last);
-            }
-            LandingEvent::Eject => self.drop_gathered(id, was_green || last),
+            LandingEvent::Eject => self.drop_gathered(id, was_green && !last),
             LandingEvent::Build | LandingEvent::Check | LandingEvent::Pass => {}
             LandingEvent::Fail | LandingEvent::Hold => {}
         }
@@ -316,7 +285,40 @@ impl RunView {
     }
 }
 
+impl AttemptRecord {
+    fn intent(&mut self, intent: &Intent) {
+        if let Intent::Commit { commit, tree, failed } = intent {
+            self.committed = Some(commit.clone());
+            self.tree = Some(tree.clone());
+            self.failed.clone_from(failed);
+            self.repairing = false;
+        }
+    }
+}
+
 impl StepRecord {
+    /// Questions, answers, approvals and comments.
+    fn human(&mut self, event: &Event) {
+        match &event.body {
+            Body::NeedsInput { gate, question, options, .. } => {
+                let (id, question, options) = (gate.clone(), question.clone(), options.clone());
+                self.gate = Some(Gate { id, question, options, answer: None });
+            }
+            Body::Answered { text, .. } => {
+                if let Some(gate) = &mut self.gate {
+                    gate.answer = Some(text.clone());
+                    self.answers.insert(gate.question.clone(), text.clone());
+                }
+            }
+            Body::Approved { attempt, commit, by, .. } => {
+                let (by, at) = (by.clone(), event.ts.clone());
+                self.approved = Some(Approval { attempt: *attempt, commit: commit.clone(), by, at });
+            }
+            Body::Comment { text, at, .. } => self.drafts.push(Draft { text: text.clone(), at: at.clone() }),
+            _ => {}
+        }
+    }
+
     /// What a change of state takes with it.
     fn consequences(&mut self, seq: u64, event: StepEvent) {
         match event {
@@ -344,16 +346,18 @@ impl StepRecord {
             StepEvent::NeedsConflict => self.conflict_at = Some(seq),
             StepEvent::Ready => self.conflict_at = None,
             StepEvent::Start => {
+                self.cancelling = false;
                 self.conflict_at = None;
                 self.fresh = false;
             }
-            StepEvent::Answer | StepEvent::Done => self.gate = None,
+            StepEvent::Done => self.gate = None,
+            StepEvent::Cancel => self.cancelling = false,
             StepEvent::Landed => self.merge_asked = false,
             StepEvent::Ask | StepEvent::Check | StepEvent::Repair => {}
             StepEvent::Unchanged | StepEvent::Approve | StepEvent::Fail => {}
             StepEvent::Land | StepEvent::Requeue | StepEvent::Stale | StepEvent::Park => {}
             StepEvent::Unpark | StepEvent::Interrupt | StepEvent::Block | StepEvent::Unblock => {}
-            StepEvent::Skip | StepEvent::Cancel => {}
+            StepEvent::Skip | StepEvent::Answer => {}
         }
         debug_assert!(self.state != Step::Landed || self.work.is_some());
     }

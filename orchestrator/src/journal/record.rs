@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wattle_planner::{GroupId, Plan, StepId};
-use wattle_worker::outcome::Verdict;
+use wattle_worker::outcome::{Cause, Verdict};
 use wattle_workspace::{CommitId, TreeId};
 
 use super::event::{Candidate, Entry, RunStarted, Work};
@@ -107,6 +107,8 @@ pub(crate) struct StepRecord {
     pub(crate) drafts: Vec<Draft>,
     /// Words for its workers, all of them so far: a conversation knows by number and text what it has heard.
     pub(crate) feedback: Vec<String>,
+    /// Does a human want its worker to end, and the step with it?
+    pub(crate) cancelling: bool,
     /// The open question.
     pub(crate) gate: Option<Gate>,
     /// Answers that its worker has not had yet, by question.
@@ -117,6 +119,8 @@ pub(crate) struct StepRecord {
     pub(crate) check: Option<Verdict>,
     /// A needed step whose new commit has to come before it is tried again.
     pub(crate) conflict_at: Option<u64>,
+    /// Has the queue ever sent it back?
+    pub(crate) sent_back: bool,
     /// Does its next worker begin a new conversation?
     pub(crate) fresh: bool,
     /// Order in which it joined the queue.
@@ -126,6 +130,15 @@ pub(crate) struct StepRecord {
 }
 
 impl StepRecord {
+    /// Is a worker alive at it, as far as the journal knows?
+    pub(crate) fn at_work(&self) -> bool {
+        self.attempts.last().is_some_and(|attempt| match attempt.state {
+            Attempt::Leased | Attempt::Executing | Attempt::Committed => true,
+            Attempt::Checking | Attempt::Repairing | Attempt::Asking => true,
+            Attempt::Succeeded | Attempt::Failed | Attempt::Parked | Attempt::Interrupted => false,
+        })
+    }
+
     /// Number of its newest attempt; 0 = none.
     pub(crate) fn attempt(&self) -> u32 {
         self.attempts.last().map_or(0, |attempt| attempt.number)
@@ -151,8 +164,12 @@ pub(crate) struct AttemptRecord {
     pub(crate) on: Vec<Entry>,
     /// The commit of its last intent to commit.
     pub(crate) committed: Option<CommitId>,
-    /// The newest of those commits that holds what its executor was asked to do.
-    pub(crate) whole: Option<CommitId>,
+    /// Its tree.
+    pub(crate) tree: Option<TreeId>,
+    /// Why the executor that left this commit had failed; `None` = it had not.
+    pub(crate) failed: Option<(Cause, String)>,
+    /// Is a repair under way, whose conversation is its own?
+    pub(crate) repairing: bool,
     /// Money it has spent, as far as prices are known.
     pub(crate) nano_usd: u64,
     /// Messages of its conversation.

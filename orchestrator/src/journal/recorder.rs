@@ -153,6 +153,16 @@ impl Recorder {
         self.emit(Body::RunState { event, state, why: why.map(str::to_owned) })
     }
 
+    /// The event that says how the run is left.
+    pub(crate) fn finished(&self, exit: u8) -> Body {
+        let mut counts = std::collections::BTreeMap::<String, usize>::new();
+        for record in self.view.steps.values() {
+            *counts.entry(record.state.as_str().to_owned()).or_default() += 1;
+        }
+        let (state, total, usd) = (self.view.state, self.view.steps.len(), self.view.spent.usd());
+        Body::RunFinished { state, total, counts, usd, exit }
+    }
+
     /// Notes the result of a command of another process, to be written with the batch.
     pub(crate) fn answer_command(&mut self, id: i64, result: String) {
         self.answered.push((id, result));

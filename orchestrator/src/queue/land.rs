@@ -30,6 +30,8 @@ pub(crate) struct CandidateJob {
     pub(crate) candidate_ref: String,
     /// Files that the landing makes anew.
     pub(crate) generated: Vec<Generated>,
+    /// What has been gathered and checked already: its tip, and the commits made on the way there.
+    pub(crate) gathered: Option<(CommitId, Vec<CommitId>)>,
 }
 
 /// One entry with what its landing needs.
@@ -59,6 +61,8 @@ pub(crate) enum CandidateEnd {
         /// What git says.
         messages: String,
     },
+    /// A generated file could not be made of it.
+    NotGenerated(String),
     /// Somebody else moved a step's branch.
     BranchMoved {
         /// Which step's.
@@ -143,6 +147,9 @@ pub(crate) fn build(repo: &Repo, job: &CandidateJob) -> Result<CandidateEnd, Git
             return Ok(CandidateEnd::BranchMoved { step: part.entry.step.clone(), found });
         }
     }
+    if let Some((tip, commits)) = &job.gathered {
+        return Ok(CandidateEnd::Built(keep(repo, job, tip.clone(), commits.clone())?));
+    }
     let mut tip = job.tip.clone();
     let mut commits = Vec::new();
     for part in &job.parts {
@@ -172,11 +179,7 @@ pub(crate) fn build(repo: &Repo, job: &CandidateJob) -> Result<CandidateEnd, Git
         })?;
         commits.push(tip.clone());
     }
-    finish(repo, job, tip, commits)
-}
-
-fn finish(repo: &Repo, job: &CandidateJob, new: CommitId, commits: Vec<CommitId>) -> Result<CandidateEnd, GitError> {
-    Ok(CandidateEnd::Built(keep(repo, job, new, commits)?))
+    Ok(CandidateEnd::Built(keep(repo, job, tip, commits)?))
 }
 
 /// Gives the last commit of a candidate another tree: that with its generated files.
@@ -206,13 +209,14 @@ fn keep(repo: &Repo, job: &CandidateJob, new: CommitId, commits: Vec<CommitId>) 
     let old_tree = repo.tree_of(&job.tip)?;
     let tree = repo.tree_of(&new)?;
     let changed = changed_paths(repo, &old_tree, &tree)?;
+    let trees = commits.iter().map(|commit| repo.tree_of(commit)).collect::<Result<_, _>>()?;
     let keep = RefChange { name: job.candidate_ref.clone(), new: Some(new.clone()), old: Expect::Any };
     match repo.update_refs(&[keep], "wattle: candidate") {
         Ok(()) => {}
         Err(RefError::Git(error)) => return Err(error),
         Err(RefError::Moved { .. } | RefError::Occupied { .. }) => {}
     }
-    Ok(Candidate { old: job.tip.clone(), old_tree, new, tree, commits, changed })
+    Ok(Candidate { old: job.tip.clone(), old_tree, new, tree, commits, trees, changed })
 }
 
 /// Paths that differ between two trees, both sides of a rename.

@@ -9,6 +9,7 @@ use crate::ids::LandingId;
 use crate::journal::RunView;
 use crate::journal::event::Entry;
 use crate::journal::record::LandingRecord;
+use crate::options::Until;
 use crate::state::Machine;
 use crate::state::landing::{Landing, LandingEvent};
 use crate::state::step::{Step, StepEvent};
@@ -87,11 +88,15 @@ pub(crate) fn gathered(view: &RunView, record: &LandingRecord) -> bool {
     record.state == Landing::Green && view.gathers() && !record.last
 }
 
+/// Is the commit of an entry on the target?
+pub(crate) fn landed(view: &RunView, entry: &Entry) -> bool {
+    let record = view.step(&entry.step);
+    record.landed.is_some() && record.work.as_ref().is_some_and(|work| work.commit == entry.commit)
+}
+
 /// Is the commit of an entry in the tip that candidates are made on?
-pub(crate) fn in_tip(view: &RunView, entry: &Entry) -> bool {
-    let landed = view.step(&entry.step).landed.is_some()
-        && view.step(&entry.step).work.as_ref().is_some_and(|work| work.commit == entry.commit);
-    landed || view.landings.values().any(|r| gathered(view, r) && r.entries.contains(entry))
+fn in_tip(view: &RunView, entry: &Entry) -> bool {
+    landed(view, entry) || view.landings.values().any(|r| gathered(view, r) && r.entries.contains(entry))
 }
 
 fn advance(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> {
@@ -109,6 +114,8 @@ enum Known {
     Green,
     Bad,
     Ask,
+    /// It cannot be run here: nobody's change is to blame.
+    Fault,
 }
 
 fn known(view: &RunView, tree: &TreeId, check: &Check) -> Known {
@@ -118,7 +125,8 @@ fn known(view: &RunView, tree: &TreeId, check: &Check) -> Known {
             Verdict::Green => Known::Green,
             Verdict::Red => Known::Bad,
             Verdict::Timeout | Verdict::Error if record.unsure < UNSURE_MAX => Known::Ask,
-            Verdict::Timeout | Verdict::Error => Known::Bad,
+            Verdict::Timeout => Known::Bad,
+            Verdict::Error => Known::Fault,
         },
     }
 }
@@ -141,6 +149,8 @@ fn check(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> 
         match known(view, &candidate.tree, check) {
             Known::Green => {}
             Known::Bad => red = true,
+            Known::Fault if names.is_empty() => return Some(held(id)),
+            Known::Fault => {}
             Known::Ask if names.contains(&&check.name) => {}
             Known::Ask => open = open.or(Some(check)),
         }
@@ -159,6 +169,11 @@ fn check(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> 
     }
 }
 
+/// The machine is at fault: the landing waits for it to be mended.
+fn held(landing: LandingId) -> Wish {
+    Wish::Turn { landing, event: LandingEvent::Hold, why: Some("environment") }
+}
+
 /// A red candidate: is it the change, or is the base red by itself?
 fn control(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> {
     let candidate = record.candidate.as_ref()?;
@@ -167,6 +182,7 @@ fn control(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish
     match known(view, &candidate.old_tree, check) {
         Known::Green => Some(Wish::Turn { landing: id, event: LandingEvent::Eject, why: Some("red") }),
         Known::Bad => Some(Wish::BaseRed { landing: id, check: check.name.clone() }),
+        Known::Fault => Some(held(id)),
         Known::Ask => {
             let running = view.checking.iter().any(|(landing, _, _)| *landing == id);
             let tree = candidate.old_tree.clone();
@@ -190,6 +206,8 @@ fn regroup(view: &RunView) -> Option<Wish> {
 
 /// The next landing: first come, first served, among those whose base has landed.
 fn open(view: &RunView) -> Option<Wish> {
+    // A run that ends at its reviews lands only what somebody asks for.
+    let asked = |step: &StepId| view.started.options.until == Until::Landed || view.step(step).merge_asked;
     let mut queued: Vec<_> =
         view.plan.steps().iter().filter(|step| view.step(&step.id).state == Step::Queued).collect();
     queued.sort_by_key(|step| view.step(&step.id).queued_seq);
@@ -217,7 +235,8 @@ fn open(view: &RunView) -> Option<Wish> {
             let on = view.step(&entry.step).work.iter().flat_map(|work| &work.on);
             on.into_iter().all(|below| in_tip(view, below) || entries.contains(below))
         });
-        (settled && eligible && !entries.is_empty()).then_some(Wish::Open { entries, last: false })
+        let wanted = entries.iter().all(|entry| asked(&entry.step));
+        (settled && eligible && wanted && !entries.is_empty()).then_some(Wish::Open { entries, last: false })
     })
 }
 

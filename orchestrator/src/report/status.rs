@@ -12,6 +12,7 @@ use crate::journal::RunView;
 use crate::journal::record::{Spent, StepRecord};
 use crate::state::Machine;
 use crate::state::landing::Landing;
+use crate::state::run::Run;
 use crate::state::step::Step;
 use crate::ui::Style;
 use crate::ui::clean::one_line;
@@ -276,6 +277,9 @@ pub(crate) fn money(spent: &Spent) -> String {
 /// What waits for a human, with the verb that answers it.
 pub(crate) fn waiting(view: &RunView) -> Vec<String> {
     let mut lines = Vec::new();
+    if view.state == Run::PlanReady {
+        return vec!["waits: wattle resume (the plan is ready)".to_owned()];
+    }
     for step in view.plan.steps() {
         let record = &view.steps[&step.id];
         match record.state {

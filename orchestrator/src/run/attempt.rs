@@ -51,7 +51,9 @@ async fn attempt(shared: &Arc<Shared>, job: AttemptJob, cancel: CancellationToke
         let outcome = moved_outcome(committed.clone());
         return concluded(shared, &job, outcome, base, on).await;
     }
-    let lease = lease(shared, &job, &holder, &base, moved.is_some()).await?;
+    let Some(lease) = lease(shared, &job, &holder, &base, moved.is_some(), &cancel).await? else {
+        return Ok(ended(parked(), base, on));
+    };
     if leased(shared, &job, Some(lease.slot.0), &base, &on).await == Reply::Cancel {
         return Ok(ended(parked(), base, on));
     }
@@ -174,7 +176,8 @@ async fn lease(
     holder: &str,
     base: &CommitId,
     fresh: bool,
-) -> Result<Lease, Failure> {
+    cancel: &CancellationToken,
+) -> Result<Option<Lease>, Failure> {
     let class = match mode(&job.step) {
         Mode::Read => Class::Snapshot,
         Mode::Write | Mode::Scratch => Class::Work,
@@ -203,14 +206,15 @@ async fn lease(
     if lease.needs_setup
         && let Some((command, _)) = &job.setup
     {
-        if let Err(failure) = setup(shared, job, &lease, command).await {
+        let ready = setup(shared, job, &lease, command, cancel).await;
+        if !matches!(ready, Ok(true)) {
             release(shared, lease).await;
-            return Err(failure);
+            return ready.map(|_| None);
         }
         let (pool, lease, key) = (shared.pool.clone(), lease.clone(), setup_key.unwrap_or_default());
         shared.blocking(move || pool.setup_done(&lease, &key)).await?;
     }
-    Ok(lease)
+    Ok(Some(lease))
 }
 
 /// Puts an agent's earlier change, merged onto the new base as far as it goes, into its new worktree as
@@ -224,24 +228,25 @@ fn carry_over(repo: &Repo, lease: &Lease, old_base: &CommitId, commit: &CommitId
     }
 }
 
+/// Prepares a slot. `false` = it was stopped.
 async fn setup(
     shared: &Arc<Shared>,
     job: &Arc<AttemptJob>,
     lease: &Lease,
     command: &wattle_worker::assignment::Command,
-) -> Result<(), Failure> {
+    cancel: &CancellationToken,
+) -> Result<bool, Failure> {
     let assignment = Assignment::Setup(SetupAssignment {
         owner: owner(&job.run, job.step.id.as_str(), job.attempt),
         place: place(lease),
         command: command.clone(),
     });
-    let cancel = shared.stop.child_token();
-    let host = host(shared, job, cancel);
+    let host = host(shared, job, cancel.clone());
     let outcome = perform(assignment, host, shared.tools(None)).await;
     match outcome.end {
-        End::Done | End::Committed | End::Unchanged => Ok(()),
+        End::Done | End::Committed | End::Unchanged => Ok(true),
         End::Failed { message, .. } => Err(format!("setup: {message}\n{}", outcome.evidence.output)),
-        End::Parked | End::NeedsInput { .. } => Err("setup: stopped".to_owned()),
+        End::Parked | End::NeedsInput { .. } => Ok(false),
     }
 }
 
@@ -260,7 +265,10 @@ async fn leased(shared: &Arc<Shared>, job: &AttemptJob, slot: Option<u32>, base:
     if shared.inputs.send(input).is_err() {
         return Reply::Cancel;
     }
-    answer.await.unwrap_or(Reply::Cancel)
+    tokio::select! {
+        answer = answer => answer.unwrap_or(Reply::Cancel),
+        () = shared.stop.cancelled() => Reply::Cancel,
+    }
 }
 
 async fn work(
@@ -287,7 +295,12 @@ async fn work(
         env: job.step.env.clone(),
         needs: job.needs.clone(),
         feedback: job.feedback.clone(),
-        resume: Resume { committed, messages: job.messages.clone(), spent_nano_usd: job.spent_nano_usd },
+        resume: Resume {
+            committed,
+            failed: job.failed.clone(),
+            messages: job.messages.clone(),
+            spent_nano_usd: job.spent_nano_usd,
+        },
         timeout_ms: job.step.timeout_ms,
     };
     let host = host(shared, job, cancel);
@@ -355,8 +368,13 @@ fn same_patch(repo: &Repo, job: &AttemptJob, base: &CommitId, commit: &CommitId)
 /// and it stays where they left it.
 fn point(repo: &Repo, job: &AttemptJob, commit: &CommitId) -> Result<bool, RefError> {
     if let Some(form) = &job.commit {
-        let keep = RefChange { name: form.attempt_ref.clone(), new: Some(commit.clone()), old: Expect::Any };
-        repo.update_refs(&[keep], "wattle: attempt")?;
+        let keep = RefChange { name: form.attempt_ref.clone(), new: Some(commit.clone()), old: Expect::Absent };
+        match repo.update_refs(&[keep], "wattle: attempt") {
+            Ok(()) => {}
+            // The worker has kept it already.
+            Err(RefError::Moved { found, .. }) if found.as_ref() == Some(commit) => {}
+            Err(error) => return Err(error),
+        }
     }
     let name = step_ref(&job.run, &job.step.id);
     // A branch that its user has deleted is made again.
@@ -368,6 +386,16 @@ fn point(repo: &Repo, job: &AttemptJob, commit: &CommitId) -> Result<bool, RefEr
         // A process that died after this very move has left the branch where it has to be.
         Err(RefError::Moved { found, .. }) => Ok(found.as_ref() != Some(commit)),
         Err(error @ (RefError::Occupied { .. } | RefError::Git(_))) => Err(error),
+    }
+}
+
+/// Gives back the slot that an ended attempt had kept.
+pub(crate) async fn free(shared: &Arc<Shared>, holder: String) {
+    let pool = shared.pool.clone();
+    match shared.blocking(move || pool.adopt(&holder)).await {
+        Ok(Some(lease)) => release(shared, lease).await,
+        Ok(None) => {}
+        Err(error) => tracing::warn!(error, "a kept slot was not given back"),
     }
 }
 

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use wattle_planner::{Plan, Problems, parse_plan};
+use wattle_planner::{Plan, Problems, Step, parse_plan};
 use wattle_worker::host::Usage;
 use wattle_worker::outcome::Cause;
 use wattle_workspace::{
@@ -15,12 +13,9 @@ use wattle_workspace::{
 
 use super::brief::brief;
 use super::context::Context;
-use super::dispatcher::{Dispatcher, exit_code};
-use super::executor::{Executor, Shared};
-use super::input::Input;
-use super::models::Models;
+use super::dispatcher::exit_code;
+use super::drive::Drive;
 use super::recover::{RecoverError, died, kept_slots, recover};
-use super::wake::Listener;
 use crate::ids::{Blob, RunId};
 use crate::journal::event::{Base, Body, Event, RunStarted};
 use crate::journal::recorder::RecordError;
@@ -28,7 +23,9 @@ use crate::journal::store::event;
 use crate::journal::{JournalError, Recorder, RunView, Writer};
 use crate::options::{Approve, RunOptions};
 use crate::queue::land::branch_ref;
+use crate::state::Machine;
 use crate::state::run::{Run, RunEvent};
+use crate::state::step::Step as State;
 
 /// What a run is asked to do.
 pub(crate) struct RunRequest {
@@ -107,9 +104,9 @@ pub(crate) enum RunError {
     /// Landing without checks was not asked for.
     #[error("land without checks: --approve auto needs checks, or a literal `checks: []`")]
     NoChecks,
-    /// There is no such run.
-    #[error("find a run: {0}")]
-    NoRun(String),
+    /// The verb that the run was to begin with was refused.
+    #[error(transparent)]
+    Refused(crate::journal::command::Refusal),
     /// A step has left no work.
     #[error("find work of {0}: it has left none")]
     NoWork(String),
@@ -184,6 +181,7 @@ pub(crate) fn own(ctx: &Context, run: Option<&RunId>) -> Result<OwnerLock, RunEr
 /// Begins a run and drives it to its end.
 pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Event)) -> Result<RunEnd, RunError> {
     let plan = parse_plan(&request.plan_name, &request.plan_text)?;
+    require_models(ctx, plan.steps().iter(), request.options.model.as_deref(), &request.folder)?;
     if request.options.approve == Approve::Auto && plan.checks().is_none() {
         return Err(RunError::NoChecks);
     }
@@ -203,8 +201,10 @@ pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Ev
         let plan = rec.view.started.plan.clone();
         rec.emit(Body::PlanReady { plan })?;
         rec.run(RunEvent::PlanReady, None)?;
-        rec.commit()?.iter().for_each(&mut *sink);
         let exit = if rec.view.started.options.until_explicit { 0 } else { exit_code(&rec) };
+        let finished = rec.finished(exit);
+        rec.emit(finished)?;
+        rec.commit()?.iter().for_each(&mut *sink);
         return Ok(RunEnd { run, state: rec.view.state, exit });
     }
     rec.run(RunEvent::Start, None)?;
@@ -213,7 +213,8 @@ pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Ev
     for salvaged in pool.recover(&kept)? {
         rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })?;
     }
-    drive(ctx, rec, pool, lock, &request.folder, sink)
+    let drive = Drive { folder: &request.folder, lands_only: false };
+    drive.run(ctx, rec, pool, lock, sink)
 }
 
 /// Goes on with a run.
@@ -226,6 +227,11 @@ pub(crate) fn resume(
     let lock = own(ctx, Some(run))?;
     let writer = Writer::open(ctx.repo.state_dir())?;
     let view = writer.reader.replay(run)?;
+    if overrides.merge.is_none() {
+        let left = view.plan.steps().iter().filter(|step| may_start(&view, step));
+        let model = overrides.model.as_deref().or(view.started.options.model.as_deref());
+        require_models(ctx, left, model, &overrides.folder)?;
+    }
     ctx.repo.configure(&view.started.base.commit)?;
     let pool = open_pool(ctx, &view)?;
     let mut rec = Recorder::new(view, writer, ctx.clock.clone())?;
@@ -233,7 +239,8 @@ pub(crate) fn resume(
         rec.run(RunEvent::Interrupt, Some("died"))?;
     }
     wattle_worker::process::end_leftovers(run.as_str());
-    let tip = recover(&mut rec, &ctx.repo, &pool)?;
+    let lands_only = overrides.merge.is_some();
+    let tip = recover(&mut rec, &ctx.repo, &pool, lands_only)?;
     match rec.view.state {
         Run::PlanReady | Run::Planning => rec.run(RunEvent::Start, None)?,
         Run::Review | Run::NeedsInput | Run::Parked | Run::Budget | Run::BaseRed | Run::Interrupted => {
@@ -250,80 +257,41 @@ pub(crate) fn resume(
     if let Some(steps) = &overrides.merge {
         let verb = crate::journal::command::Verb::Merge { steps: steps.clone() };
         crate::journal::command::apply(&mut rec, &verb, &ctx.who, true).map_err(|error| match error {
-            crate::journal::command::VerbError::Refused(refusal) => RunError::NoRun(refusal.message),
+            crate::journal::command::VerbError::Refused(refusal) => RunError::Refused(refusal),
             crate::journal::command::VerbError::Record(error) => RunError::Record(error),
         })?;
     }
-    drive(ctx, rec, pool, lock, &overrides.folder, sink)
+    let drive = Drive { folder: &overrides.folder, lands_only };
+    drive.run(ctx, rec, pool, lock, sink)
+}
+
+/// Every agent of these steps finds its model before anything runs.
+fn require_models<'a>(
+    ctx: &Context,
+    steps: impl Iterator<Item = &'a Step>,
+    default: Option<&str>,
+    folder: &std::path::Path,
+) -> Result<(), RunError> {
+    let works = steps.flat_map(|step| [Some(&step.work), step.repair.as_ref().map(|repair| &repair.work)]);
+    for work in works.flatten() {
+        if let wattle_planner::Work::Agent(agent) = work {
+            super::models::require(&ctx.models, agent.model.as_deref().or(default), folder)?;
+        }
+    }
+    Ok(())
+}
+
+/// May a worker of this step still be started, as far as can be seen now?
+pub(crate) fn may_start(view: &RunView, step: &Step) -> bool {
+    match view.step(&step.id).state {
+        State::Review | State::Approved | State::Queued | State::Landing => false,
+        state => !state.terminal(),
+    }
 }
 
 fn open_pool(ctx: &Context, view: &RunView) -> Result<Arc<Pool>, RunError> {
     let disk_bytes_max = view.started.options.disk_bytes_max;
     Ok(Arc::new(Pool::open(&ctx.repo, PoolOptions { disk_bytes_max })?))
-}
-
-/// Runs the dispatcher on this thread until the run has nothing left to do.
-fn drive(
-    ctx: &Context,
-    rec: Recorder,
-    pool: Arc<Pool>,
-    lock: OwnerLock,
-    folder: &std::path::Path,
-    sink: &mut dyn FnMut(&Event),
-) -> Result<RunEnd, RunError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| RunError::Io { action: "start the runtime", source })?;
-    let temp = tempfile::Builder::new().prefix("wattle-").tempdir_in(&ctx.temp);
-    let temp = temp.map_err(|source| RunError::Io { action: "make a scratch folder", source })?;
-    // Bounded by what workers can have under way: each waits for the reply to its message.
-    let (inputs, arrived) = crossbeam_channel::unbounded();
-    let shared = Arc::new(Shared {
-        ctx: ctx.clone(),
-        pool,
-        models: Models::new(ctx.models.clone(), folder),
-        identity: ctx.repo.identity(),
-        inputs: inputs.clone(),
-        stop: CancellationToken::new(),
-        temp: temp.path().to_owned(),
-    });
-    let listener = Listener::start(ctx.repo.state_dir(), inputs.clone());
-    runtime.spawn(signals(inputs));
-    let tasks = TaskTracker::new();
-    let executor = Executor { shared, runtime: runtime.handle().clone(), tasks: tasks.clone() };
-    let mut dispatcher = Dispatcher::new(rec, executor, arrived, sink);
-    let result = dispatcher.run();
-    if result.is_err() {
-        dispatcher.executor.shared.stop.cancel();
-    }
-    tasks.close();
-    runtime.block_on(tasks.wait());
-    drop(listener);
-    let exit = result?;
-    let end = RunEnd { run: dispatcher.rec.view.run.clone(), state: dispatcher.rec.view.state, exit };
-    drop(dispatcher);
-    drop(lock);
-    Ok(end)
-}
-
-/// The first SIGINT or SIGTERM parks the run, the second ends the process.
-async fn signals(inputs: crossbeam_channel::Sender<Input>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    let mut seen = false;
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if seen {
-            std::process::exit(130);
-        }
-        seen = true;
-        let _ = inputs.send(Input::Signal);
-    }
 }
 
 fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(Base, String), RunError> {
@@ -405,9 +373,12 @@ fn first(ctx: &Context, writer: Writer, run: &RunId, started: RunStarted, plan: 
     let seq = writer.last_seq()? + 1;
     let body = Body::RunStarted(Box::new(started.clone()));
     let first = event(seq, ctx.clock.now_ms(), run, body.clone());
-    let mut view = RunView::begin(&first, &started, Arc::new(plan));
-    view.tip = ctx.repo.read_ref(&branch_ref(&started.target))?.unwrap_or(started.base.commit.clone());
+    let view = RunView::begin(&first, &started, Arc::new(plan));
+    let tip = ctx.repo.read_ref(&branch_ref(&started.target))?.unwrap_or(started.base.commit.clone());
     let mut rec = Recorder::new(view, writer, ctx.clock.clone())?;
     rec.emit(body)?;
+    if tip != started.base.commit {
+        rec.emit(Body::TargetMoved { tip })?;
+    }
     Ok(rec)
 }

@@ -113,8 +113,10 @@ async fn checked(
     if needs_setup && let (Some((command, _)), Some(key)) = (&job.setup, setup_key) {
         let setup = SetupAssignment { owner: owner.clone(), place: place.clone(), command: command.clone() };
         let outcome = perform(Assignment::Setup(setup), host.clone(), shared.tools(None)).await;
-        if let End::Failed { message, .. } = outcome.end {
-            return Err(format!("setup: {message}\n{}", outcome.evidence.output));
+        match outcome.end {
+            End::Done | End::Committed | End::Unchanged => {}
+            End::Failed { message, .. } => return Err(format!("setup: {message}\n{}", outcome.evidence.output)),
+            End::Parked | End::NeedsInput { .. } => return Err("setup: stopped".to_owned()),
         }
         let (pool, lease, key) = (shared.pool.clone(), lease.clone(), key.to_owned());
         shared.blocking(move || pool.setup_done(&lease, &key)).await?;

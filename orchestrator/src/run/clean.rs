@@ -20,7 +20,7 @@ use crate::state::step::Step;
 /// One thing that was freed or kept.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub(crate) struct Item {
-    /// `slot`, `branch` or `blobs`.
+    /// `slot`, `branch`, `blobs` or `salvage`.
     pub(crate) kind: &'static str,
     /// Its name.
     pub(crate) name: String,
@@ -63,9 +63,14 @@ pub(crate) fn clean(ctx: &Context, dry_run: bool) -> Result<Cleaned, RunError> {
         if open || !finished {
             kept_runs.insert(run.run.to_string());
         }
-        blobs.extend(needed_blobs(&reader, &view, open || !finished)?);
+        // What failed may be tried again, and goes on from its reports and turns.
+        let whole = view.steps.values().all(|record| record.state.exit() == 0);
+        blobs.extend(needed_blobs(&reader, &view, open || !finished || !whole)?);
     }
     slots(ctx, &kept_runs, dry_run, &mut done)?;
+    for (name, _) in ctx.repo.list_refs("refs/wattle/salvage/")? {
+        done.kept("salvage", name, "wattle restore brings it back");
+    }
     done.blob_bytes = reader.blobs.sweep(&blobs, dry_run);
     if done.blob_bytes > 0 {
         let name = format!("{} bytes", done.blob_bytes);
@@ -151,7 +156,8 @@ fn free(
         if !held {
             let last = name.rsplit('/').next().unwrap_or("0");
             let number = if last == step.as_str() { "branch" } else { last };
-            let keep = format!("refs/wattle/salvage/{}/{step}/{number}", view.run);
+            // Two levels, as the pool names what it salvages: neither stands in the way of the other.
+            let keep = format!("refs/wattle/salvage/{}/{step}/{number}/{}", view.run, commit.short());
             let keep = RefChange { name: keep, new: Some(commit.clone()), old: Expect::Any };
             ctx.repo.update_refs(&[keep], "wattle: clean")?;
         }

@@ -31,7 +31,7 @@ use crate::options::{OnInput, Until};
 use crate::state::Machine;
 use crate::state::attempt::{Attempt, AttemptEvent};
 use crate::state::run::Run;
-use crate::state::step::StepEvent;
+use crate::state::step::{Step, StepEvent};
 
 /// How long the dispatcher sleeps when nothing arrives. A verb whose wake-up was lost is seen after this:
 /// well below the second that verbs are promised.
@@ -56,8 +56,10 @@ pub(crate) struct Dispatcher<'a> {
     pub(crate) reserving: Vec<(StepId, Claim, oneshot::Sender<Reply>)>,
     /// What stops each worker.
     pub(crate) stops: BTreeMap<StepId, CancellationToken>,
-    /// Steps that are to end cancelled when their worker has stopped.
-    pub(crate) cancelling: Vec<StepId>,
+    /// Does it only land what is there?
+    pub(crate) lands_only: bool,
+    /// Steps that a human has stopped while they asked.
+    pub(crate) stopping: Vec<StepId>,
     /// Steps whose question fails them.
     pub(crate) failing: Vec<StepId>,
     /// The budget.
@@ -87,7 +89,8 @@ impl<'a> Dispatcher<'a> {
             asking: BTreeMap::new(),
             reserving: Vec::new(),
             stops: BTreeMap::new(),
-            cancelling: Vec::new(),
+            lands_only: false,
+            stopping: Vec::new(),
             failing: Vec::new(),
             budget,
             halt: None,
@@ -117,7 +120,7 @@ impl<'a> Dispatcher<'a> {
     /// Decides until there is nothing to decide, writes the batch, then acts.
     fn turn(&mut self) -> Result<(), RecordError> {
         while !self.finished {
-            let Some(decision) = decide(&self.rec.view, self.halt) else { break };
+            let Some(decision) = decide(&self.rec.view, self.halt, self.lands_only) else { break };
             if matches!(decision, Decision::Finish { .. }) && self.wind_down() {
                 break;
             }
@@ -202,18 +205,7 @@ impl<'a> Dispatcher<'a> {
     fn finish(&mut self, event: crate::state::run::RunEvent, why: Option<&str>) -> Result<(), RecordError> {
         self.park_what_waits()?;
         self.rec.run(event, why)?;
-        let view = &self.rec.view;
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for record in view.steps.values() {
-            *counts.entry(record.state.as_str().to_owned()).or_default() += 1;
-        }
-        let body = Body::RunFinished {
-            state: view.state,
-            total: view.steps.len(),
-            counts,
-            usd: view.spent.usd(),
-            exit: exit_code(&self.rec),
-        };
+        let body = self.rec.finished(exit_code(&self.rec));
         self.rec.emit(body)?;
         self.finished = true;
         Ok(())
@@ -223,12 +215,12 @@ impl<'a> Dispatcher<'a> {
     fn park_what_waits(&mut self) -> Result<(), RecordError> {
         use crate::state::landing::Landing;
         let open = self.rec.view.landings.iter().filter(|(_, record)| match record.state {
-            Landing::Candidate | Landing::Checking | Landing::Red => true,
-            Landing::Queued | Landing::Green | Landing::Held | Landing::Landed | Landing::Ejected => false,
+            Landing::Queued | Landing::Candidate | Landing::Checking | Landing::Red => true,
+            Landing::Green | Landing::Held | Landing::Landed | Landing::Ejected => false,
         });
         let open: Vec<_> = open.map(|(id, _)| *id).collect();
         for id in open {
-            command::requeue(&mut self.rec, id, "interrupted")?;
+            command::withdraw(&mut self.rec, id, "interrupted")?;
         }
         Ok(())
     }
@@ -244,15 +236,19 @@ impl<'a> Dispatcher<'a> {
             Input::Attempt { step, end } => {
                 self.stops.remove(&step);
                 self.asking.remove(&step);
-                // A worker that has gone waits for nothing.
                 self.reserving.retain(|(other, _, _)| *other != step);
                 self.settle_claim(&step)?;
-                let cancelled = self.cancelling.contains(&step);
-                self.cancelling.retain(|other| *other != step);
+                let stopped = self.stopping.contains(&step);
+                self.stopping.retain(|other| *other != step);
                 let denied = self.failing.contains(&step);
                 self.failing.retain(|other| *other != step);
                 let halt = self.halt;
-                Ended { rec: &mut self.rec, step, cancelled, denied, halt }.take(end)
+                let holder = self.holder(&step);
+                Ended { rec: &mut self.rec, step: step.clone(), stopped, denied, halt }.take(end)?;
+                if matches!(self.rec.view.step(&step).state, Step::Cancelled | Step::Failed) {
+                    self.effects.push(Effect::Free(holder));
+                }
+                Ok(())
             }
             Input::Candidate { landing, end } => self.candidate(landing, end),
             Input::Check { landing, check, tree, control, result } => {
@@ -359,17 +355,22 @@ impl<'a> Dispatcher<'a> {
     fn live(&mut self, live: Live) {
         match live {
             Live::Halt => self.stop_all(Halt::Stop),
-            Live::Park(step) => self.cancel(&step),
-            Live::Cancel(step) => {
+            Live::Park(step) => {
                 self.cancel(&step);
-                self.cancelling.push(step);
+                self.stopping.push(step);
             }
+            Live::Cancel(step) => self.cancel(&step),
             Live::Answer(step, text) => {
                 if let Some(reply) = self.asking.remove(&step) {
                     self.reply(reply, Reply::Answer { text });
                 }
             }
         }
+    }
+
+    /// Who holds the slot of a step's newest attempt.
+    fn holder(&self, step: &StepId) -> String {
+        format!("{}/{step}/{}", self.rec.view.run, self.rec.view.step(step).attempt())
     }
 
     fn cancel(&mut self, step: &StepId) {

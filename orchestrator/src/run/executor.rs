@@ -97,6 +97,8 @@ pub(crate) enum Effect {
     Candidate(LandingId, Box<CandidateJob>),
     /// Run a check of the queue.
     Check(Box<CheckJob>),
+    /// Give back the slot that an ended attempt had kept, if it had.
+    Free(String),
     /// Tell somebody of an event.
     Notify {
         /// The command.
@@ -145,13 +147,15 @@ impl Executor {
                     let job = Arc::new(*job);
                     let building = job.clone();
                     let end = match shared.git(move || land::build(&repo, &building)).await {
-                        Ok(CandidateEnd::Built(candidate)) => {
-                            generate(&shared, &job, candidate).await.map(CandidateEnd::Built)
-                        }
+                        Ok(CandidateEnd::Built(candidate)) => match generate(&shared, &job, candidate).await {
+                            Ok(candidate) => Ok(CandidateEnd::Built(candidate)),
+                            Err(message) => Ok(CandidateEnd::NotGenerated(message)),
+                        },
                         other => other,
                     };
                     Input::Candidate { landing, end }
                 }
+                Effect::Free(holder) => return attempt::free(&shared, holder).await,
                 Effect::Notify { run, seq, json } => return notify(&shared, run, seq, json).await,
                 Effect::Check(job) => check::run(shared.clone(), *job).await,
                 Effect::Move { landing, target, candidate, reason } => {

@@ -4,6 +4,7 @@ use wattle_planner::{Plan, RuleSource, Step, StepId};
 use wattle_worker::assignment::{
     AgentWork, Bounds, Command, CommitForm, Mode, NeedReport, Owner, Repair, Rewrite, Work,
 };
+use wattle_worker::outcome::Cause;
 use wattle_workspace::{CommitId, Signature};
 
 use crate::ids::LandingId;
@@ -13,6 +14,7 @@ use crate::journal::event::{self, Entry};
 use crate::journal::record::AttemptRecord;
 use crate::queue::checks::of_step;
 use crate::queue::land::{CandidateJob, Part, attempt_ref, message, step_ref};
+use crate::queue::plan::gathered;
 use crate::run::scheduler::below;
 
 /// Output of one process that is kept, head and tail together. 256 KiB holds the errors of a large
@@ -41,6 +43,8 @@ pub(crate) struct AttemptJob {
     pub(crate) earlier: Option<(CommitId, CommitId)>,
     /// What an interrupted try has left.
     pub(crate) committed: Option<CommitId>,
+    /// Why the executor that left that commit had failed.
+    pub(crate) failed: Option<(Cause, String)>,
     /// What it has spent, in nano-dollars.
     pub(crate) spent_nano_usd: u64,
     /// Messages of its conversation.
@@ -89,9 +93,8 @@ pub(crate) fn attempt_job(
     let conversation = conversation(&record.attempts, record.fresh);
     let messages = conversation.iter().map(text).collect::<Result<_, _>>()?;
     let brief = text(&view.started.brief)?;
-    let default = view.started.options.model.as_deref();
-    let model = model_of(&step.work, default).map(str::to_owned);
-    let repair_model = step.repair.as_ref().and_then(|repair| model_of(&repair.work, default)).map(str::to_owned);
+    let named = |work: &wattle_planner::Work| model_of(view, work);
+    let (model, repair_model) = (named(&step.work), step.repair.as_ref().and_then(|repair| named(&repair.work)));
     let earlier = earlier(&record.attempts).filter(|_| !record.fresh);
     let mut files = std::collections::BTreeMap::new();
     for (path, blob) in &view.started.files {
@@ -101,12 +104,18 @@ pub(crate) fn attempt_job(
     Ok(AttemptJob {
         run: view.run.to_string(),
         attempt: attempt.number,
-        tip: view.gathered.clone().unwrap_or_else(|| view.tip.clone()),
+        // Until something has landed, steps start from the base that the run was given; but what the queue has
+        // sent back is tried again on what it did not fit.
+        tip: match view.landed_seq == 0 && !record.sent_back {
+            true => view.started.base.commit.clone(),
+            false => view.tip.clone(),
+        },
         on: below(view, id),
         resumed: attempt.base.clone().map(|base| (base, attempt.on.clone())),
         restack,
         earlier,
-        committed: attempt.whole.clone(),
+        committed: attempt.committed.clone(),
+        failed: attempt.failed.clone(),
         spent_nano_usd: attempt.nano_usd,
         messages,
         feedback: record.feedback.clone(),
@@ -122,6 +131,14 @@ pub(crate) fn attempt_job(
         approved: record.approved.is_some(),
         step,
     })
+}
+
+/// Name of the model that a work asks for; `None` = it asks none, or nobody has named one.
+pub(crate) fn model_of(view: &RunView, work: &wattle_planner::Work) -> Option<String> {
+    match work {
+        wattle_planner::Work::Agent(agent) => agent.model.clone().or_else(|| view.started.options.model.clone()),
+        wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) => None,
+    }
 }
 
 /// The conversation that a worker goes on with. An attempt that goes on with an earlier one's numbers its
@@ -271,14 +288,6 @@ impl Source<'_> {
     }
 }
 
-/// The model that a work asks; `None` = it asks none, or none is set.
-fn model_of<'a>(work: &'a wattle_planner::Work, default: Option<&'a str>) -> Option<&'a str> {
-    match work {
-        wattle_planner::Work::Agent(agent) => agent.model.as_deref().or(default),
-        wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) => None,
-    }
-}
-
 /// The tools of an agent that names none.
 fn default_tools(mode: Mode) -> Vec<String> {
     let tools: &[&str] = match mode {
@@ -314,5 +323,10 @@ pub(crate) fn candidate_job(view: &RunView, id: LandingId, identity: &Signature)
         time_s: seconds(&record.since),
         candidate_ref: format!("refs/wattle/candidate/{run}/{}", id.0),
         generated: if record.last { Vec::new() } else { view.plan.generated().to_vec() },
+        gathered: view.gathered.clone().filter(|_| record.last).map(|tip| {
+            let below = view.landings.values().filter(|record| gathered(view, record));
+            let commits = below.filter_map(|record| record.candidate.as_ref()).flat_map(|made| made.commits.clone());
+            (tip, commits.collect())
+        }),
     }
 }

@@ -18,7 +18,7 @@ use super::brief::brief;
 use super::context::Context;
 use super::jobs::owner;
 use super::limits::{Budget, Caps, Claim, Grant};
-use super::models::Models;
+use super::models::{Models, require};
 use crate::journal::record::Spent;
 
 /// Turns of the lead at most: exploring a large repository took comparable agents about forty calls.
@@ -113,6 +113,7 @@ impl Host for LeadHost {
 
 /// Runs the lead on a snapshot of the base.
 pub(crate) fn lead(ctx: &Context, request: LeadRequest<'_>) -> Result<LeadPlan, RunError> {
+    require(&ctx.models, request.model, request.folder)?;
     let lock = own(ctx, None)?;
     ctx.repo.configure(&request.base)?;
     let pool = Pool::open(&ctx.repo, PoolOptions { disk_bytes_max: None })?;
@@ -120,7 +121,10 @@ pub(crate) fn lead(ctx: &Context, request: LeadRequest<'_>) -> Result<LeadPlan, 
     let lease = pool.lease(&want)?;
     let place = Place { path: lease.path.clone(), slot: lease.slot.0, base: lease.base.clone() };
     let result = explore(ctx, request, place);
-    pool.release(lease)?;
+    // The plan is paid for: a slot that cannot be given back is no reason to drop it.
+    if let Err(error) = pool.release(lease) {
+        tracing::warn!(%error, "the lead's snapshot was not given back");
+    }
     drop(lock);
     result
 }

@@ -29,6 +29,19 @@ pub(crate) enum ModelError {
     },
 }
 
+/// Can a model be asked? Nothing is sent; a script is read.
+pub(crate) fn require(endpoints: &model::Models, name: Option<&str>, folder: &Path) -> Result<(), ModelError> {
+    match endpoints.endpoint(name)? {
+        Endpoint::Anthropic { .. } => Ok(()),
+        Endpoint::Script { file } => {
+            let path = folder.join(file);
+            scripted::Script::load(&path)
+                .map(|_| ())
+                .map_err(|error| ModelError::Script { message: error.to_string(), path })
+        }
+    }
+}
+
 /// A model and its name on the wire.
 pub(crate) type Found = (Arc<dyn Model>, String);
 

@@ -22,8 +22,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) rec: &'a mut Recorder,
     /// The step.
     pub(crate) step: StepId,
-    /// Does a human want the step to end?
-    pub(crate) cancelled: bool,
+    /// Has a human stopped the step while it asked?
+    pub(crate) stopped: bool,
     /// Does a question fail the step in this run?
     pub(crate) denied: bool,
     /// Is the run stopping?
@@ -34,6 +34,12 @@ impl Ended<'_> {
     /// Journals what the end means.
     pub(crate) fn take(mut self, end: AttemptEnd) -> Result<(), RecordError> {
         match end {
+            AttemptEnd::NeedsConflict { .. } | AttemptEnd::RestackConflict { .. } | AttemptEnd::RestackEmpty
+                if self.cancelled() =>
+            {
+                self.rec.attempt(&self.step, AttemptEvent::Fail)?;
+                self.rec.step(&self.step, StepEvent::Cancel, StepNote::why("human"))
+            }
             AttemptEnd::NeedsConflict { message } => {
                 self.rec.attempt(&self.step, AttemptEvent::Fail)?;
                 let note = StepNote { message: Some(message), ..StepNote::why("needs_conflict") };
@@ -55,6 +61,11 @@ impl Ended<'_> {
                 self.outcome(*outcome, &base, &on, same_patch, branch_moved)
             }
         }
+    }
+
+    /// Does a human want the step to end?
+    fn cancelled(&self) -> bool {
+        self.rec.view.step(&self.step).cancelling
     }
 
     fn outcome(
@@ -106,10 +117,10 @@ impl Ended<'_> {
             return self.rec.step(&self.step, StepEvent::Fail, StepNote { message, ..StepNote::why("denied") });
         }
         self.rec.attempt(&self.step, AttemptEvent::Park)?;
-        if self.cancelled {
+        if self.cancelled() {
             return self.rec.step(&self.step, StepEvent::Cancel, StepNote::why("human"));
         }
-        if self.rec.view.step(&self.step).state == Step::NeedsInput && self.halt.is_none() {
+        if self.rec.view.step(&self.step).state == Step::NeedsInput && self.halt.is_none() && !self.stopped {
             return Ok(());
         }
         let why = match self.halt {
@@ -141,7 +152,7 @@ impl Ended<'_> {
             work: Some(work.clone()),
             ..note.clone()
         };
-        if self.cancelled {
+        if self.cancelled() {
             // It was done before it could be stopped: its work is kept aside.
             self.rec.step(&self.step, StepEvent::Review, note("manual", None))?;
             return self.rec.step(&self.step, StepEvent::Reject, StepNote::why("human"));
@@ -176,7 +187,7 @@ impl Ended<'_> {
         report: Option<crate::ids::Blob>,
     ) -> Result<(), RecordError> {
         self.rec.attempt(&self.step, AttemptEvent::Fail)?;
-        if self.cancelled {
+        if self.cancelled() {
             return self.rec.step(&self.step, StepEvent::Cancel, StepNote::why("human"));
         }
         let retries = self.rec.view.plan.step(&self.step).map_or(0, |step| step.retries);

@@ -7,19 +7,19 @@
 use std::collections::BTreeSet;
 
 use wattle_planner::StepId;
-use wattle_workspace::{Advance, CommitId, GitError, Pool, PoolError, Repo};
+use wattle_workspace::{CommitId, GitError, Pool, PoolError, Repo};
 
 use super::dispatcher::lands::land_events;
 use crate::ids::LandingId;
-use crate::journal::command::requeue;
+use crate::journal::command::withdraw;
 use crate::journal::event::Body;
 use crate::journal::recorder::{RecordError, StepNote};
 use crate::journal::{JournalError, Reader, Recorder, RunView};
-use crate::queue::land::branch_ref;
+use crate::queue::land::{MoveEnd, advance, branch_ref};
 use crate::queue::plan::gathered;
 use crate::state::Machine;
 use crate::state::attempt::{Attempt, AttemptEvent};
-use crate::state::landing::Landing;
+use crate::state::landing::{Landing, LandingEvent};
 use crate::state::run::Run;
 use crate::state::step::{Step, StepEvent};
 
@@ -46,14 +46,21 @@ pub(crate) enum RecoverError {
     TargetGone(String),
 }
 
-/// Brings the state in line with the world. The run's own state is changed by the caller.
-pub(crate) fn recover(rec: &mut Recorder, repo: &Repo, pool: &Pool) -> Result<CommitId, RecoverError> {
+/// Brings the state in line with the world. Where it only lands, what was parked stays parked.
+///
+/// The run's own state is changed by the caller.
+pub(crate) fn recover(
+    rec: &mut Recorder,
+    repo: &Repo,
+    pool: &Pool,
+    lands_only: bool,
+) -> Result<CommitId, RecoverError> {
     let target = rec.view.started.target.clone();
     let tip = repo.read_ref(&branch_ref(&target))?.ok_or(RecoverError::TargetGone(target))?;
     landings(rec, repo, &tip)?;
     let steps: Vec<StepId> = rec.view.steps.keys().cloned().collect();
     for step in &steps {
-        wake(rec, step)?;
+        wake(rec, step, lands_only)?;
     }
     let mut kept = kept_slots(&rec.writer.reader, pool)?;
     // This run's own may have changed just now.
@@ -75,46 +82,54 @@ fn landings(rec: &mut Recorder, repo: &Repo, tip: &CommitId) -> Result<(), Recov
     for id in ids {
         let record = rec.view.landings[&id].clone();
         match record.state {
-            Landing::Candidate | Landing::Checking | Landing::Red | Landing::Held => {
-                requeue(rec, id, "interrupted")?;
+            Landing::Queued | Landing::Candidate | Landing::Checking | Landing::Red => {
+                withdraw(rec, id, "interrupted")?;
             }
             Landing::Green if gathered(&rec.view, &record) && *tip == rec.view.tip => {}
-            Landing::Green => {
-                let moved = record.candidate.as_ref().is_some_and(|candidate| candidate.new == *tip);
-                if moved && !gathered(&rec.view, &record) {
-                    // The ref has moved; a checkout that has not followed yet follows now.
-                    let candidate = record.candidate.expect("a green landing has a candidate");
-                    let target = &rec.view.started.target;
-                    let reason = "wattle: land, resumed";
-                    match repo.advance(target, &candidate.old, &candidate.new, reason)? {
-                        Advance::Moved { .. } | Advance::TargetMoved { .. } | Advance::Held { .. } => {}
-                    }
-                    land_events(rec, id)?;
-                } else {
-                    requeue(rec, id, "interrupted")?;
-                }
-            }
-            Landing::Queued | Landing::Landed | Landing::Ejected => {}
+            Landing::Green if gathered(&rec.view, &record) => withdraw(rec, id, "tip_moved")?,
+            Landing::Green | Landing::Held => settle(rec, repo, tip, id)?,
+            Landing::Landed | Landing::Ejected => {}
         }
     }
     Ok(())
 }
 
-fn wake(rec: &mut Recorder, step: &StepId) -> Result<(), RecordError> {
+/// A landing that was about to move the target: did it?
+fn settle(rec: &mut Recorder, repo: &Repo, tip: &CommitId, id: LandingId) -> Result<(), RecoverError> {
+    let record = rec.view.landings[&id].clone();
+    let Some(candidate) = record.candidate else { return Ok(withdraw(rec, id, "interrupted")?) };
+    if !repo.is_ancestor(&candidate.new, tip)? {
+        return Ok(withdraw(rec, id, "interrupted")?);
+    }
+    // The ref has moved, perhaps further since. A checkout that has not followed yet follows now.
+    let target = rec.view.started.target.clone();
+    match advance(repo, &target, &candidate, "wattle: land, resumed")? {
+        MoveEnd::Moved | MoveEnd::TargetMoved(_) => Ok(land_events(rec, id)?),
+        MoveEnd::Held { worktree, paths, why } => {
+            rec.emit(Body::LandingHeld { landing: id, worktree, paths, why: why.to_owned() })?;
+            if record.state == Landing::Green {
+                rec.landing(id, LandingEvent::Hold, None, Some(why))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn wake(rec: &mut Recorder, step: &StepId, lands_only: bool) -> Result<(), RecordError> {
     let record = rec.view.step(step);
-    let live = record.attempts.last().is_some_and(|attempt| match attempt.state {
-        Attempt::Leased | Attempt::Executing | Attempt::Committed => true,
-        Attempt::Checking | Attempt::Repairing | Attempt::Asking => true,
-        Attempt::Succeeded | Attempt::Failed | Attempt::Parked | Attempt::Interrupted => false,
-    });
+    let live = record.at_work();
     let answered = record.gate.as_ref().is_some_and(|gate| gate.answer.is_some());
-    let state = record.state;
+    let (state, cancelling) = (record.state, record.cancelling);
     if live {
         rec.attempt(step, AttemptEvent::Interrupt)?;
     }
     match state {
+        Step::Running | Step::Checking | Step::NeedsInput if cancelling => {
+            rec.step(step, StepEvent::Cancel, StepNote::why("human"))
+        }
         Step::Running | Step::Checking => rec.step(step, StepEvent::Interrupt, StepNote::why("interrupted")),
         Step::NeedsInput if answered => rec.step(step, StepEvent::Interrupt, StepNote::why("interrupted")),
+        Step::Parked if lands_only => Ok(()),
         Step::Parked => rec.step(step, StepEvent::Unpark, StepNote::default()),
         Step::NeedsInput | Step::Waiting | Step::Ready | Step::Review | Step::Approved => Ok(()),
         Step::Queued | Step::Landing | Step::Stale | Step::Landed | Step::Done => Ok(()),

@@ -66,7 +66,7 @@ pub(crate) fn restore(ctx: &Context, run: &RunId, step: &StepId) -> Result<Resto
     Ok(Restored { branch, commit, from })
 }
 
-/// The numbers in a name, so that attempt 10 comes after attempt 9.
+/// What orders the refs of a step: the number of the attempt, and the number below it.
 fn numbers(name: &str) -> Vec<u64> {
-    name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+    name.split('/').skip(3).filter_map(|part| part.parse().ok()).collect()
 }

@@ -5,7 +5,7 @@ use wattle_planner::{EdgeKind, StepId};
 use crate::journal::RunView;
 use crate::journal::event::Entry;
 use crate::options::Until;
-use crate::queue::plan::{Wish, gathered, in_tip, wish};
+use crate::queue::plan::{Wish, gathered, landed, wish};
 use crate::state::Machine;
 use crate::state::landing::Landing;
 use crate::state::run::RunEvent;
@@ -76,18 +76,19 @@ impl Halt {
     }
 }
 
-/// The next decision, if any.
-pub(crate) fn decide(view: &RunView, halt: Option<Halt>) -> Option<Decision> {
+/// The next decision, if any. A run that only lands starts no worker.
+pub(crate) fn decide(view: &RunView, halt: Option<Halt>, lands_only: bool) -> Option<Decision> {
     if let Some(halt) = halt {
         let why = (halt == Halt::Interrupt).then_some("signal");
         return (!in_flight(view)).then_some(Decision::Finish { event: halt.event(), why });
     }
     let order = view.plan.order();
+    let start = |step: &&StepId| if lands_only { None } else { start(view, step) };
     order
         .iter()
         .find_map(|step| settle(view, step))
         .or_else(|| wish(view).map(Decision::Queue))
-        .or_else(|| order.iter().find_map(|step| start(view, step)))
+        .or_else(|| order.iter().find_map(start))
         .or_else(|| (!in_flight(view)).then(|| finish(view)))
 }
 
@@ -202,7 +203,7 @@ pub(crate) fn below(view: &RunView, id: &StepId) -> Vec<Entry> {
         let live = matches!(record.state, Step::Review | Step::Approved | Step::Queued | Step::Landing);
         let own = Entry { step: step.id.clone(), commit: work.commit.clone() };
         for entry in work.on.iter().cloned().chain([own]) {
-            if live && !in_tip(view, &entry) && !found.contains(&entry) {
+            if live && !landed(view, &entry) && !found.contains(&entry) {
                 found.push(entry);
             }
         }
@@ -212,10 +213,11 @@ pub(crate) fn below(view: &RunView, id: &StepId) -> Vec<Entry> {
 
 fn start(view: &RunView, id: &StepId) -> Option<Decision> {
     let record = view.step(id);
-    let restack = record.state == Step::Stale;
-    if record.state != Step::Ready && !restack {
+    if !matches!(record.state, Step::Ready | Step::Stale) {
         return None;
     }
+    // A change that is there only has to move.
+    let restack = record.work.is_some();
     let at_work = view.steps.values().filter(|r| matches!(r.state, Step::Running | Step::Checking));
     let free = at_work.count() < view.started.options.jobs as usize;
     (free && ready_to_start(view, id)).then(|| Decision::Start { step: id.clone(), restack })

@@ -432,6 +432,11 @@ steps: [{ id: one, touches: [b.txt], agent: { prompt: Write the word. } }]
     check_states(&env.view(&end.run), &[("one", "landed")]);
     assert_eq!(env.file("b.txt"), "blue\n");
     env.is_sound();
+    let env = Env::new(&[("a.txt", "a\n")]);
+    std::fs::write(env.folder.path().join("model.yml"), script).expect("a script");
+    let (end, _) = env.run(plan, |options| options.model = Some("script:model.yml".to_owned()));
+    env.verb(&end.run, Verb::Reject { steps: vec![id("one")], text: None });
+    check_states(&env.view(&end.run), &[("one", "cancelled")]);
 }
 
 #[test]
@@ -469,6 +474,115 @@ steps:
     assert_eq!(git(&env.repo(), &["show", &format!("{}:c.txt", two.branch)]), "two\n");
     let three = path(&env.ctx, &env.view(&end.run), &id("three")).expect("a worktree");
     assert_eq!(std::fs::read_to_string(three.join("d.txt")).expect("its work"), "three\n");
+    env.is_sound();
+}
+
+#[test]
+fn what_waited_in_the_queue_when_the_run_stopped_can_be_rejected() {
+    let env = Env::new(&[("a.txt", "bad\n")]);
+    let plan = r#"
+version: 1
+task: try it
+checks: [{ name: no-bad, run: "! grep -r bad *.txt" }]
+steps:
+  - { id: one, touches: [b.txt], run: echo one > b.txt }
+  - { id: two, touches: [c.txt], run: echo two > c.txt }
+"#;
+    let (end, _) = env.run(plan, |_| {});
+    assert_eq!(end.exit, 7);
+    env.verb(&end.run, Verb::Reject { steps: vec![id("one")], text: None });
+    write(&env.repo(), "a.txt", "good\n");
+    git(&env.repo(), &["commit", "-qam", "mended"]);
+    let end = env.resume(&end.run, Overrides::default());
+    check_states(&env.view(&end.run), &[("one", "rejected"), ("two", "landed")]);
+    assert_eq!(env.file("b.txt"), "");
+    env.is_sound();
+}
+
+#[test]
+fn a_step_gathered_for_a_red_final_check_drags_nothing_rejected_onto_the_target() {
+    let env = Env::new(&[("a.txt", "a\n")]);
+    let plan = r#"
+version: 1
+task: try it
+checks: [{ name: all, run: test ! -f b.txt, at: final }]
+steps:
+  - { id: one, touches: [b.txt], run: echo one > b.txt }
+  - { id: two, touches: [c.txt], run: echo two > c.txt }
+"#;
+    let (end, _) = env.run(plan, |options| options.jobs = 1);
+    check_states(&env.view(&end.run), &[("one", "review"), ("two", "review")]);
+    env.verb(&end.run, Verb::Reject { steps: vec![id("one")], text: None });
+    let pinned = Pinned { step: id("two"), commit: None };
+    env.verb(&end.run, Verb::Approve { steps: vec![pinned], widen: Vec::new() });
+    let end = env.resume(&end.run, Overrides::default());
+    check_states(&env.view(&end.run), &[("one", "rejected"), ("two", "landed")]);
+    assert_eq!((env.file("b.txt"), env.file("c.txt")), (String::new(), "two\n".to_owned()));
+    assert!(!git(&env.repo(), &["log", "--format=%s", "main"]).contains("one"));
+    env.is_sound();
+}
+
+#[test]
+fn the_tree_that_passed_the_final_check_is_the_one_that_lands() {
+    let env = Env::new(&[("parts/a", "a\n"), ("all.lock", "a\n")]);
+    let plan = r#"
+version: 1
+task: try it
+checks: [{ name: fresh, run: cat parts/* | cmp - all.lock }, { name: last, run: cat parts/* | cmp - all.lock, at: final }]
+discard: [all.lock]
+generated: [{ path: all.lock, run: cat parts/* > all.lock }]
+steps:
+  - { id: b, touches: ["parts/b"], run: echo b > parts/b }
+  - { id: c, touches: ["parts/c"], run: echo c > parts/c }
+"#;
+    let (end, events) = env.run(plan, |_| {});
+    check_states(&env.view(&end.run), &[("b", "landed"), ("c", "landed")]);
+    assert_eq!(env.file("all.lock"), "a\nb\nc\n");
+    for event in &events {
+        if let Body::Landed { commit, tree, .. } = &event.body {
+            assert_eq!(git(&env.repo(), &["rev-parse", &format!("{commit}^{{tree}}")]).trim(), tree.as_str());
+            git(&env.repo(), &["merge-base", "--is-ancestor", commit.as_str(), "main"]);
+        }
+    }
+    env.is_sound();
+}
+
+#[test]
+fn a_generated_file_that_cannot_be_made_sends_the_change_back() {
+    let env = Env::new(&[("a.txt", "a\n")]);
+    let plan = r#"
+version: 1
+task: try it
+checks: []
+defaults: { retries: 0 }
+generated: [{ path: all.lock, run: test ! -f bad && echo fine > all.lock }]
+steps:
+  - { id: bad, touches: [bad], run: echo bad > bad }
+  - { id: good, touches: [good], run: echo good > good }
+"#;
+    let (end, _) = env.run(plan, |_| {});
+    check_states(&env.view(&end.run), &[("bad", "failed"), ("good", "landed")]);
+    assert_eq!(end.exit, 1);
+    env.is_sound();
+}
+
+#[test]
+fn auto_until_review_queues_and_lands_only_what_is_merged() {
+    let env = Env::new(&[("a.txt", "a\n")]);
+    let plan = r#"
+version: 1
+task: try it
+checks: []
+steps: [{ id: one, touches: [b.txt], run: echo one > b.txt }]
+"#;
+    let (end, _) = env.run(plan, |options| {
+        options.until = Until::Review;
+        options.until_explicit = true;
+    });
+    assert_eq!(end.exit, 0, "the asked end was reached");
+    assert_eq!(env.file("b.txt"), "");
+    let end = env.resume(&end.run, Overrides { merge: Some(Vec::new()), ..Overrides::default() });
+    check_states(&env.view(&end.run), &[("one", "landed")]);
     env.is_sound();
 }
 

@@ -78,6 +78,7 @@ impl Machine for Attempt {
             S::Committed,
             "a commit object whose id is in the journal",
         ),
+        // From `executing`, too: a commit that was there before (moved to a new base, or made before a crash).
         row(&[S::Leased, S::Executing, S::Committed], E::Check, S::Checking, "processes of the check's group"),
         row(&[S::Checking], E::Repair, S::Repairing, "the red check's evidence"),
         row(&[S::Executing, S::Repairing], E::Ask, S::Asking, "a question"),

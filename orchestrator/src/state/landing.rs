@@ -41,8 +41,6 @@ names! {
         Move = "move",
         /// A checkout stands in the way.
         Hold = "hold",
-        /// It goes back to the queue: the tip moved, the base is red, or a process died.
-        Requeue = "requeue",
     }
 }
 
@@ -69,13 +67,12 @@ impl Machine for Landing {
             S::Ejected,
             "evidence; the entries' work under their attempt refs",
         ),
-        row(&[S::Green], E::Move, S::Landed, "the target ref and its checkouts at the new commit"),
-        row(&[S::Candidate, S::Green], E::Hold, S::Held, "the paths that stand in the way; the ref unmoved"),
+        row(&[S::Green, S::Held], E::Move, S::Landed, "the target ref and its checkouts at the new commit"),
         row(
-            &[S::Candidate, S::Checking, S::Green, S::Red, S::Held],
-            E::Requeue,
-            S::Queued,
-            "nothing but cached verdicts",
+            &[S::Candidate, S::Checking, S::Red, S::Green],
+            E::Hold,
+            S::Held,
+            "the paths that stand in the way; the ref unmoved",
         ),
     ];
 
@@ -113,9 +110,19 @@ impl Machine for Landing {
                 "target_gone",
                 "environment",
             ],
-            S::Queued => &["tip_moved", "base_red", "interrupted", "timeout", "released"],
-            S::Ejected => &["conflict", "red", "branch_moved", "withdrawn", "final_red"],
-            S::Candidate | S::Checking | S::Green | S::Red | S::Landed => &[],
+
+            S::Ejected => &[
+                "conflict",
+                "red",
+                "final_red",
+                "branch_moved",
+                "tip_moved",
+                "base_red",
+                "interrupted",
+                "released",
+                "withdrawn",
+            ],
+            S::Queued | S::Candidate | S::Checking | S::Green | S::Red | S::Landed => &[],
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use wattle_planner::{At, StepId};
 use wattle_worker::assignment::{Bounds, Command};
-use wattle_worker::outcome::CheckResult;
+use wattle_worker::outcome::{CheckResult, Verdict};
 use wattle_workspace::TreeId;
 
 use super::Dispatcher;
 use crate::ids::LandingId;
-use crate::journal::command::requeue;
+use crate::journal::command::withdraw;
 use crate::journal::event::{Body, CheckRef, Entry, LandingChange, Work};
 use crate::journal::recorder::{RecordError, StepNote};
 use crate::queue::land::{CandidateEnd, MoveEnd};
@@ -39,6 +39,9 @@ impl Dispatcher<'_> {
             Wish::Turn { landing, event: LandingEvent::Eject, why } => {
                 self.eject(landing, why.unwrap_or("red"), None, self.red_output(landing))
             }
+            Wish::Turn { landing, event: LandingEvent::Hold, .. } => {
+                self.machine_failed(landing, self.red_output(landing))
+            }
             Wish::Turn { landing, event, why } => {
                 self.rec.landing(landing, event, None, why)?;
                 if event == LandingEvent::Pass {
@@ -49,7 +52,7 @@ impl Dispatcher<'_> {
             Wish::BaseRed { landing, check } => {
                 let message = format!("check {check} is red on the base itself");
                 self.rec.emit(Body::BoundHit { step: None, bound: "base_red".to_owned(), message })?;
-                requeue(&mut self.rec, landing, "base_red")?;
+                withdraw(&mut self.rec, landing, "base_red")?;
                 self.stop_all(Halt::BaseRed);
                 Ok(())
             }
@@ -135,7 +138,7 @@ impl Dispatcher<'_> {
 
     fn withdraw_check(&mut self, landing: LandingId) -> Result<(), RecordError> {
         match self.rec.view.landings[&landing].state {
-            Landing::Checking | Landing::Red => requeue(&mut self.rec, landing, "interrupted"),
+            Landing::Checking | Landing::Red => withdraw(&mut self.rec, landing, "interrupted"),
             Landing::Queued | Landing::Candidate | Landing::Green | Landing::Held => Ok(()),
             Landing::Landed | Landing::Ejected => Ok(()),
         }
@@ -148,6 +151,13 @@ impl Dispatcher<'_> {
             Ok(CandidateEnd::Conflict { step, paths, messages }) => {
                 let message = format!("conflict in {}\n{}", paths.join(", "), cut(&messages));
                 self.eject(id, "conflict", Some(&step), message)
+            }
+            Ok(CandidateEnd::NotGenerated(message)) => {
+                // The command runs on our side of the merge: a run that stops has stopped it, too.
+                if self.executor.shared.stop.is_cancelled() {
+                    return withdraw(&mut self.rec, id, "interrupted");
+                }
+                self.eject(id, "red", None, message)
             }
             Ok(CandidateEnd::BranchMoved { step, found }) => self.branch_moved(id, &step, found),
             Ok(CandidateEnd::TargetMoved(tip)) => {
@@ -224,13 +234,9 @@ impl Dispatcher<'_> {
 
     /// The tip has moved under a landing: it goes back to the queue, with all that was gathered below it.
     fn rebuild_all(&mut self, id: LandingId, why: &str) -> Result<(), RecordError> {
-        if self.rec.view.landings[&id].last {
-            self.rec.landing(id, LandingEvent::Eject, None, Some(why))?;
-        } else {
-            requeue(&mut self.rec, id, why)?;
-        }
+        withdraw(&mut self.rec, id, why)?;
         for below in self.gathered_ids() {
-            requeue(&mut self.rec, below, why)?;
+            withdraw(&mut self.rec, below, why)?;
         }
         Ok(())
     }
@@ -248,8 +254,11 @@ impl Dispatcher<'_> {
         step: &StepId,
         found: Option<wattle_workspace::CommitId>,
     ) -> Result<(), RecordError> {
-        requeue(&mut self.rec, id, "branch_moved")?;
-        self.rec.landing(id, LandingEvent::Eject, None, Some("branch_moved"))?;
+        let last = self.rec.view.landings[&id].last;
+        withdraw(&mut self.rec, id, "branch_moved")?;
+        for below in self.gathered_ids().into_iter().filter(|_| last) {
+            withdraw(&mut self.rec, below, "branch_moved")?;
+        }
         let repo = self.executor.shared.ctx.repo.clone();
         let work = self.rec.view.step(step).work.clone();
         let touches = self.rec.view.plan.step(step).map(|step| step.touches.clone()).unwrap_or_default();
@@ -261,7 +270,10 @@ impl Dispatcher<'_> {
             let outside = outside.cloned().collect();
             Some(Work { commit: commit.clone(), tree, paths, outside, ..work })
         });
-        let message = Some("somebody else moved the step's branch".to_owned());
+        let text = "somebody else moved the step's branch".to_owned();
+        let reason = "branch_moved".to_owned();
+        self.rec.emit(Body::Ejected { step: step.clone(), reason, message: text.clone() })?;
+        let message = Some(text);
         let note = StepNote { message, work: theirs, ..StepNote::why("branch_moved") };
         self.rec.step(step, StepEvent::Review, note)
     }
@@ -273,14 +285,14 @@ impl Dispatcher<'_> {
         let checks = view.plan.checks().unwrap_or_default();
         for check in checks {
             let Some(record) = view.verdicts.get(&(candidate.tree.clone(), check.name.clone())) else { continue };
-            if record.verdict == wattle_worker::outcome::Verdict::Green {
+            if record.verdict == Verdict::Green {
                 continue;
             }
             let evidence = record.output.as_ref().and_then(|blob| self.rec.blobs().text(blob).ok());
             let evidence: Option<wattle_worker::outcome::Evidence> =
                 evidence.and_then(|json| serde_json::from_str(&json).ok());
             let output = evidence.map(|evidence| evidence.output).unwrap_or_default();
-            return format!("check {} is {:?}\n{}", check.name, record.verdict, cut(&output));
+            return format!("check {} is {}\n{}", check.name, word(record.verdict), cut(&output));
         }
         String::new()
     }
@@ -310,6 +322,8 @@ impl Dispatcher<'_> {
                 continue;
             }
             if record.last {
+                let (reason, text) = (why.to_owned(), message.clone());
+                self.rec.emit(Body::Ejected { step: step.clone(), reason, message: text })?;
                 let note = StepNote { message: Some(message.clone()), ..StepNote::why(why) };
                 self.rec.step(&step, StepEvent::Review, note)?;
                 continue;
@@ -333,6 +347,15 @@ impl Dispatcher<'_> {
     }
 }
 
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Green => "green",
+        Verdict::Red => "red",
+        Verdict::Timeout => "out of time",
+        Verdict::Error => "not to be run",
+    }
+}
+
 /// Journals that the target holds a landing, with everything that was gathered for it.
 pub(crate) fn land_events(rec: &mut crate::journal::Recorder, id: LandingId) -> Result<(), RecordError> {
     let record = rec.view.landings[&id].clone();
@@ -345,10 +368,9 @@ pub(crate) fn land_events(rec: &mut crate::journal::Recorder, id: LandingId) -> 
     for landing in below.iter().chain((!record.last).then_some(&id)) {
         let part = rec.view.landings[landing].clone();
         let Some(made) = part.candidate else { continue };
-        for (entry, commit) in part.entries.iter().zip(&made.commits) {
+        for ((entry, commit), tree) in part.entries.iter().zip(&made.commits).zip(&made.trees) {
             let tip = *commit == candidate.new;
-            let tree = rec.view.step(&entry.step).work.as_ref().map(|work| work.tree.clone());
-            let tree = if tip { candidate.tree.clone() } else { tree.unwrap_or(made.tree.clone()) };
+            let tree = tree.clone();
             rec.emit(Body::Landed {
                 step: entry.step.clone(),
                 group: part.group.clone(),

@@ -33,6 +33,11 @@ impl Pipeline {
         let Some(commit) = self.step.resume.committed.clone() else {
             return Ok(None);
         };
+        // What a failed executor had left is kept, and is as failed as it was.
+        let end = match self.step.resume.failed.clone() {
+            Some((cause, message)) => ExecEnd::Failed { cause, message },
+            None => ExecEnd::Done,
+        };
         let (tools, base, form) = (Arc::clone(&self.tools), self.step.place.base.clone(), form.clone());
         blocking(move || {
             if !tools.repo.has_commit(&commit).map_err(Halt::environment)? {
@@ -45,7 +50,7 @@ impl Pipeline {
             let report = format!("Continued with the commit {} that was made before.\n", commit.short());
             let outside = outside(&changes, &form.touches)?;
             let committed = Committed { commit, tree, changes, outside };
-            Ok(Some(Made { in_place: false, committed, executed: Executed { end: ExecEnd::Done, report, evidence } }))
+            Ok(Some(Made { in_place: false, committed, executed: Executed { end, report, evidence } }))
         })
         .await
     }
@@ -86,7 +91,11 @@ impl Pipeline {
             committer: form.committer.clone(),
             time_s: form.time_s,
         };
-        match self.make(spec, executed.end == ExecEnd::Done).await {
+        let failed = match &executed.end {
+            ExecEnd::Failed { cause, message } => Some((*cause, message.clone())),
+            ExecEnd::Done | ExecEnd::Parked => None,
+        };
+        match self.make(spec, failed).await {
             Ok(commit) => {
                 let committed = Committed { commit, tree: captured.tree, changes: captured.changes, outside };
                 Ok(Made { in_place: form.discard.is_empty(), committed, executed })
@@ -95,10 +104,10 @@ impl Pipeline {
         }
     }
 
-    async fn make(&self, spec: CommitSpec, whole: bool) -> Result<CommitId, Halt> {
+    async fn make(&self, spec: CommitSpec, failed: Option<(Cause, String)>) -> Result<CommitId, Halt> {
         let (tools, owned) = (Arc::clone(&self.tools), spec.clone());
         let commit = blocking(move || tools.repo.commit_id(&owned).map_err(Halt::environment)).await?;
-        let intent = Intent::Commit { commit, tree: spec.tree.clone(), whole };
+        let intent = Intent::Commit { commit, tree: spec.tree.clone(), failed };
         say(&self.host, Message::Intent(intent)).await?;
         let tools = Arc::clone(&self.tools);
         blocking(move || tools.repo.commit(&spec).map_err(Halt::environment)).await
