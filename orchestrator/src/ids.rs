@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct RunId(String);
 
 impl RunId {
-    /// Makes an id of a time and 16 random bits: `r` and ten base-32 digits of each, lower case.
+    /// Makes an id of a time and 20 random bits: `r`, ten base-32 digits of the time and four random ones, lower
+    /// case. A repository has one owner at a time, so that the milliseconds alone hardly ever meet.
     pub(crate) fn new(now_ms: i64, random: u128) -> Self {
-        let ulid = ulid::Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), random);
-        Self(format!("r{}", ulid.to_string().to_lowercase()))
+        let ulid = ulid::Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), random).to_string().to_lowercase();
+        Self(format!("r{}{}", &ulid[..10], &ulid[ulid.len() - 4..]))
     }
 
     /// An id that was read from the journal.

@@ -4,6 +4,7 @@
 pub(crate) mod cost;
 pub(crate) mod events;
 pub(crate) mod preview;
+pub(crate) mod reason;
 pub(crate) mod review;
 pub(crate) mod risk;
 pub(crate) mod status;

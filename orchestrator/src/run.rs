@@ -23,6 +23,7 @@ pub(crate) mod models;
 pub(crate) mod notify;
 pub(crate) mod outcome;
 pub(crate) mod recover;
+pub(crate) mod rules;
 pub(crate) mod salvage;
 pub(crate) mod scheduler;
 pub(crate) mod verbs;

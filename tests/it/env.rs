@@ -1,8 +1,8 @@
 //! A world of its own for one test: home, state directory, git configuration and repositories, and the
 //! program run in it. Nothing of the machine's user reaches it but the search path for programs.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -116,11 +116,6 @@ impl TestEnv {
         repo
     }
 
-    /// A repository that this test has made already.
-    pub(crate) fn existing(&self, name: &str) -> TestRepo<'_> {
-        TestRepo { env: self, path: self.root.join(name) }
-    }
-
     /// Runs git in a directory and gives its output.
     #[track_caller]
     pub(crate) fn git(&self, folder: &Path, args: &[&str]) -> String {
@@ -129,12 +124,6 @@ impl TestEnv {
         let err = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "git {args:?}: {err}");
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
-    }
-
-    /// Does this shell command succeed?
-    pub(crate) fn succeeds(&self, folder: &Path, run: &str) -> bool {
-        let output = self.command("sh".as_ref(), folder, &["-c", run]).output();
-        output.expect("every machine has a shell").status.success()
     }
 
     /// Runs the program to its end.
@@ -153,6 +142,19 @@ impl TestEnv {
         drop(stdin);
         let output = child.wait_with_output().expect("a child can be waited for");
         self.output(output.status, &output.stdout, &output.stderr)
+    }
+
+    /// Runs another program of the machine to its end.
+    pub(crate) fn program(&self, name: &str, folder: &Path, args: &[&str]) -> Output {
+        let mut command = self.command(Path::new(name), folder, args);
+        let output = command.output().unwrap_or_else(|error| panic!("{name} {args:?}: {error}"));
+        self.output(output.status, &output.stdout, &output.stderr)
+    }
+
+    /// Where the machine has a program, if it has it.
+    pub(crate) fn find(&self, name: &str) -> Option<PathBuf> {
+        let path = self.vars.get(OsStr::new("PATH"))?;
+        std::env::split_paths(path).map(|folder| folder.join(name)).find(|path| path.is_file())
     }
 
     /// Starts the program in the background; its stdout is read line by line as JSON.
@@ -194,6 +196,21 @@ impl TestEnv {
         let root = self.root.to_str().expect("temporary directories have plain names");
         String::from_utf8_lossy(bytes).replace(root, "$ROOT")
     }
+}
+
+/// The most steps that these events show in the state `running` at one time.
+pub(crate) fn at_once(events: &[Value]) -> usize {
+    let (mut running, mut most) = (BTreeSet::new(), 0);
+    for event in events.iter().filter(|event| event["type"] == "step_state") {
+        let step = event["step"].as_str().expect("a step has a name");
+        if event["state"] == "running" {
+            running.insert(step)
+        } else {
+            running.remove(step)
+        };
+        most = most.max(running.len());
+    }
+    most
 }
 
 /// The program under test; `.ci/run` names another copy when it runs the tests as somebody else.

@@ -1,11 +1,13 @@
 //! Integration tests: the rules of the house, and the program as its users run it.
 
 mod agent;
+mod bad;
 mod demo;
 mod env;
 mod hostile;
 mod live;
-mod real_input;
+mod real;
 mod run;
+mod scale;
 mod tidy;
 mod verbs;

@@ -37,7 +37,7 @@ pub struct Captured {
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
     /// It holds what no tree can: nested repositories, pipes, sockets, devices.
-    #[error("express as files of a commit: {}", paths.join(", "))]
+    #[error("commit {}: a repository of its own or a special file is no content of a commit", paths.join(", "))]
     Unexpressible {
         /// Where they are.
         paths: Vec<String>,

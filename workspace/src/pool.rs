@@ -77,6 +77,11 @@ impl Pool {
         Ok(record.map(|r| r.lease(holder, &self.root)))
     }
 
+    /// Where a slot lies.
+    pub fn path_of(&self, slot: SlotId) -> PathBuf {
+        path_of(&self.root, slot)
+    }
+
     /// Records that the setup of this key is done in the slot.
     pub fn setup_done(&self, lease: &Lease, key: &str) -> Result<(), PoolError> {
         let _one = self.one_at_a_time(lease.class);

@@ -143,7 +143,7 @@ pub enum PoolError {
         why: String,
     },
     /// What a slot holds cannot be brought to safety, so the slot stays as it is.
-    #[error("salvage slot {slot}: it holds {}", paths.join(", "))]
+    #[error("salvage slot {slot}: no commit can hold {} (a repository of its own, or a special file)", paths.join(", "))]
     Unexpressible {
         /// The slot.
         slot: SlotId,

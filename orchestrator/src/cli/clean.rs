@@ -4,6 +4,7 @@
 use super::Done;
 use super::error::Exit;
 use super::session::Session;
+use crate::report::reason::counted;
 use crate::run::clean::{Cleaned, Item, clean};
 
 /// Free slots, branches and blobs of finished runs.
@@ -37,5 +38,9 @@ fn show(session: &Session, args: &CleanArgs, cleaned: &Cleaned) {
     for item in &cleaned.kept {
         session.ui.data(&line("kept", item));
     }
-    session.ui.talk(&format!("{verb} {} things, kept {}", cleaned.freed.len(), cleaned.kept.len()));
+    let words = match (cleaned.freed.len(), cleaned.kept.len()) {
+        (0, 0) => "nothing to free".to_owned(),
+        (freed, kept) => format!("{verb} {}, kept {kept}", counted(freed, "thing")),
+    };
+    session.ui.talk(&words);
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
-use wattle_workspace::{Head, Repo, lock_holder};
+use wattle_workspace::{Head, Pool, PoolOptions, Repo, lock_holder};
 
 use super::Done;
 use super::error::Exit;
@@ -69,6 +69,7 @@ pub(crate) fn run(session: &Session, args: &DoctorArgs) -> Done {
         Ok(repo) => {
             found.ok("git", repo.git_version());
             repository(&mut found, &repo);
+            slots(&mut found, &repo);
             disk(&mut found, repo.state_dir());
             found.warn(
                 "sandbox",
@@ -116,6 +117,21 @@ fn repository(found: &mut Findings, repo: &Repo) {
     match lock_holder(repo) {
         None => found.ok("owner", "no run is live"),
         Some(info) => found.ok("owner", format!("process {} on {} since {}", info.pid, info.host, info.since)),
+    }
+}
+
+/// Slots that hold what no commit can hold stay as they are until a human has looked.
+fn slots(found: &mut Findings, repo: &Repo) {
+    let Ok(pool) = Pool::open(repo, PoolOptions::default()) else { return };
+    for slot in pool.list() {
+        if let Some(why) = slot.retired {
+            let path = slot.path.display();
+            found.warn(
+                "slots",
+                format!("{path}: {why}"),
+                "take out what you want to keep, delete it, then wattle clean",
+            );
+        }
     }
 }
 

@@ -13,7 +13,6 @@ use crate::config::trust::TrustError;
 use crate::journal::JournalError;
 use crate::journal::command::Refusal;
 use crate::run::begin::RunError;
-use crate::run::models::ModelError;
 use crate::run::verbs::SubmitError;
 use crate::ui::Ui;
 
@@ -123,7 +122,8 @@ impl CliError {
                 let place =
                     item.at.as_ref().map_or(String::new(), |at| format!("{}:{}:{}: ", at.file, at.line, at.column));
                 let lead = if item.at.is_some() { "" } else { "failed to " };
-                let lead = if self.exit == Exit::Usage && self.code == "usage" { "" } else { lead };
+                let sentence = ["usage", "refused"].contains(&self.code);
+                let lead = if sentence { "" } else { lead };
                 ui.warn(&format!("error: {lead}{place}{}", item.message));
                 if let Some(hint) = &item.hint {
                     ui.warn(&format!("  hint: {hint}"));
@@ -189,17 +189,7 @@ impl From<TrustError> for CliError {
 
 impl From<ModelProblem> for CliError {
     fn from(problem: ModelProblem) -> Self {
-        let hint = match &problem {
-            ModelProblem::None => {
-                "give --model PROVIDER/NAME, or set WATTLE_MODEL, or `model:` in the configuration".to_owned()
-            }
-            ModelProblem::Name(_) => "for example anthropic/claude-sonnet-5-5 or script:replies.yaml".to_owned(),
-            ModelProblem::Provider { provider, .. } => {
-                format!("add `models: {{ {provider}: {{ base_url: … }} }}` to the user's configuration")
-            }
-            ModelProblem::Key { variable, .. } => format!("export {variable}=…"),
-            ModelProblem::NotBuilt(_) => "use a model behind the Anthropic wire".to_owned(),
-        };
+        let hint = problem.mend();
         Self::new(Exit::Environment, "no_model", problem.to_string()).hint(hint)
     }
 }
@@ -301,8 +291,12 @@ impl From<RunError> for CliError {
             }
             RunError::Empty => environment("empty", "make a first commit"),
             RunError::Detached => Self::new(Exit::Invalid, "no_target", message).hint("--target BRANCH"),
-            RunError::NoBase(_) => Self::usage(message).hint("--base takes a revision"),
-            RunError::BadTarget(_) => Self::usage(message).hint("--target takes the name of a branch"),
+            RunError::NoBase(rev) => {
+                Self::usage(format!("there is no commit `{rev}` to start from")).hint("--base takes a revision")
+            }
+            RunError::BadTarget(name) => {
+                Self::usage(format!("no branch can be named `{name}` here")).hint("--target takes the name of a branch")
+            }
             RunError::Occupied { by } => Self::occupied(message, &by),
             RunError::Plan(problems) => problems.into(),
             RunError::NoChecks => {
@@ -320,15 +314,12 @@ impl From<RunError> for CliError {
                 Self::new(Exit::Failed, "lead", message).hint("say more in the task, or write a plan file")
             }
             RunError::Interrupted => Self::new(Exit::Run(130), "interrupted", message).hint("give the task again"),
-            RunError::Model(ModelError::Unknown(problem)) => problem.into(),
-            RunError::Model(ModelError::Script { .. }) => {
-                environment("no_model", "the path of a script is relative to the directory that wattle is called in")
-            }
-            RunError::Model(ModelError::Setup(_)) => {
-                environment("no_model", "--model PROVIDER/NAME, and the provider's key in the environment")
-            }
+            RunError::Model(error) => environment("no_model", &error.mend()),
+            RunError::Rule(_) => Self::new(Exit::Invalid, "rule", message).hint("mend the rule; nothing was started"),
             RunError::Lock(_) => environment("lock", "see the folder `wattle` in the common git directory"),
-            RunError::Record(_) => environment("journal", "`wattle doctor` looks at the state directory"),
+            RunError::Record(_) => {
+                environment("journal", "`wattle doctor` looks at the state directory and its disk; then wattle resume")
+            }
             RunError::Git(error) => error.into(),
             RunError::Pool(error) => error.into(),
             RunError::Ref(error) => error.into(),

@@ -11,7 +11,9 @@ use super::later::not_built;
 use super::session::Session;
 use super::verb::{Scene, scene};
 use super::{Done, pick};
+use crate::ids::{Blob, LandingId};
 use crate::journal::Event;
+use crate::journal::event::Body;
 use crate::journal::record::AttemptRecord;
 use crate::report::events::describe;
 use crate::report::review::proof;
@@ -94,9 +96,32 @@ fn transcript(session: &Session, scene: &Scene, step: &StepId) {
             session.ui.data(&proof.text(LINES_MAX));
         }
     }
-    if let Some(report) = record.report.as_ref().and_then(|blob| scene.found.reader.blobs.text(blob).ok()) {
+    for (check, output) in queue_checks(scene, step) {
+        session.ui.data(&format!("\n{check}\n"));
+        if let Some(proof) = output.and_then(|blob| proof(&scene.found.reader.blobs, "check", &blob)) {
+            session.ui.data(&proof.text(LINES_MAX));
+        }
+    }
+    let command = record.attempts.iter().flat_map(|attempt| &attempt.evidence).any(|(of, _)| of == "execute");
+    if let Some(report) =
+        record.report.as_ref().filter(|_| !command).and_then(|blob| scene.found.reader.blobs.text(blob).ok())
+    {
         session.ui.data(&format!("\nreport\n{report}\n"));
     }
+}
+
+/// What the queue's checks said of the landings that a step was in, and where their evidence is.
+fn queue_checks(scene: &Scene, step: &StepId) -> Vec<(String, Option<Blob>)> {
+    let landings = &scene.view.landings;
+    let is_in = |id: &LandingId| landings.get(id).is_some_and(|r| r.entries.iter().any(|entry| entry.step == *step));
+    let events = scene.found.reader.events(&scene.found.run, 0).unwrap_or_default();
+    let finished = events.iter().filter_map(|event| match &event.body {
+        Body::CheckFinished { check, output, .. } if check.landing.as_ref().is_some_and(is_in) => {
+            Some((describe(event)?.1, output.clone()))
+        }
+        _ => None,
+    });
+    finished.collect()
 }
 
 fn conversation(session: &Session, scene: &Scene, attempt: &AttemptRecord) {

@@ -55,8 +55,9 @@ pub(crate) fn run(session: &Session, state_dir: &std::path::Path, changes: bool)
                 Err(CliError::new(Exit::Environment, "no_run", format!("find the run `{wanted}`")).hint("wattle runs"))
             }
             _ => {
-                let ids: Vec<_> = fits.iter().map(|run| run.run.as_str()).collect();
-                Err(CliError::usage(format!("`{wanted}` is the beginning of {}", ids.join(", "))))
+                let ids: Vec<_> = fits.iter().map(|run| format!("{} ({})", run.run, run.name)).collect();
+                let message = format!("more than one run begins with `{wanted}`: {}", ids.join(", "));
+                Err(CliError::usage(message).hint("type more of the id, or the name"))
             }
         };
     }
@@ -79,7 +80,9 @@ pub(crate) fn step(view: &RunView, typed: &str) -> Result<StepId, CliError> {
 
 fn no_step(view: &RunView, typed: &str) -> CliError {
     let ids: Vec<_> = view.plan.steps().iter().map(|step| step.id.as_str()).collect();
-    CliError::usage(format!("no step is called `{typed}`")).hint(format!("steps: {}", ids.join(", ")))
+    let glob = typed.contains(['*', '?', '[', '{']);
+    let message = if glob { format!("no step matches `{typed}`") } else { format!("no step is called `{typed}`") };
+    CliError::usage(message).hint(format!("steps: {}", ids.join(", ")))
 }
 
 /// A step's id and, after `@`, the commit that was seen.

@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::journal::Event;
 use crate::journal::event::{Body, StepChange};
 use crate::report::events::describe;
+use crate::report::reason::reason;
 use crate::state::step::Step;
 use crate::ui::Ui;
 use crate::ui::clean::one_line;
@@ -49,7 +50,8 @@ impl<'u> Progress<'u> {
         if self.ui.json {
             return self.ui.object(event);
         }
-        let words = describe(event);
+        // The end is said by who asked for the run, in one line with what waits.
+        let words = if matches!(event.body, Body::RunFinished { .. }) { None } else { describe(event) };
         let Some(live) = &mut self.live else {
             if let Some((_, text)) = words {
                 self.ui.talk(&text);
@@ -86,7 +88,7 @@ impl Live {
             self.total.inc(1);
         }
         if change.terminal || matches!(change.state, Step::Review | Step::NeedsInput) {
-            let words = change.message.as_deref().or(change.why.as_deref()).unwrap_or_default();
+            let words = change.message.as_deref().or(change.why.as_deref().map(reason)).unwrap_or_default();
             let line = format!("{id}: {} {}", change.state, one_line(words, 100));
             self.all.println(line.trim_end()).ok();
         }

@@ -59,7 +59,7 @@ pub(crate) fn run(session: &Session, args: &ResumeArgs) -> Done {
 fn affordable(scene: &Scene, overrides: &Overrides) -> Result<(), super::error::CliError> {
     let options = &scene.view.started.options;
     let model = overrides.model.as_deref().or(options.model.as_deref());
-    let asked = agents::asked(&scene.view.plan, model, |step| may_start(&scene.view, step));
+    let asked = agents::asked(&scene.view.plan, model, |step| may_start(&scene.view, &step.id));
     agents::priced(overrides.nano_usd_max.or(options.nano_usd_max), options.tokens_max, asked)
 }
 

@@ -18,6 +18,7 @@ use crate::config::money::{format_usd, parse_usd};
 use crate::config::{Effective, Flags, frame};
 use crate::journal::Reader;
 use crate::options::RunOptions;
+use crate::report::reason::counted;
 use crate::report::status::{money, waiting};
 use crate::run::begin::{RunEnd, RunRequest, start};
 use crate::run::context::Context;
@@ -27,6 +28,7 @@ use crate::ui::Style;
 
 /// Execute a plan, or plan a task and execute that.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "wattle run [OPTIONS] <TASK>\n       wattle run [OPTIONS] --file <PLAN>")]
 pub(crate) struct RunArgs {
     /// What is to be done; the lead planner makes a plan of it.
     #[arg(required_unless_present = "file", conflicts_with = "file")]
@@ -118,9 +120,8 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
     }
     let files = rule_files(&plan, &source, ctx.repo.worktree())?;
     let stop_at_plan = options.until == crate::options::Until::Plan || !agreed(session, args, &source, &config)?;
-    if let Some(most) = options.nano_usd_max.filter(|_| asked().next().is_some()) {
-        session.ui.talk(&format!("money cap {}", format_usd(most)));
-    }
+    let asks = asked().next().is_some();
+    let mut cap = options.nano_usd_max.filter(|_| asks).map(|most| format!("money cap {}", format_usd(most)));
     let request = RunRequest {
         plan_name: source.name,
         plan_text: source.text.clone(),
@@ -131,7 +132,12 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
         folder: session.start()?,
     };
     let mut progress = Progress::new(&session.ui, plan.steps().len());
-    let end = start(&ctx, request, &mut |event| progress.show(event));
+    let end = start(&ctx, request, &mut |event| {
+        if let Some(cap) = cap.take() {
+            session.ui.talk(&cap);
+        }
+        progress.show(event);
+    });
     drop(progress);
     let end = end?;
     if stop_at_plan && !session.ui.json {
@@ -155,7 +161,8 @@ fn read_plan(path: &Path, config: &Effective) -> Result<Source, CliError> {
     let text = read.map_err(|error| CliError::file("read", path, &error))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
     let text = frame::complete(&text, &config.frame);
-    Ok(Source { name: path.display().to_string(), text, folder, lead_usage: Vec::new() })
+    let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
+    Ok(Source { name, text, folder, lead_usage: Vec::new() })
 }
 
 /// Asks the lead planner for the steps; everything else of the plan comes from flags and configuration.
@@ -267,9 +274,9 @@ pub(super) fn ended(session: &Session, ctx: &Context, end: &RunEnd) -> Done {
         let style = crate::report::status::style_of_run(view.state.as_str());
         let landed = view.steps.values().filter(|step| step.landed.is_some()).count();
         let rest = format!(
-            "{}: {landed} of {} steps landed on {}, {}",
+            "{}: {landed} of {} landed on {}, {}",
             view.started.name,
-            view.steps.len(),
+            counted(view.steps.len(), "step"),
             view.started.target,
             money(&view.spent)
         );

@@ -45,7 +45,9 @@ pub(crate) fn give(session: &Session, scene: &Scene, verb: &Verb) -> Done {
     if done.live {
         session.ui.talk(&format!("picked up by run {}", scene.view.started.name));
     } else {
-        session.ui.talk("nothing runs: wattle resume");
+        let lands = matches!(verb, Verb::Approve { .. });
+        let more = if lands { ", or wattle merge to land what is approved" } else { "" };
+        session.ui.talk(&format!("nothing runs: wattle resume{more}"));
     }
     Ok(Exit::Reached)
 }

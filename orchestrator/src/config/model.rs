@@ -88,6 +88,23 @@ pub(crate) enum ModelProblem {
     NotBuilt(String),
 }
 
+impl ModelProblem {
+    /// What to do about it.
+    pub(crate) fn mend(&self) -> String {
+        match self {
+            Self::None => {
+                "give --model PROVIDER/NAME, or set WATTLE_MODEL, or `model:` in the configuration".to_owned()
+            }
+            Self::Name(_) => "for example anthropic/claude-sonnet-5-5 or script:replies.yaml".to_owned(),
+            Self::Provider { provider, .. } => {
+                format!("add `models: {{ {provider}: {{ base_url: … }} }}` to the user's configuration")
+            }
+            Self::Key { variable, .. } => format!("export {variable}=…"),
+            Self::NotBuilt(_) => "use a model behind the Anthropic wire".to_owned(),
+        }
+    }
+}
+
 /// The servers that this process can reach.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub(crate) struct Models {

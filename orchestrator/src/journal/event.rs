@@ -406,7 +406,7 @@ pub(crate) struct StepChange {
     /// Is that state an end?
     pub(crate) terminal: bool,
     /// Code of the reason.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(crate) why: Option<String>,
     /// The reason in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@
 //! history is refused, and so is a decision that would write one.
 
 use wattle_planner::StepId;
-use wattle_worker::host::Intent;
+use wattle_worker::host::{Intent, Usage};
 use wattle_worker::outcome::Verdict;
 
 use super::event::{AttemptChange, Body, CheckRef, Event, LandingChange, StepChange};
@@ -81,18 +81,10 @@ impl RunView {
             }
             Body::LandingState(change) => self.apply_landing(seq, &event.ts, change)?,
             Body::Landed { step, commit, .. } => self.step_mut(seq, step)?.landed = Some(commit.clone()),
-            Body::LandingHeld { landing, paths, why, .. } => {
-                let record = self.landing_mut(seq, *landing)?;
-                record.held.clone_from(paths);
-                record.why = Some(why.clone());
+            Body::LandingHeld { landing, worktree, paths, why } => {
+                self.landing_mut(seq, *landing)?.hold(worktree, paths, why);
             }
-            Body::Usage { step, attempt, usage } => {
-                add(&mut self.spent, usage);
-                if let Some(step) = step {
-                    add(&mut self.step_mut(seq, step)?.spent, usage);
-                    self.attempt_mut(seq, step, *attempt)?.nano_usd += usage.nano_usd.unwrap_or(0);
-                }
-            }
+            Body::Usage { step, attempt, usage } => self.used(seq, step.as_ref(), *attempt, usage)?,
             Body::NeedsInput { step, .. } | Body::Answered { step, .. } | Body::Approved { step, .. } => {
                 self.step_mut(seq, step)?.human(event);
             }
@@ -103,8 +95,8 @@ impl RunView {
                 }
             }
             Body::Ejected { step, .. } => self.step_mut(seq, step)?.sent_back = true,
-            Body::Salvaged { .. } | Body::BoundHit { .. } => {}
-            Body::Command { .. } | Body::RunFinished { .. } => {}
+            Body::Salvaged { .. } => {}
+            Body::BoundHit { .. } | Body::Command { .. } | Body::RunFinished { .. } => {}
         }
         self.seq = seq;
         Ok(())
@@ -210,6 +202,15 @@ impl RunView {
         }
     }
 
+    fn used(&mut self, seq: u64, step: Option<&StepId>, attempt: u32, usage: &Usage) -> Result<(), FoldError> {
+        add(&mut self.spent, usage);
+        if let Some(step) = step {
+            add(&mut self.step_mut(seq, step)?.spent, usage);
+            self.attempt_mut(seq, step, attempt)?.nano_usd += usage.nano_usd.unwrap_or(0);
+        }
+        Ok(())
+    }
+
     fn check_finished(
         &mut self,
         seq: u64,
@@ -247,6 +248,7 @@ impl RunView {
                 candidate: None,
                 why: None,
                 held: Vec::new(),
+                held_by: String::new(),
             };
             self.landings.insert(id, record);
             return Ok(());
@@ -367,7 +369,7 @@ fn agree(seq: u64, said: &str, found: &str) -> Result<(), FoldError> {
     if said == found { Ok(()) } else { Err(FoldError::Differs { seq, said: said.to_owned(), found: found.to_owned() }) }
 }
 
-fn add(spent: &mut Spent, usage: &wattle_worker::host::Usage) {
+fn add(spent: &mut Spent, usage: &Usage) {
     spent.requests += 1;
     spent.uncached_in += usage.uncached_in;
     spent.cache_read += usage.cache_read;

@@ -109,6 +109,8 @@ pub(crate) struct StepRecord {
     pub(crate) feedback: Vec<String>,
     /// Does a human want its worker to end, and the step with it?
     pub(crate) cancelling: bool,
+    /// Has the queue sent it back? From then on it starts on the tip.
+    pub(crate) sent_back: bool,
     /// The open question.
     pub(crate) gate: Option<Gate>,
     /// Answers that its worker has not had yet, by question.
@@ -119,8 +121,6 @@ pub(crate) struct StepRecord {
     pub(crate) check: Option<Verdict>,
     /// A needed step whose new commit has to come before it is tried again.
     pub(crate) conflict_at: Option<u64>,
-    /// Has the queue ever sent it back?
-    pub(crate) sent_back: bool,
     /// Does its next worker begin a new conversation?
     pub(crate) fresh: bool,
     /// Order in which it joined the queue.
@@ -232,6 +232,17 @@ pub(crate) struct LandingRecord {
     pub(crate) why: Option<String>,
     /// Paths in the way of a held landing.
     pub(crate) held: Vec<String>,
+    /// The checkout that holds it; empty = none does.
+    pub(crate) held_by: String,
+}
+
+impl LandingRecord {
+    /// Something stands in its way.
+    pub(crate) fn hold(&mut self, worktree: &str, paths: &[String], why: &str) {
+        self.held = paths.to_vec();
+        worktree.clone_into(&mut self.held_by);
+        self.why = Some(why.to_owned());
+    }
 }
 
 /// What a check said of a tree.

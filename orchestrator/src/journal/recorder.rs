@@ -80,6 +80,14 @@ impl Recorder {
         &self.writer.reader.blobs
     }
 
+    /// Keeps evidence as a blob, as JSON.
+    pub(crate) fn keep(
+        &self,
+        evidence: &wattle_worker::outcome::Evidence,
+    ) -> Result<crate::ids::Blob, super::blob::BlobError> {
+        self.blobs().put(&serde_json::to_vec(evidence).expect("evidence is plain data"))
+    }
+
     /// Adds an event to the batch.
     pub(crate) fn emit(&mut self, body: Body) -> Result<(), RecordError> {
         let event = event(self.seq + 1, self.clock.now_ms(), &self.view.run, body);

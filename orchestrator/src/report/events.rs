@@ -3,7 +3,9 @@
 use crate::config::money::format_usd;
 use crate::journal::Event;
 use crate::journal::event::{Body, StepChange};
+use crate::report::reason::{counted, held, reason};
 use crate::report::status::style_of_step;
+use crate::state::step::Step;
 use crate::ui::Style;
 use crate::ui::clean::one_line;
 
@@ -21,14 +23,19 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
                 .map_or(String::new(), |name| format!(", {} ahead and {} behind {name}", base.ahead, base.behind));
             let dirty = match base.dirty.len() {
                 0 => String::new(),
-                n => format!(", {n} dirty files not included"),
+                n => format!(", {} not included", counted(n, "dirty file")),
             };
-            let text =
-                format!("run {} on {} at {}{upstream}{dirty}", started.name, started.target, base.commit.short());
+            let text = format!(
+                "run {} ({}) on {} at {}{upstream}{dirty}",
+                event.run,
+                one_line(&started.name, WORDS_MAX),
+                started.target,
+                base.commit.short()
+            );
             (Style::Plain, text)
         }
         Body::PlanReady { .. } => (Style::Wait, "the plan is ready".to_owned()),
-        Body::StepState(change) => step(change),
+        Body::StepState(change) => step(change)?,
         Body::RepairStarted { step, number, .. } => (Style::Wait, format!("{step}: repair {number}")),
         Body::CheckFinished { check, verdict, cached, .. } => {
             let verdict = format!("{verdict:?}").to_lowercase();
@@ -42,9 +49,7 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
             let verified = if *verified { "" } else { ", not verified" };
             (Style::Good, format!("{step}: landed as {}{verified}", commit.short()))
         }
-        Body::LandingHeld { worktree, paths, why, .. } => {
-            (Style::Wait, format!("landing held by {worktree} ({why}): {}", one_line(&paths.join(", "), WORDS_MAX)))
-        }
+        Body::LandingHeld { worktree, paths, why, .. } => (Style::Wait, held(why, worktree, paths)),
         Body::Ejected { step, reason, message } => {
             (Style::Bad, format!("{step}: sent back ({reason}): {}", one_line(message, WORDS_MAX)))
         }
@@ -66,7 +71,7 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
         }
         Body::RunFinished { state, total, usd, .. } => {
             let usd = usd.map_or("unknown cost".to_owned(), |usd| format_usd((usd * 1e9).round() as u64));
-            (Style::Plain, format!("run {state}: {total} steps, {usd}"))
+            (Style::Plain, format!("run {state}: {}, {usd}", counted(*total, "step")))
         }
         Body::TargetMoved { tip } => (Style::Plain, format!("somebody moved the target to {}", tip.short())),
         Body::RunState { .. } | Body::Resumed { .. } | Body::AttemptState(_) | Body::Intent { .. } => return None,
@@ -77,9 +82,13 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
     Some((style, text))
 }
 
-fn step(change: &StepChange) -> (Style, String) {
-    let words = change.message.as_deref().or(change.why.as_deref()).unwrap_or_default();
+/// A change of state in words; `None` where another event of the same moment says more.
+fn step(change: &StepChange) -> Option<(Style, String)> {
+    if matches!(change.state, Step::Landed | Step::Approved) || (change.state == Step::Ready && change.why.is_none()) {
+        return None;
+    }
+    let words = change.message.as_deref().or(change.why.as_deref().map(reason)).unwrap_or_default();
     let words = if words.is_empty() { String::new() } else { format!(": {}", one_line(words, WORDS_MAX)) };
     let attempt = if change.attempt > 1 { format!(" (attempt {})", change.attempt) } else { String::new() };
-    (style_of_step(change.state.as_str()), format!("{}: {}{attempt}{words}", change.step, change.state))
+    Some((style_of_step(change.state.as_str()), format!("{}: {}{attempt}{words}", change.step, change.state)))
 }

@@ -6,6 +6,7 @@ use wattle_planner::StepId;
 use wattle_worker::outcome::Evidence;
 use wattle_workspace::{GitError, Repo};
 
+use super::reason::{counted, reason};
 use super::risk::{Risk, risk};
 use super::status::Usage;
 use crate::ids::Blob;
@@ -154,26 +155,31 @@ impl Reviewed {
     /// One line of the list.
     pub(crate) fn line(&self) -> String {
         let check = self.check.as_deref().map_or(String::new(), |check| format!(", check {check}"));
-        let why = self.why.as_deref().map_or(String::new(), |why| format!(" ({why})"));
+        let why = self.why.as_deref().map_or(String::new(), |why| format!(" ({})", reason(why)));
         let commit = self.commit.get(..12).unwrap_or(&self.commit);
         format!(
-            "{:<6} {:<28} {commit} {} files{check}{why}",
+            "{:<6} {:<28} {commit} {}{check}{why}",
             self.risk.as_str(),
             one_line(&self.id, 28),
-            self.paths.len()
+            counted(self.paths.len(), "file")
         )
     }
 
     /// Everything but the diff, for people.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("{}\n{}\n", self.line(), self.title);
+        let mut text = format!("{}\n", self.line());
+        if self.title != self.id {
+            text.push_str(&format!("{}\n", self.title));
+        }
         if !self.outside.is_empty() {
             text.push_str(&format!("outside its touches: {}\n", self.outside.join(", ")));
         }
         for draft in &self.drafts {
             text.push_str(&format!("draft: {draft}\n"));
         }
-        if let Some(report) = self.report.as_deref().filter(|report| !report.trim().is_empty()) {
+        // The report of a command is its own output again.
+        let command = self.evidence.iter().flatten().any(|proof| proof.of == "execute");
+        if let Some(report) = self.report.as_deref().filter(|report| !command && !report.trim().is_empty()) {
             text.push_str(&format!("\n{}\n", report.trim_end()));
         }
         for proof in self.evidence.iter().flatten() {

@@ -7,15 +7,19 @@ use serde::Serialize;
 use wattle_planner::{Mode, Step as PlanStep};
 use wattle_workspace::{LockInfo, Repo};
 
+use super::reason::{counted, held, reason};
 use super::risk::{Risk, risk};
 use crate::journal::RunView;
-use crate::journal::record::{Spent, StepRecord};
+use crate::journal::record::{LandingRecord, Spent, StepRecord};
 use crate::state::Machine;
 use crate::state::landing::Landing;
 use crate::state::run::Run;
 use crate::state::step::Step;
 use crate::ui::Style;
 use crate::ui::clean::one_line;
+
+/// Characters of step names that fit on a line.
+const NAMES_MAX: usize = 120;
 
 /// `status --json`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -220,7 +224,9 @@ pub(crate) type Line = Vec<(Style, String)>;
 /// The screen of `status`.
 pub(crate) fn screen(view: &RunView, status: &Status) -> Vec<Line> {
     let plain = |text: String| vec![(Style::Plain, text)];
-    let mut lines = vec![plain(format!("{} ({})  {}", status.name, status.run, one_line(&status.task, 80)))];
+    let task = if status.task.trim() == status.name { "" } else { &status.task };
+    let head = format!("{} ({})  {}", status.name, status.run, one_line(task, 80));
+    let mut lines = vec![plain(head.trim_end().to_owned())];
     let who = match &status.live {
         Some(live) => format!("driven by process {} on {} since {}", live.pid, live.host, live.since),
         None => "nobody drives it".to_owned(),
@@ -230,7 +236,7 @@ pub(crate) fn screen(view: &RunView, status: &Status) -> Vec<Line> {
     lines.push(plain(format!("target {target}")));
     lines.push(plain(counts(status)));
     for step in &status.steps {
-        let why = step.message.as_deref().or(step.why.as_deref()).unwrap_or_default();
+        let why = step.message.as_deref().or(step.why.as_deref().map(reason)).unwrap_or_default();
         let risk = step.risk.map_or("", Risk::as_str);
         lines.push(vec![
             (Style::Plain, format!("  {:<28} ", one_line(&step.id, 28))),
@@ -242,11 +248,14 @@ pub(crate) fn screen(view: &RunView, status: &Status) -> Vec<Line> {
     for landing in &status.queue {
         lines.push(plain(format!("queue: {} {}", landing.state, landing.entries.join(", "))));
     }
-    let held = view.landings.values().filter(|landing| landing.state == Landing::Held);
-    for landing in held {
-        lines.push(vec![(Style::Wait, format!("held by {}: `wattle merge` tries again", landing.held.join(", ")))]);
+    for landing in view.landings.values().filter(|landing| landing.state == Landing::Held) {
+        let why = landing.why.as_deref().unwrap_or_default();
+        lines.push(vec![(Style::Wait, held(why, &landing.held_by, &landing.held))]);
     }
     lines.push(plain(money(&view.spent)));
+    if status.live.is_none() && matches!(view.state, Run::Running | Run::Planning) {
+        lines.push(vec![(Style::Wait, "it was cut off: wattle resume".to_owned())]);
+    }
     lines.extend(waiting(view).into_iter().map(|text| vec![(Style::Wait, text)]));
     lines
 }
@@ -260,7 +269,7 @@ fn counts(status: &Status) -> String {
         .filter(|(_, n)| *n > 0)
         .map(|(state, n)| format!("{n} {state}"))
         .collect();
-    format!("{} steps: {}", status.steps.len(), parts.join(", "))
+    format!("{}: {}", counted(status.steps.len(), "step"), parts.join(", "))
 }
 
 /// Tokens and money in words.
@@ -276,26 +285,59 @@ pub(crate) fn money(spent: &Spent) -> String {
 
 /// What waits for a human, with the verb that answers it.
 pub(crate) fn waiting(view: &RunView) -> Vec<String> {
-    let mut lines = Vec::new();
     if view.state == Run::PlanReady {
         return vec!["waits: wattle resume (the plan is ready)".to_owned()];
     }
-    for step in view.plan.steps() {
-        let record = &view.steps[&step.id];
-        match record.state {
-            Step::Review => lines.push(format!("waits: wattle review {}", step.id)),
-            Step::NeedsInput => {
-                let question = record.gate.as_ref().map_or("", |gate| gate.question.as_str());
-                lines.push(format!("waits: wattle answer {} (\"{}\")", step.id, one_line(question, 60)));
-            }
-            Step::Approved => lines.push(format!("waits: wattle merge {}", step.id)),
-            Step::Parked => lines.push(format!("waits: wattle resume ({} is parked)", step.id)),
-            Step::Waiting | Step::Ready | Step::Running | Step::Checking | Step::Queued | Step::Landing => {}
-            Step::Stale | Step::Landed | Step::Done | Step::Unchanged | Step::Failed | Step::Blocked => {}
-            Step::Skipped | Step::Cancelled | Step::Rejected => {}
-        }
+    let in_state = |state: Step| {
+        let steps = view.plan.steps().iter().filter(|step| view.steps[&step.id].state == state);
+        steps.map(|step| step.id.as_str()).collect::<Vec<_>>()
+    };
+    let mut lines = Vec::new();
+    let mut wait = |ids: Vec<&str>, verb: &str, rest: &str| match ids[..] {
+        [] => {}
+        [one] => lines.push(format!("waits: wattle {verb} {one}{rest}")),
+        _ => lines.push(format!("waits: wattle {verb} STEP{rest}: {}", one_line(&ids.join(", "), NAMES_MAX))),
+    };
+    wait(in_state(Step::Review), "review", "");
+    wait(in_state(Step::Approved), "merge", "");
+    for step in in_state(Step::NeedsInput) {
+        let question = view.steps.iter().find(|(id, _)| id.as_str() == step);
+        let question = question.and_then(|(_, record)| record.gate.as_ref()).map_or("", |gate| &gate.question);
+        lines.push(format!("waits: wattle answer {step} (\"{}\")", one_line(question, 60)));
+    }
+    let failed = in_state(Step::Failed);
+    if let Some(first) = failed.first() {
+        let names = one_line(&failed.join(", "), NAMES_MAX);
+        lines.push(format!("failed: {names}: wattle log {first} shows why, wattle retry {first} tries again"));
+    }
+    let parked = in_state(Step::Parked);
+    if !parked.is_empty() {
+        lines.push(format!("waits: wattle resume (parked: {})", one_line(&parked.join(", "), NAMES_MAX)));
+    }
+    for landing in view.landings.values().filter(|landing| landing.state == Landing::Held) {
+        lines.push(format!("waits: {}, then wattle merge", mend(landing)));
+    }
+    if view.state == Run::BaseRed {
+        let step =
+            in_state(Step::Queued).first().map_or(String::new(), |step| format!(" (wattle log {step} shows how)"));
+        let target = &view.started.target;
+        lines.push(format!("waits: a check is red on {target} itself{step}; mend it there, then wattle resume"));
     }
     lines
+}
+
+/// What lets a held landing go on.
+fn mend(landing: &LandingRecord) -> String {
+    let at = &landing.held_by;
+    match landing.why.as_deref().unwrap_or_default() {
+        "dirty" => format!("commit or put aside {} in {at}", one_line(&landing.held.join(", "), NAMES_MAX)),
+        why @ ("rebase" | "merge" | "cherry_pick" | "revert" | "bisect") => {
+            format!("finish or abort the {} in {at}", why.replace('_', "-"))
+        }
+        "index_locked" => format!("close what has locked the index of {at}"),
+        "target_gone" => "make the target branch again".to_owned(),
+        _ => "see wattle log, mend it".to_owned(),
+    }
 }
 
 /// Colour of a step's state.

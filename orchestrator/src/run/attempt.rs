@@ -10,7 +10,7 @@ use wattle_worker::model::Model;
 use wattle_worker::outcome::{Cause, Committed, End, Evidence, Outcome};
 use wattle_worker::perform::perform;
 use wattle_workspace::{
-    Class, CommitId, CommitSpec, Expect, Lease, MergeSpec, Merged, RefChange, RefError, Repo, Want,
+    Class, CommitId, CommitSpec, Expect, Lease, MergeSpec, Merged, RefChange, RefError, Repo, SlotId, Want,
 };
 
 use super::executor::Shared;
@@ -408,7 +408,8 @@ async fn release(shared: &Arc<Shared>, lease: Lease) {
                 let _ = shared.inputs.send(Input::Salvaged(salvaged));
             }
             if let Some(why) = released.retired {
-                tracing::warn!(slot, why, "a slot was retired");
+                let path = shared.pool.path_of(SlotId(slot)).display().to_string();
+                let _ = shared.inputs.send(Input::Retired { path, why });
             }
         }
         Err(error) => tracing::warn!(slot, error, "a slot was not given back"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wattle_planner::{Plan, Problems, Step, parse_plan};
+use wattle_planner::{Plan, Problems, StepId, parse_plan};
 use wattle_worker::host::Usage;
 use wattle_worker::outcome::Cause;
 use wattle_workspace::{
@@ -15,7 +15,9 @@ use super::brief::brief;
 use super::context::Context;
 use super::dispatcher::exit_code;
 use super::drive::Drive;
+use super::models;
 use super::recover::{RecoverError, died, kept_slots, recover};
+use super::rules;
 use crate::ids::{Blob, RunId};
 use crate::journal::event::{Base, Body, Event, RunStarted};
 use crate::journal::recorder::RecordError;
@@ -87,10 +89,10 @@ pub(crate) enum RunError {
     #[error("choose a target branch: HEAD is detached")]
     Detached,
     /// The base is no commit.
-    #[error("find the base {0}: no such commit")]
+    #[error("find the base `{0}`: there is no such commit")]
     NoBase(String),
     /// The target is no branch name.
-    #[error("use {0} as a target: it is not the name of a branch")]
+    #[error("land on `{0}`: no branch can have this name here")]
     BadTarget(String),
     /// Our branches have no room.
     #[error("make branches below wattle/: {by} is in the way")]
@@ -101,6 +103,9 @@ pub(crate) enum RunError {
     /// The plan is not valid.
     #[error("{0}")]
     Plan(#[from] Problems),
+    /// A rule of the plan cannot be used.
+    #[error(transparent)]
+    Rule(#[from] rules::RuleProblem),
     /// Landing without checks was not asked for.
     #[error("land without checks: --approve auto needs checks, or a literal `checks: []`")]
     NoChecks,
@@ -181,15 +186,17 @@ pub(crate) fn own(ctx: &Context, run: Option<&RunId>) -> Result<OwnerLock, RunEr
 /// Begins a run and drives it to its end.
 pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Event)) -> Result<RunEnd, RunError> {
     let plan = parse_plan(&request.plan_name, &request.plan_text)?;
-    require_models(ctx, plan.steps().iter(), request.options.model.as_deref(), &request.folder)?;
     if request.options.approve == Approve::Auto && plan.checks().is_none() {
         return Err(RunError::NoChecks);
     }
     let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id());
     let run = RunId::new(ctx.clock.now_ms(), u128::from(random));
+    models::require(&ctx.models, &request.folder, &plan, request.options.model.as_deref(), |_| true)?;
+    rules::require(&plan, &request.files)?;
     let lock = own(ctx, Some(&run))?;
     let (base, target) = base_and_target(ctx, &plan, &request.options)?;
     room_for_branches(ctx, &run, &base.commit)?;
+    make_target(ctx, &target, &base.commit)?;
     ctx.repo.configure(&base.commit)?;
     let writer = Writer::open(ctx.repo.state_dir())?;
     let started = freeze(ctx, &writer, &request, &plan, base, target)?;
@@ -227,11 +234,9 @@ pub(crate) fn resume(
     let lock = own(ctx, Some(run))?;
     let writer = Writer::open(ctx.repo.state_dir())?;
     let view = writer.reader.replay(run)?;
-    if overrides.merge.is_none() {
-        let left = view.plan.steps().iter().filter(|step| may_start(&view, step));
-        let model = overrides.model.as_deref().or(view.started.options.model.as_deref());
-        require_models(ctx, left, model, &overrides.folder)?;
-    }
+    let model = overrides.model.as_deref().or(view.started.options.model.as_deref());
+    let open = |step: &StepId| overrides.merge.is_none() && may_start(&view, step);
+    models::require(&ctx.models, &overrides.folder, &view.plan, model, open)?;
     ctx.repo.configure(&view.started.base.commit)?;
     let pool = open_pool(ctx, &view)?;
     let mut rec = Recorder::new(view, writer, ctx.clock.clone())?;
@@ -265,25 +270,9 @@ pub(crate) fn resume(
     drive.run(ctx, rec, pool, lock, sink)
 }
 
-/// Every agent of these steps finds its model before anything runs.
-fn require_models<'a>(
-    ctx: &Context,
-    steps: impl Iterator<Item = &'a Step>,
-    default: Option<&str>,
-    folder: &std::path::Path,
-) -> Result<(), RunError> {
-    let works = steps.flat_map(|step| [Some(&step.work), step.repair.as_ref().map(|repair| &repair.work)]);
-    for work in works.flatten() {
-        if let wattle_planner::Work::Agent(agent) = work {
-            super::models::require(&ctx.models, agent.model.as_deref().or(default), folder)?;
-        }
-    }
-    Ok(())
-}
-
 /// May a worker of this step still be started, as far as can be seen now?
-pub(crate) fn may_start(view: &RunView, step: &Step) -> bool {
-    match view.step(&step.id).state {
+pub(crate) fn may_start(view: &RunView, step: &StepId) -> bool {
+    match view.step(step).state {
         State::Review | State::Approved | State::Queued | State::Landing => false,
         state => !state.terminal(),
     }
@@ -302,6 +291,9 @@ fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(
     };
     let named = options.target.clone().or_else(|| plan.target().map(str::to_owned));
     let target = named.or(branch).ok_or(RunError::Detached)?;
+    if !is_branch_name(&target) {
+        return Err(RunError::BadTarget(target));
+    }
     let at = ctx.repo.read_ref(&branch_ref(&target)).map_err(|_| RunError::BadTarget(target.clone()))?;
     let commit = match (&options.base, &at, &head) {
         (Some(rev), _, _) => ctx.repo.resolve(rev)?.ok_or_else(|| RunError::NoBase(rev.clone()))?,
@@ -309,13 +301,6 @@ fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(
         (None, None, Some(head)) => head.clone(),
         (None, None, None) => return Err(RunError::Empty),
     };
-    if at.is_none() {
-        let made = RefChange { name: branch_ref(&target), new: Some(commit.clone()), old: Expect::Absent };
-        ctx.repo.update_refs(&[made], "wattle: target").map_err(|error| match error {
-            RefError::Git(_) => RunError::BadTarget(target.clone()),
-            error @ (RefError::Moved { .. } | RefError::Occupied { .. }) => RunError::Ref(error),
-        })?;
-    }
     let upstream = facts.upstream;
     let base = Base {
         commit,
@@ -325,6 +310,26 @@ fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(
         dirty: facts.dirty,
     };
     Ok((base, target))
+}
+
+/// Can a branch have this name, by git's rules for refs?
+fn is_branch_name(name: &str) -> bool {
+    let forbidden = |c: char| c.is_ascii_control() || " ~^:?*[\\".contains(c);
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    let whole = !name.starts_with('-') && !name.ends_with('.') && !["@", "HEAD"].contains(&name);
+    whole && !name.contains(forbidden) && !name.contains("..") && !name.contains("@{") && name.split('/').all(part)
+}
+
+/// A target that is not there begins at the base.
+fn make_target(ctx: &Context, target: &str, base: &CommitId) -> Result<(), RunError> {
+    if ctx.repo.read_ref(&branch_ref(target))?.is_some() {
+        return Ok(());
+    }
+    let made = RefChange { name: branch_ref(target), new: Some(base.clone()), old: Expect::Absent };
+    ctx.repo.update_refs(&[made], "wattle: target").map_err(|error| match error {
+        RefError::Git(_) | RefError::Occupied { .. } => RunError::BadTarget(target.to_owned()),
+        error @ RefError::Moved { .. } => RunError::Ref(error),
+    })
 }
 
 /// A user's branch named `wattle` (or below it) leaves no room for ours: found out before anything runs.

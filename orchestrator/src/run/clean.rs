@@ -127,7 +127,7 @@ fn reason_to_free(
         return Ok(if record.state.terminal() && record.state.exit() == 0 {
             Ok("its branch is gone and it has ended".to_owned())
         } else {
-            Err(format!("it is {}", record.state))
+            Err(format!("its step is {}", record.state))
         });
     };
     let Some(tip) = ctx.repo.read_ref(&branch_ref(target))? else {
@@ -137,7 +137,7 @@ fn reason_to_free(
     if ctx.repo.landed(commit, base, &tip)? {
         return Ok(Ok(format!("its work is in {target}")));
     }
-    Ok(Err(format!("it is {} and not in {target}", record.state)))
+    Ok(Err(format!("its step is {}, and it is not in {target}", record.state)))
 }
 
 fn free(
@@ -148,12 +148,14 @@ fn free(
     attempts: Vec<(String, wattle_workspace::CommitId)>,
 ) -> Result<(), RunError> {
     let tip = ctx.repo.read_ref(&branch_ref(&view.started.target))?;
-    for (name, commit) in branch.into_iter().chain(attempts) {
-        let held = match &tip {
+    // Attempts first: the branch is at one of them, and one ref keeps a commit.
+    let mut kept = BTreeSet::new();
+    for (name, commit) in attempts.into_iter().chain(branch) {
+        let landed = match &tip {
             Some(tip) => ctx.repo.is_ancestor(&commit, tip)?,
             None => false,
         };
-        if !held {
+        if !landed && kept.insert(commit.clone()) {
             let last = name.rsplit('/').next().unwrap_or("0");
             let number = if last == step.as_str() { "branch" } else { last };
             // Two levels, as the pool names what it salvages: neither stands in the way of the other.
@@ -186,13 +188,14 @@ fn slots(ctx: &Context, kept_runs: &BTreeSet<String>, dry_run: bool, done: &mut 
                 pool.release(lease)?;
             }
         }
-        if dry_run {
-            done.freed("slot", name, "nobody works in it");
-            continue;
-        }
-        match pool.remove(slot.slot) {
-            Ok(_) => done.freed("slot", name, "nobody works in it"),
-            Err(error) => done.kept("slot", name, slot.retired.unwrap_or_else(|| error.to_string())),
+        let kept = |why: String| format!("{why}; take out what you want to keep, delete that, and clean again");
+        match &slot.retired {
+            Some(why) if dry_run => done.kept("slot", name, kept(why.clone())),
+            None if dry_run => done.freed("slot", name, "nobody works in it"),
+            _ => match pool.remove(slot.slot) {
+                Ok(_) => done.freed("slot", name, "nobody works in it"),
+                Err(error) => done.kept("slot", name, kept(error.to_string())),
+            },
         }
     }
     Ok(())

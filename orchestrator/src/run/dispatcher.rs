@@ -258,6 +258,10 @@ impl<'a> Dispatcher<'a> {
             Input::Salvaged(salvaged) => {
                 self.rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })
             }
+            Input::Retired { path, why } => {
+                let message = format!("{path} is kept as it is and not used again: {why}");
+                self.rec.emit(Body::BoundHit { step: None, bound: "slot_retired".to_owned(), message })
+            }
             Input::Wake => self.take_commands(),
             Input::Signal => {
                 self.stop_all(Halt::Interrupt);

@@ -72,6 +72,13 @@ pub(crate) enum Input {
     },
     /// A slot was given back and what it held is under a ref.
     Salvaged(Salvaged),
+    /// A slot holds what no commit can hold, and stays as it is.
+    Retired {
+        /// Where it lies.
+        path: String,
+        /// Why.
+        why: String,
+    },
     /// Look at table `command`.
     Wake,
     /// SIGINT or SIGTERM.

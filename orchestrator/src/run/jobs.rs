@@ -104,12 +104,7 @@ pub(crate) fn attempt_job(
     Ok(AttemptJob {
         run: view.run.to_string(),
         attempt: attempt.number,
-        // Until something has landed, steps start from the base that the run was given; but what the queue has
-        // sent back is tried again on what it did not fit.
-        tip: match view.landed_seq == 0 && !record.sent_back {
-            true => view.started.base.commit.clone(),
-            false => view.tip.clone(),
-        },
+        tip: start_of(view, record.sent_back),
         on: below(view, id),
         resumed: attempt.base.clone().map(|base| (base, attempt.on.clone())),
         restack,
@@ -274,17 +269,7 @@ impl Source<'_> {
     }
 
     fn rewrite(&self, rule: &RuleSource) -> Rewrite {
-        match rule {
-            RuleSource::File(path) => {
-                Rewrite::Rules { name: path.clone(), yaml: self.files.get(path).cloned().unwrap_or_default() }
-            }
-            RuleSource::Inline(yaml) => {
-                Rewrite::Rules { name: format!("{} (inline)", self.step.id), yaml: yaml.clone() }
-            }
-            RuleSource::Pattern { pattern, fix, lang } => {
-                Rewrite::Pattern { pattern: pattern.clone(), fix: fix.clone(), lang: lang.clone() }
-            }
-        }
+        super::rules::rewrite(&self.step.id, rule, |path| self.files.get(path).cloned())
     }
 }
 
@@ -295,6 +280,12 @@ fn default_tools(mode: Mode) -> Vec<String> {
         Mode::Write | Mode::Scratch => &["Read", "Glob", "Grep", "Edit", "Write", "Bash", "Ask", "Report"],
     };
     tools.iter().map(|tool| (*tool).to_owned()).collect()
+}
+
+/// Until something has landed, steps start from the base that the run was given; but what did not fit on the tip is
+/// done again on the tip.
+fn start_of(view: &RunView, sent_back: bool) -> CommitId {
+    if view.landed_seq == 0 && !sent_back { view.started.base.commit.clone() } else { view.tip.clone() }
 }
 
 /// Takes a candidate out of the state.

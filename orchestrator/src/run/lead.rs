@@ -18,7 +18,7 @@ use super::brief::brief;
 use super::context::Context;
 use super::jobs::owner;
 use super::limits::{Budget, Caps, Claim, Grant};
-use super::models::{Models, require};
+use super::models::{Models, look};
 use crate::journal::record::Spent;
 
 /// Turns of the lead at most: exploring a large repository took comparable agents about forty calls.
@@ -113,7 +113,7 @@ impl Host for LeadHost {
 
 /// Runs the lead on a snapshot of the base.
 pub(crate) fn lead(ctx: &Context, request: LeadRequest<'_>) -> Result<LeadPlan, RunError> {
-    require(&ctx.models, request.model, request.folder)?;
+    look(&ctx.models, request.folder, request.model)?;
     let lock = own(ctx, None)?;
     ctx.repo.configure(&request.base)?;
     let pool = Pool::open(&ctx.repo, PoolOptions { disk_bytes_max: None })?;

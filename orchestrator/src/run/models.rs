@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use wattle_planner::{Plan, StepId, Work};
 use wattle_worker::model::Model;
 use wattle_worker::model::anthropic::{Anthropic, AnthropicOptions, Auth, SetupError};
 use wattle_worker::scripted;
@@ -16,29 +17,66 @@ pub(crate) enum ModelError {
     /// The name says nothing, or nobody has said where that model is.
     #[error(transparent)]
     Unknown(#[from] ModelProblem),
+    /// A step that needs a model has none.
+    #[error("start step {step}: {problem}")]
+    Step {
+        /// The step.
+        step: StepId,
+        /// Why.
+        problem: Box<ModelError>,
+    },
     /// The address or the key cannot be used.
     #[error(transparent)]
     Setup(#[from] SetupError),
     /// The script cannot be served.
-    #[error("serve the script {path}: {message}")]
+    #[error("{message}")]
     Script {
-        /// The file.
-        path: PathBuf,
-        /// Why.
+        /// Why, with its path.
         message: String,
     },
 }
 
-/// Can a model be asked? Nothing is sent; a script is read.
-pub(crate) fn require(endpoints: &model::Models, name: Option<&str>, folder: &Path) -> Result<(), ModelError> {
+impl ModelError {
+    /// What to do about it.
+    pub(crate) fn mend(&self) -> String {
+        match self {
+            Self::Step { problem, .. } => problem.mend(),
+            Self::Unknown(problem) => problem.mend(),
+            Self::Setup(_) => "see the key and the address of the model".to_owned(),
+            Self::Script { .. } => {
+                "a script is found from the directory that wattle is started in, or from -C".to_owned()
+            }
+        }
+    }
+}
+
+/// Are there models for all steps that ask one, before anything starts? `runs` says which steps will.
+pub(crate) fn require(
+    endpoints: &model::Models,
+    folder: &Path,
+    plan: &Plan,
+    model: Option<&str>,
+    runs: impl Fn(&StepId) -> bool,
+) -> Result<(), ModelError> {
+    for step in plan.steps().iter().filter(|step| runs(&step.id)) {
+        let repair = step.repair.as_ref().map(|repair| &repair.work);
+        for work in [Some(&step.work), repair].into_iter().flatten() {
+            let Work::Agent(agent) = work else { continue };
+            let found = look(endpoints, folder, agent.model.as_deref().or(model));
+            found.map_err(|problem| ModelError::Step { step: step.id.clone(), problem: Box::new(problem) })?;
+        }
+    }
+    Ok(())
+}
+
+/// Could this model be asked? Starts nothing and asks nobody.
+pub(crate) fn look(endpoints: &model::Models, folder: &Path, name: Option<&str>) -> Result<(), ModelError> {
     match endpoints.endpoint(name)? {
         Endpoint::Anthropic { .. } => Ok(()),
-        Endpoint::Script { file } => {
-            let path = folder.join(file);
-            scripted::Script::load(&path)
-                .map(|_| ())
-                .map_err(|error| ModelError::Script { message: error.to_string(), path })
-        }
+        Endpoint::Script { file } => match scripted::Script::load(&folder.join(file)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ModelError::Script { message: error.to_string() }),
+        },
     }
 }
 
@@ -71,8 +109,7 @@ impl Models {
         let made = match self.endpoints.endpoint(name)? {
             Endpoint::Script { file } => {
                 let path = self.folder.join(file);
-                let failed =
-                    |error: scripted::ServeError| ModelError::Script { path: path.clone(), message: error.to_string() };
+                let failed = |error: scripted::ServeError| ModelError::Script { message: error.to_string() };
                 let server = scripted::serve(&path, 0).await.map_err(failed)?;
                 let base_url = server.base_url();
                 servers.push(server);

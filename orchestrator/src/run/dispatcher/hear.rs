@@ -97,8 +97,7 @@ impl Dispatcher<'_> {
     }
 
     fn keep(&mut self, step: &StepId, attempt: u32, of: String, evidence: &Evidence) -> Result<Blob, RecordError> {
-        let json = serde_json::to_vec(evidence).expect("evidence is plain data");
-        let blob = self.rec.blobs().put(&json)?;
+        let blob = self.rec.keep(evidence)?;
         let (step, exit) = (step.clone(), evidence.exit);
         self.rec.emit(Body::Evidence { step, attempt, of, evidence: blob.clone(), exit })?;
         Ok(blob)

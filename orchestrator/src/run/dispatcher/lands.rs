@@ -122,8 +122,7 @@ impl Dispatcher<'_> {
             // It was stopped: what it says of the tree is nothing, and its landing goes back to the queue.
             return self.withdraw_check(landing);
         }
-        let json = serde_json::to_vec(&result.evidence).expect("evidence is plain data");
-        let output = Some(self.rec.blobs().put(&json)?);
+        let output = Some(self.rec.keep(&result.evidence)?);
         let at = self.rec.view.plan.checks().unwrap_or_default().iter().find(|c| c.name == check);
         let at = at.map_or("land", |check| check.at.as_str()).to_owned();
         self.rec.emit(Body::CheckFinished {
