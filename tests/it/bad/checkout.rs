@@ -100,7 +100,7 @@ fn a_rebase_in_progress_holds_the_landing() {
     let repo = env.repo("r", &[("a", "1\n"), ("b", "1\n")]);
     repo.branch("side", "main", &[("b", "side\n")]);
     repo.commit("second", &[("b", "main\n")]);
-    assert!(!env.succeeds(&repo.path, "git rebase side"), "the rebase stops at a conflict");
+    assert_ne!(env.program("git", &repo.path, &["rebase", "side"]).code, 0, "the rebase stops at a conflict");
     assert_snapshot!(held(&env, &repo), @"
     exit 4
     --- stdout
