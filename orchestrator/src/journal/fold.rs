@@ -105,7 +105,9 @@ impl RunView {
     /// A message joined a conversation. That of a repair is its own and begins again when it is cut off.
     fn turn(&mut self, seq: u64, step: &StepId, attempt: u32, index: u32, message: &Blob) -> Result<(), FoldError> {
         let record = self.attempt_mut(seq, step, attempt)?;
-        if !record.repairing {
+        if record.repairing {
+            record.repairs.push(message.clone());
+        } else {
             record.messages.insert(index, message.clone());
         }
         // Answers are used up once the conversation has them.
@@ -169,6 +171,7 @@ impl RunView {
                 tree: None,
                 failed: None,
                 repairing: false,
+                repairs: Vec::new(),
                 nano_usd: 0,
                 messages: Default::default(),
                 evidence: Vec::new(),

@@ -170,6 +170,8 @@ pub(crate) struct AttemptRecord {
     pub(crate) failed: Option<(Cause, String)>,
     /// Is a repair under way, whose conversation is its own?
     pub(crate) repairing: bool,
+    /// Messages of the conversations of its repairs, oldest first: for its log alone.
+    pub(crate) repairs: Vec<Blob>,
     /// Money it has spent, as far as prices are known.
     pub(crate) nano_usd: u64,
     /// Messages of its conversation.
