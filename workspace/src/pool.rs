@@ -128,17 +128,19 @@ impl Pool {
         self.settle(&mut record, &lease.holder)
     }
 
-    /// Frees every slot whose holders are not among `keep`, as after the death of an owner, salvaging what is in them; and
-    /// finishes removals that were cut off. To be called before anything is leased.
+    /// Frees every slot whose holders are not among `keep`, or that is not whole, as after the death of an owner, salvaging
+    /// what is in them; and finishes removals that were cut off. To be called while nobody works in a slot.
     pub fn recover(&self, keep: &[String]) -> Result<Vec<Salvaged>, PoolError> {
         let _one = self.one_at_a_time(Class::Snapshot);
         self.sweep()?;
         let mut salvaged = Vec::new();
         for mut record in Record::load_all(&self.root)? {
-            let Some(dead) = record.holders.iter().find(|h| !keep.contains(h)).cloned() else {
+            // Nobody can go on in a slot that was being brought to a commit.
+            let kept = |holder: &String| record.ready && keep.contains(holder);
+            let Some(dead) = record.holders.iter().find(|h| !kept(h)).cloned() else {
                 continue;
             };
-            if record.holders.iter().any(|h| keep.contains(h)) {
+            if record.holders.iter().any(kept) {
                 record.holders.retain(|h| keep.contains(h));
                 record.store(&self.root)?;
             } else if record.admin.is_some() && !path_of(&self.root, record.slot).exists() {

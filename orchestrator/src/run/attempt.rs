@@ -189,12 +189,16 @@ async fn lease(
     let resumed = job.resumed.is_some();
     let lease = shared
         .blocking(move || {
-            if resumed && let Some(lease) = pool.adopt(&want.holder)? {
-                // An agent goes on in what it left; anything else begins again on the clean base.
-                if !agent && class == Class::Work {
-                    pool.reset(&lease, &want.base)?;
+            // A process that died had leased it already, before or after it could say so.
+            if let Some(lease) = pool.adopt(&want.holder)? {
+                if resumed {
+                    // An agent goes on in what it left; anything else begins again on the clean base.
+                    if !agent && class == Class::Work {
+                        pool.reset(&lease, &want.base)?;
+                    }
+                    return Ok(lease);
                 }
-                return Ok(lease);
+                pool.release(lease)?;
             }
             let lease = pool.lease(&want)?;
             if let (true, false, Some((old_base, commit))) = (agent, fresh, earlier) {
