@@ -301,6 +301,12 @@ impl Background<'_> {
         if let Some(event) = self.seen.iter().find(|event| fits(event)) {
             return event.clone();
         }
+        self.next_that(fits)
+    }
+
+    /// Waits for the next event that fits, whatever has come already.
+    #[track_caller]
+    pub(crate) fn next_that(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
         loop {
             match self.lines.recv_timeout(EVENT_WAIT) {
                 Ok(line) => {
@@ -317,6 +323,20 @@ impl Background<'_> {
                 }
             }
         }
+    }
+
+    /// Reads so many more lines of its output. `false` = it has ended before.
+    pub(crate) fn read(&mut self, lines: usize) -> bool {
+        for _ in 0..lines {
+            match self.lines.recv_timeout(EVENT_WAIT) {
+                Ok(line) => {
+                    self.seen.push(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")));
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("no line within {EVENT_WAIT:?}: {:#?}", self.seen),
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        true
     }
 
     /// Waits for so many events; `true` = it ended before.
@@ -342,9 +362,14 @@ impl Background<'_> {
 
     /// Asks it to stop, as Ctrl-C does.
     pub(crate) fn interrupt(&self) {
+        self.signal(rustix::process::Signal::INT);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = i32::try_from(self.child.id()).expect("process ids fit");
         let pid = rustix::process::Pid::from_raw(pid).expect("process ids are positive");
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is our child");
+        rustix::process::kill_process(pid, signal).expect("it is our child");
     }
 
     /// Waits for its end and gives all it has printed.

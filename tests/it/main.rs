@@ -2,6 +2,7 @@
 
 mod agent;
 mod bad;
+mod crash;
 mod demo;
 mod env;
 mod hostile;
@@ -9,5 +10,6 @@ mod live;
 mod real;
 mod run;
 mod scale;
+mod second;
 mod tidy;
 mod verbs;

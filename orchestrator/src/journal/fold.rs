@@ -139,6 +139,7 @@ impl RunView {
         let record = self.step_mut(seq, &change.step)?;
         let found = next(record.state, change.event).map_err(|source| FoldError::Illegal { seq, source })?;
         agree(seq, change.state.as_str(), found.as_str())?;
+        let stood = record.stands();
         record.state = found;
         record.why.clone_from(&change.why);
         record.message.clone_from(&change.message);
@@ -153,6 +154,9 @@ impl RunView {
             record.feedback.push(feedback.clone());
         }
         record.consequences(seq, change.event);
+        if change.work.is_some() || stood != record.stands() {
+            record.moved_seq = seq;
+        }
         Ok(())
     }
 

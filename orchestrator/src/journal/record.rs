@@ -123,6 +123,8 @@ pub(crate) struct StepRecord {
     pub(crate) conflict_at: Option<u64>,
     /// Does its next worker begin a new conversation?
     pub(crate) fresh: bool,
+    /// Place of the event that last gave it a commit to stand on, or took it away.
+    pub(crate) moved_seq: u64,
     /// Order in which it joined the queue.
     pub(crate) queued_seq: u64,
     /// Tokens and money.
@@ -137,6 +139,11 @@ impl StepRecord {
             Attempt::Checking | Attempt::Repairing | Attempt::Asking => true,
             Attempt::Succeeded | Attempt::Failed | Attempt::Parked | Attempt::Interrupted => false,
         })
+    }
+
+    /// Does it have a commit that is to land, so that others may stand on it?
+    pub(crate) fn stands(&self) -> bool {
+        self.work.is_some() && matches!(self.state, Step::Review | Step::Approved | Step::Queued | Step::Landing)
     }
 
     /// Number of its newest attempt; 0 = none.

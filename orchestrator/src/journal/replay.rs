@@ -52,6 +52,7 @@ impl RunView {
             check: None,
             conflict_at: None,
             fresh: false,
+            moved_seq: 0,
             queued_seq: 0,
             spent: Default::default(),
         };

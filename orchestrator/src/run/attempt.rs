@@ -189,12 +189,16 @@ async fn lease(
     let resumed = job.resumed.is_some();
     let lease = shared
         .blocking(move || {
-            if resumed && let Some(lease) = pool.adopt(&want.holder)? {
-                // An agent goes on in what it left; anything else begins again on the clean base.
-                if !agent && class == Class::Work {
-                    pool.reset(&lease, &want.base)?;
+            // A process that died had leased it already, before or after it could say so.
+            if let Some(lease) = pool.adopt(&want.holder)? {
+                if resumed {
+                    // An agent goes on in what it left; anything else begins again on the clean base.
+                    if !agent && class == Class::Work {
+                        pool.reset(&lease, &want.base)?;
+                    }
+                    return Ok(lease);
                 }
-                return Ok(lease);
+                pool.release(lease)?;
             }
             let lease = pool.lease(&want)?;
             if let (true, false, Some((old_base, commit))) = (agent, fresh, earlier) {
@@ -367,11 +371,13 @@ fn same_patch(repo: &Repo, job: &AttemptJob, base: &CommitId, commit: &CommitId)
 /// Points the attempt ref and the step's branch at a commit. `true` = somebody else has moved the branch,
 /// and it stays where they left it.
 fn point(repo: &Repo, job: &AttemptJob, commit: &CommitId) -> Result<bool, RefError> {
-    if let Some(form) = &job.commit {
+    // The worker has kept what it made under the attempt's ref already; what was moved to a new base has none yet.
+    if let Some(form) = &job.commit
+        && repo.read_ref(&form.attempt_ref)?.as_ref() != Some(commit)
+    {
         let keep = RefChange { name: form.attempt_ref.clone(), new: Some(commit.clone()), old: Expect::Absent };
         match repo.update_refs(&[keep], "wattle: attempt") {
             Ok(()) => {}
-            // The worker has kept it already.
             Err(RefError::Moved { found, .. }) if found.as_ref() == Some(commit) => {}
             Err(error) => return Err(error),
         }

@@ -176,17 +176,18 @@ fn delete(ctx: &Context, name: String, commit: wattle_workspace::CommitId) -> Re
 /// Slots that nobody holds, and those that a human looked at and whose run is done.
 fn slots(ctx: &Context, kept_runs: &BTreeSet<String>, dry_run: bool, done: &mut Cleaned) -> Result<(), RunError> {
     let pool = Pool::open(&ctx.repo, PoolOptions::default())?;
+    let run_of = |holder: &str| holder.trim_start_matches(LOOKED_AT).split('/').next().unwrap_or_default().to_owned();
+    let held = pool.list().into_iter().filter_map(|slot| slot.holder);
+    let kept: Vec<String> = held.filter(|holder| kept_runs.contains(&run_of(holder))).collect();
+    if !dry_run {
+        // We own the repository: who holds a slot of a run that is done is not alive.
+        pool.recover(&kept)?;
+    }
     for slot in pool.list() {
         let name = slot.path.display().to_string();
-        if let Some(holder) = &slot.holder {
-            let run = holder.trim_start_matches(LOOKED_AT).split('/').next().unwrap_or_default();
-            if kept_runs.contains(run) {
-                done.kept("slot", name, format!("{holder} goes on in it"));
-                continue;
-            }
-            if !dry_run && let Some(lease) = pool.adopt(holder)? {
-                pool.release(lease)?;
-            }
+        if let Some(holder) = slot.holder.filter(|holder| kept.contains(holder)) {
+            done.kept("slot", name, format!("{holder} goes on in it"));
+            continue;
         }
         let kept = |why: String| format!("{why}; take out what you want to keep, delete that, and clean again");
         match &slot.retired {

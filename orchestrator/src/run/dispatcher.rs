@@ -22,6 +22,7 @@ use super::jobs::{attempt_job, candidate_job};
 use super::limits::{Budget, Caps, Claim};
 use super::notify::word;
 use super::outcome::Ended;
+use super::recover::{RecoverError, free_slots};
 use super::scheduler::{Decision, Halt, decide};
 use crate::journal::Recorder;
 use crate::journal::command::{self, Live, Refusal, Verb, VerbError};
@@ -204,6 +205,13 @@ impl<'a> Dispatcher<'a> {
 
     fn finish(&mut self, event: crate::state::run::RunEvent, why: Option<&str>) -> Result<(), RecordError> {
         self.park_what_waits()?;
+        let pool = self.executor.shared.pool.clone();
+        match free_slots(&mut self.rec, &pool) {
+            Err(RecoverError::Record(error)) => return Err(error),
+            // Of no consequence for the run: the next one, or `wattle clean`, tries again.
+            Err(error) => tracing::warn!(%error, "slots were not given back"),
+            Ok(()) => {}
+        }
         self.rec.run(event, why)?;
         let body = self.rec.finished(exit_code(&self.rec));
         self.rec.emit(body)?;

@@ -16,6 +16,9 @@ use super::models::Models;
 use super::wake::Listener;
 use crate::journal::{Event, Recorder};
 
+/// Beginning of the names of an owner's scratch folders.
+const SCRATCH: &str = "wattle-";
+
 /// How a run is driven.
 pub(crate) struct Drive<'a> {
     /// Folder from which scripts of the scripted model are found.
@@ -36,7 +39,8 @@ impl Drive<'_> {
     ) -> Result<RunEnd, RunError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|source| RunError::Io { action: "start the runtime", source })?;
-        let temp = tempfile::Builder::new().prefix("wattle-").tempdir_in(&ctx.temp);
+        sweep_scratch(&ctx.temp);
+        let temp = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&ctx.temp);
         let temp = temp.map_err(|source| RunError::Io { action: "make a scratch folder", source })?;
         // Bounded by what workers can have under way: each waits for the reply to its message.
         let (inputs, arrived) = crossbeam_channel::unbounded();
@@ -67,6 +71,17 @@ impl Drive<'_> {
         drop(listener);
         drop(lock);
         Ok(RunEnd { run, state, exit: result? })
+    }
+}
+
+/// Removes the scratch folders of owners that were killed: who owns the repository is the only one to have any.
+fn sweep_scratch(temp: &Path) {
+    for entry in std::fs::read_dir(temp).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(SCRATCH)
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(%error, path = %entry.path().display(), "a scratch folder of a killed run stays");
+        }
     }
 }
 

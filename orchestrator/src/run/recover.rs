@@ -62,6 +62,12 @@ pub(crate) fn recover(
     for step in &steps {
         wake(rec, step, lands_only)?;
     }
+    free_slots(rec, pool)?;
+    Ok(tip)
+}
+
+/// Gives back every slot that nobody goes on in. Nobody may be at work.
+pub(crate) fn free_slots(rec: &mut Recorder, pool: &Pool) -> Result<(), RecoverError> {
     let mut kept = kept_slots(&rec.writer.reader, pool)?;
     // This run's own may have changed just now.
     kept.retain(|holder| !holder.starts_with(&format!("{}/", rec.view.run)));
@@ -69,7 +75,7 @@ pub(crate) fn recover(
     for salvaged in pool.recover(&kept)? {
         rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })?;
     }
-    Ok(tip)
+    Ok(())
 }
 
 /// Was the process that drove the run killed?

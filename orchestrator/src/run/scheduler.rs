@@ -1,5 +1,7 @@
 //! What the run does next: a pure function of its state. One decision at a time, until there is none.
 
+use std::collections::BTreeSet;
+
 use wattle_planner::{EdgeKind, StepId};
 
 use crate::journal::RunView;
@@ -174,9 +176,14 @@ fn settle(view: &RunView, id: &StepId) -> Option<Decision> {
 /// Is everything there that a step needs to start?
 fn ready_to_start(view: &RunView, id: &StepId) -> bool {
     let record = view.step(id);
-    let conflict = record.conflict_at.is_some_and(|at| view.landed_seq < at);
+    let ancestors = ancestors(view, id);
+    let same = |at| view.landed_seq < at && ancestors.iter().all(|step| view.step(step).moved_seq < at);
+    let conflict = record.conflict_at.is_some_and(same);
     let edges = view.plan.predecessors(id);
+    // What fails further up has been dealt with by the step between; what is not there yet is waited for.
+    let there = ancestors.iter().all(|step| need(view.step(step).state, EdgeKind::After) == Need::There);
     !conflict
+        && there
         && edges.iter().all(|edge| match need(view.step(&edge.step).state, edge.kind) {
             Need::There => true,
             Need::Pending => false,
@@ -193,17 +200,31 @@ fn outdated(view: &RunView, id: &StepId) -> bool {
     })
 }
 
+/// The steps whose results a step's base has to hold: those that it comes directly after and, behind one of
+/// them that leaves nothing to stand on, those that this one came after.
+fn ancestors(view: &RunView, id: &StepId) -> BTreeSet<StepId> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<StepId> = view.plan.predecessors(id).into_iter().map(|edge| edge.step).collect();
+    while let Some(step) = open.pop() {
+        let record = view.step(&step);
+        if !record.stands() && record.state != Step::Landed {
+            open.extend(view.plan.predecessors(&step).into_iter().map(|edge| edge.step));
+        }
+        found.insert(step);
+    }
+    found
+}
+
 /// The commits that a step's base has to hold beside the tip, in plan order.
 pub(crate) fn below(view: &RunView, id: &StepId) -> Vec<Entry> {
     let mut found: Vec<Entry> = Vec::new();
-    let edges = view.plan.predecessors(id);
-    for step in view.plan.steps().iter().filter(|step| edges.iter().any(|e| e.step == step.id)) {
+    let ancestors = ancestors(view, id);
+    for step in view.plan.steps().iter().filter(|step| ancestors.contains(&step.id)) {
         let record = view.step(&step.id);
-        let Some(work) = &record.work else { continue };
-        let live = matches!(record.state, Step::Review | Step::Approved | Step::Queued | Step::Landing);
+        let Some(work) = record.work.as_ref().filter(|_| record.stands()) else { continue };
         let own = Entry { step: step.id.clone(), commit: work.commit.clone() };
         for entry in work.on.iter().cloned().chain([own]) {
-            if live && !landed(view, &entry) && !found.contains(&entry) {
+            if !landed(view, &entry) && !found.contains(&entry) {
                 found.push(entry);
             }
         }

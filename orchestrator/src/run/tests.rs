@@ -1,5 +1,7 @@
 //! Whole runs in process: real repositories, real git, real processes.
 
+mod random;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -262,6 +264,55 @@ steps:
     assert_eq!(env.file("a.txt"), "one\ntwo\nthree\n");
     assert!(events.iter().any(|e| matches!(e.body, Body::Landed { verified: false, .. })));
     env.is_sound();
+}
+
+#[test]
+fn behind_a_step_that_changed_nothing_stands_what_it_came_after() {
+    let env = Env::new(&[("a.txt", "")]);
+    let plan = r#"
+version: 1
+task: try it
+checks: []
+steps:
+  - { id: one, touches: [a.txt], run: echo one >> a.txt }
+  - { id: none, touches: ["a*"], run: "true" }
+  - { id: two, touches: ["*.txt"], run: echo two >> a.txt }
+"#;
+    let (end, _) = env.run(plan, |options| {
+        options.approve = Approve::Manual;
+        options.until = Until::Review;
+    });
+    let view = env.view(&end.run);
+    check_states(&view, &[("one", "review"), ("none", "unchanged"), ("two", "review")]);
+    let on: Vec<String> = view.step(&id("two")).work.iter().flat_map(|w| &w.on).map(|e| e.step.to_string()).collect();
+    assert_eq!(on, ["one"]);
+}
+
+#[test]
+fn a_conflict_of_what_is_needed_is_tried_again_when_one_of_them_has_changed() {
+    let env = Env::new(&[("c.txt", "")]);
+    let plan = r#"
+version: 1
+task: try it
+checks: []
+steps:
+  - { id: one, touches: [a.txt], run: echo one > c.txt }
+  - { id: two, touches: [b.txt], run: 'test "$WATTLE_ATTEMPT" = 1 && echo two > c.txt || echo two > b.txt' }
+  - { id: both, needs: [one, two], touches: [d.txt], run: cat b.txt c.txt > d.txt }
+"#;
+    let (end, _) = env.run(plan, |options| {
+        options.approve = Approve::Manual;
+        options.until = Until::Review;
+    });
+    let view = env.view(&end.run);
+    check_states(&view, &[("one", "review"), ("two", "review"), ("both", "waiting")]);
+    assert_eq!(view.step(&id("both")).why.as_deref(), Some("needs_conflict"));
+    env.verb(&end.run, Verb::Redo { steps: vec![id("two")], text: None });
+    let end = env.resume(&end.run, Overrides::default());
+    let view = env.view(&end.run);
+    check_states(&view, &[("one", "review"), ("two", "review"), ("both", "review")]);
+    let work = view.step(&id("both")).work.clone().expect("work");
+    assert_eq!(git(&env.repo(), &["show", &format!("{}:d.txt", work.commit)]), "two\none\n");
 }
 
 #[test]
