@@ -10,6 +10,7 @@ mod progress;
 mod session;
 mod verb;
 
+mod agents;
 mod answer;
 mod approve;
 mod clean;

@@ -1,5 +1,6 @@
 //! Integration tests: the rules of the house, and the program as its users run it.
 
+mod agent;
 mod bad;
 mod crash;
 mod demo;

@@ -49,8 +49,12 @@ pub(crate) struct Task<'a> {
     pub(crate) proposals_max: Option<u32>,
     /// Completed turns of an earlier try.
     pub(crate) messages: &'a [String],
+    /// What that try has spent, in nano-dollars.
+    pub(crate) spent_nano_usd: u64,
     /// Words for this worker, oldest first.
     pub(crate) feedback: &'a [String],
+    /// Where the worker is; empty = nobody tells it when that has changed.
+    pub(crate) worktree: String,
 }
 
 /// A conversation that has ended.
@@ -103,7 +107,8 @@ pub(crate) async fn converse(
         }
     };
     let dispatch = Dispatch::new(&task, Arc::clone(&host), tool_host, &transcript);
-    let mut talk = Talk { task, model, host, transcript, dispatch, spent: 0 };
+    let spent = task.spent_nano_usd;
+    let mut talk = Talk { task, model, host, transcript, dispatch, spent };
     let end = match talk.run().await {
         Ok(()) => Finish::Done,
         Err(Halt::Parked) => Finish::Parked,
@@ -151,7 +156,7 @@ struct Talk<'a> {
     host: Arc<dyn Host>,
     transcript: Transcript,
     dispatch: Dispatch,
-    /// Nano-dollars spent since this try began.
+    /// Nano-dollars spent, earlier tries of the attempt included.
     spent: u64,
 }
 
@@ -170,12 +175,15 @@ impl Talk<'_> {
                     }
                     self.append(answered.message).await?;
                 }
-                Standing::Finished => match self.transcript.feedback(self.task.feedback) {
+                Standing::Finished => match self.transcript.feedback(self.task.feedback, &self.task.worktree) {
                     Some(message) => self.append(message).await?,
                     None => return Ok(()),
                 },
                 Standing::ToSend => {
-                    let feedback = if again { self.transcript.feedback(self.task.feedback) } else { None };
+                    let feedback = match again {
+                        true => self.transcript.feedback(self.task.feedback, &self.task.worktree),
+                        false => None,
+                    };
                     if let Some(message) = feedback {
                         self.append(message).await?;
                     }
@@ -255,9 +263,8 @@ impl Talk<'_> {
         }
         answered.map_err(|error| match error.kind {
             ModelErrorKind::Cancelled => Halt::Parked,
-            ModelErrorKind::Fatal { .. } | ModelErrorKind::Exhausted { .. } => {
-                Halt::Failed(Cause::Model, error.to_string())
-            }
+            ModelErrorKind::Fatal { .. } => Halt::Failed(Cause::ModelRefused, error.to_string()),
+            ModelErrorKind::Exhausted { .. } => Halt::Failed(Cause::Model, error.to_string()),
         })
     }
 

@@ -181,6 +181,8 @@ pub struct Resume {
     pub failed: Option<(Cause, String)>,
     /// Completed turns of its conversation, verbatim JSON of messages, oldest first.
     pub messages: Vec<String>,
+    /// What it has spent, in nano-dollars: it counts against the bound of its work.
+    pub spent_nano_usd: u64,
 }
 
 /// Do one step.

@@ -61,6 +61,8 @@ pub enum Intent {
     Check {
         /// The commit under test.
         commit: CommitId,
+        /// Its tree.
+        tree: TreeId,
     },
     /// Repair after a red check.
     Repair {
@@ -89,6 +91,8 @@ pub enum StepResult {
     },
     /// The step's own check ended.
     Checked {
+        /// The tree under test.
+        tree: TreeId,
         /// Its result.
         result: CheckResult,
     },

@@ -126,7 +126,7 @@ pub struct ModelError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ModelErrorKind {
     /// The provider refused for good: a wrong key, an invalid request, a spend limit.
-    #[error("ask the model: {provider} answered {status} {code}: {message}")]
+    #[error("ask the model: {provider} answered {status} {code}: {message}{}", mend(*status))]
     Fatal {
         /// Provider.
         provider: String,
@@ -150,4 +150,14 @@ pub enum ModelErrorKind {
     /// The caller cancelled it.
     #[error("ask the model: cancelled")]
     Cancelled,
+}
+
+/// What a user can do about a refusal.
+fn mend(status: u16) -> &'static str {
+    match status {
+        401 | 403 => " (set a key that may use this model, then try again)",
+        402 => " (the account has no money left)",
+        404 => " (is the name of the model right?)",
+        _ => "",
+    }
 }

@@ -66,8 +66,10 @@ pub enum Cause {
     Uncommittable,
     /// A step that may not write changed files.
     WroteInReadMode,
-    /// The model could not be reached or refused for good.
+    /// The model could not be reached, or gave nothing that can be used.
     Model,
+    /// The model's provider refused for good: a wrong key, an unknown name, no money. No retry.
+    ModelRefused,
     /// The model ended its turns with no result, or reached a bound on turns.
     Turns,
     /// A bound on money or tokens was reached. No retry.

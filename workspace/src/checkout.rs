@@ -248,8 +248,9 @@ impl Checkout<'_> {
     /// Whether the checkout can move from `old` to `new`; with `moved` its branch has moved before, and only a checkout
     /// whose index is still at `old` is behind.
     fn stand(&self, old: &CommitId, new: &CommitId, moved: bool) -> Result<Stand, GitError> {
-        let changed = self.repo.changed_paths(&self.repo.tree_of(old)?, &self.repo.tree_of(new)?)?;
+        let changed = || self.repo.changed_paths(&self.repo.tree_of(old)?, &self.repo.tree_of(new)?);
         if moved {
+            let changed = changed()?;
             let staged = |commit: &CommitId| -> Result<bool, GitError> {
                 let differing = self.differing(&["--cached", commit.as_str()])?;
                 Ok(differing.is_disjoint(&changed))
@@ -264,15 +265,19 @@ impl Checkout<'_> {
             return Ok(Stand::Held(paths, *why));
         }
         if moved {
-            let index = self.index_with_what_is_done(new, &changed)?;
+            let index = self.index_with_what_is_done(new, &changed()?)?;
             let run = self.git(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()]);
             if run.env("GIT_INDEX_FILE", &index.path).accept(128).run()?.code == 0 {
                 return Ok(Stand::Ready);
             }
         }
-        // Files that were only touched are not changed; without this the dry run would take them for it.
+        let dry_run = || self.git(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()]).accept(128).run();
+        if dry_run()?.code == 0 {
+            return Ok(Stand::Ready);
+        }
+        // Files that were only touched are not changed; the dry run takes them for it until the index is refreshed.
         let refresh = self.git(["update-index", "-q", "--refresh"]).accept(128).run()?;
-        let dry = self.git(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()]).accept(128).run()?;
+        let dry = dry_run()?;
         if dry.code == 0 {
             return Ok(Stand::Ready);
         }
@@ -281,7 +286,7 @@ impl Checkout<'_> {
         }
         let mut paths: BTreeSet<String> = named_paths(&dry.stderr).into_iter().collect();
         // git stops at the first path in the way; the user wants all.
-        paths.extend(self.differing(&[old.as_str()])?.intersection(&changed).cloned());
+        paths.extend(self.differing(&[old.as_str()])?.intersection(&changed()?).cloned());
         if paths.is_empty() {
             tracing::debug!(refresh = %refresh.stderr, "a checkout refuses without naming a path");
             return Err(dry.failed());

@@ -195,7 +195,7 @@ impl Pool {
                 return Err(PoolError::Unexpressible { slot: record.slot, paths });
             }
             if record.ready && record.class != Class::Check {
-                salvaged = self.save(record, &format!("slot/{}", record.slot))?;
+                (salvaged, _) = self.save(record, &format!("slot/{}", record.slot))?;
             }
         }
         place.remove(record.generation)?;
@@ -327,16 +327,20 @@ impl Pool {
 
     fn empty(&self, record: &mut Record, holder: &str) -> Result<Option<Salvaged>, PoolError> {
         let place = Place::of(&self.repo, &self.root, record);
-        let salvaged = match record.class {
+        let saved = match record.class {
             // Not whole when its holder died: nobody has worked in it.
             Class::Work | Class::Check | Class::Snapshot if !record.ready => None,
-            // What cannot be saved because the slot is no worktree any more is left where it is, and named.
-            Class::Work => self.save(record, holder).or_else(|e| place.prove().and(Err(e)))?,
-            Class::Snapshot if self.untouched(record, &place)? => return Ok(None),
-            Class::Snapshot => self.save(record, holder)?,
             Class::Check => None,
+            // What cannot be saved because the slot is no worktree any more is left where it is, and named.
+            Class::Work => Some(self.save(record, holder).or_else(|e| place.prove().and(Err(e)))?),
+            Class::Snapshot if self.untouched(record, &place)? => return Ok(None),
+            Class::Snapshot => Some(self.save(record, holder)?),
         };
         place.prove()?;
+        let (salvaged, untouched) = saved.unwrap_or_default();
+        if untouched && place.tidy(&record.base)? {
+            return Ok(salvaged);
+        }
         let base = record.base.clone();
         self.bring(record, &base)?;
         Ok(salvaged)
@@ -347,8 +351,8 @@ impl Pool {
         Ok(place.dirt()?.is_empty() && self.repo.unexpressible(place.path(), &record.base)?.is_empty())
     }
 
-    /// Brings what is in a slot to safety.
-    fn save(&self, record: &Record, holder: &str) -> Result<Option<Salvaged>, PoolError> {
+    /// Brings what is in a slot to safety; says, too, whether it holds nothing but its base.
+    fn save(&self, record: &Record, holder: &str) -> Result<(Option<Salvaged>, bool), PoolError> {
         let place = Place::of(&self.repo, &self.root, record);
         // This crate reads no clock: the time of a salvage is that of the slot's record, as the file system stamped it.
         let file = file_of(&self.root, record.slot);
@@ -361,13 +365,13 @@ impl Pool {
             stash: record.stash.as_ref(),
             time_s,
         };
-        let made = salvage(&self.repo, &work).map_err(|e| match e {
+        let saved = salvage(&self.repo, &work).map_err(|e| match e {
             SalvageError::Capture(e) => PoolError::capture(record.slot, e),
             SalvageError::Git(e) => PoolError::Git(e),
             SalvageError::Ref(e) => PoolError::Ref(e),
         })?;
-        let first = made.into_iter().next();
-        Ok(first.map(|(name, commit)| Salvaged { slot: record.slot, name, commit }))
+        let first = saved.made.into_iter().next();
+        Ok((first.map(|(name, commit)| Salvaged { slot: record.slot, name, commit }), saved.untouched))
     }
 
     fn retire(&self, record: &mut Record, why: &PoolError) -> Result<(), PoolError> {

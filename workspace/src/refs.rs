@@ -1,7 +1,7 @@
 //! Reads and moves refs. Every move is one transaction of compare-and-swaps; nothing is ever forced.
 
-use std::fs::File;
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Component, Path};
 
 use crate::git::GitError;
 use crate::ids::CommitId;
@@ -75,7 +75,19 @@ impl Repo {
 
     /// The commit a ref points at.
     pub fn read_ref(&self, full: &str) -> Result<Option<CommitId>, GitError> {
+        if let Some(commit) = self.loose_branch(full) {
+            return Ok(Some(commit));
+        }
         Ok(self.list_refs(full)?.into_iter().find(|(name, _)| name == full).map(|(_, commit)| commit))
+    }
+
+    /// What the file of a ref says, where refs are files and this one names a commit: git itself asks the file before
+    /// anything else. Only of branches and of refs of ours, which are never tags.
+    fn loose_branch(&self, full: &str) -> Option<CommitId> {
+        let ours = full.starts_with("refs/heads/") || full.starts_with("refs/wattle/");
+        let plain = ours && Path::new(full).components().all(|c| matches!(c, Component::Normal(_)));
+        let text = plain.then(|| fs::read_to_string(self.common_dir().join(full)).ok()).flatten()?;
+        text.strip_suffix('\n')?.parse().ok()
     }
 
     /// All refs that are `prefix` or below it (`refs/wattle/`), by name.

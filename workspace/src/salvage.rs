@@ -40,8 +40,16 @@ pub(crate) struct Work<'a> {
     pub(crate) time_s: i64,
 }
 
-/// Keeps everything of `w` that no ref keeps yet; gives the refs made, the files' first.
-pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Vec<(String, CommitId)>, SalvageError> {
+/// What was found and kept.
+pub(crate) struct Saved {
+    /// The refs made, the files' first.
+    pub(crate) made: Vec<(String, CommitId)>,
+    /// The files are those of the base, to the last one.
+    pub(crate) untouched: bool,
+}
+
+/// Keeps everything of `w` that no ref keeps yet.
+pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Saved, SalvageError> {
     let mut made = Vec::new();
     // Commits and stashes first: files that no commit can hold must not keep those from safety.
     let stashes = new_stashes(repo, w)?;
@@ -50,15 +58,11 @@ pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Vec<(String, CommitId
         Some(head) if !reachable(repo, head)? => Some(head.clone()),
         _ => None,
     };
-    let kept = |result| -> Result<_, SalvageError> {
-        let (made, files): (Vec<_>, Result<(), SalvageError>) = result;
-        files.map(|()| made)
-    };
     let files = files_commit(repo, w);
     match &files {
         // The commit of the files has the stray HEAD as its parent, so one ref keeps both.
-        Ok(Some(commit)) => made.push(keep(repo, w, commit)?),
-        Ok(None) | Err(_) => {
+        Ok(Files::New(commit)) => made.push(keep(repo, w, commit)?),
+        Ok(Files::Kept | Files::Untouched) | Err(_) => {
             if let Some(head) = &stray {
                 made.push(keep(repo, w, head)?);
             }
@@ -67,18 +71,32 @@ pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Vec<(String, CommitId
     for stash in &stashes {
         made.push(keep(repo, w, stash)?);
     }
-    kept((made, files.map(|_| ())))
+    let untouched = matches!(files?, Files::Untouched);
+    Ok(Saved { made, untouched })
+}
+
+/// What the files of a worktree are.
+enum Files {
+    /// Those of its base.
+    Untouched,
+    /// Those of a branch or of a ref of ours.
+    Kept,
+    /// Those of this commit, which nothing keeps yet.
+    New(CommitId),
 }
 
 /// A commit of the worktree's files, if no branch or ref of ours has just these files.
-fn files_commit(repo: &Repo, w: &Work<'_>) -> Result<Option<CommitId>, SalvageError> {
+fn files_commit(repo: &Repo, w: &Work<'_>) -> Result<Files, SalvageError> {
     let captured = repo.capture(w.path, w.base, &CaptureOptions::default())?;
-    if captured.changes.is_empty() || known_trees(repo)?.contains(&captured.tree) {
-        return Ok(None);
+    if captured.changes.is_empty() {
+        return Ok(Files::Untouched);
+    }
+    if known_trees(repo)?.contains(&captured.tree) {
+        return Ok(Files::Kept);
     }
     let parent = w.head.as_ref().unwrap_or(w.base);
     if repo.tree_of(parent)? == captured.tree && parent != w.base && reachable(repo, parent)? {
-        return Ok(None);
+        return Ok(Files::Kept);
     }
     let message = format!(
         "Work left by {}\n\n{} paths differ from {}.\nSalvaged from {}.\n",
@@ -96,7 +114,7 @@ fn files_commit(repo: &Repo, w: &Work<'_>) -> Result<Option<CommitId>, SalvageEr
         committer: identity,
         time_s: w.time_s,
     };
-    Ok(Some(repo.commit(&spec)?))
+    Ok(Files::New(repo.commit(&spec)?))
 }
 
 /// The trees of all branches and of all refs of ours.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use wattle_planner::Problems;
+use wattle_worker::outcome::Cause;
 use wattle_workspace::{GitError, OpenError, PoolError, RefError};
 
 use crate::config::ConfigError;
@@ -303,9 +304,16 @@ impl From<RunError> for CliError {
             }
             RunError::Refused(refusal) => refusal.into(),
             RunError::NoWork(_) => environment("no_work", "wattle status shows what each step has left"),
-            RunError::Lead(_) => {
+            RunError::Lead { cause: Cause::Model | Cause::ModelRefused, .. } => {
+                environment("model", "look at the key, the address and the name of the model, then try again")
+            }
+            RunError::Lead { cause: Cause::Budget, .. } => {
+                Self::new(Exit::Run(6), "budget", message).hint("--max-usd X allows more")
+            }
+            RunError::Lead { .. } => {
                 Self::new(Exit::Failed, "lead", message).hint("say more in the task, or write a plan file")
             }
+            RunError::Interrupted => Self::new(Exit::Run(130), "interrupted", message).hint("give the task again"),
             RunError::Model(error) => environment("no_model", &error.mend()),
             RunError::Rule(_) => Self::new(Exit::Invalid, "rule", message).hint("mend the rule; nothing was started"),
             RunError::Lock(_) => environment("lock", "see the folder `wattle` in the common git directory"),

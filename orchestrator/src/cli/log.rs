@@ -125,7 +125,7 @@ fn queue_checks(scene: &Scene, step: &StepId) -> Vec<(String, Option<Blob>)> {
 }
 
 fn conversation(session: &Session, scene: &Scene, attempt: &AttemptRecord) {
-    for blob in attempt.messages.values() {
+    for blob in attempt.messages.values().chain(&attempt.repairs) {
         let Ok(text) = scene.found.reader.blobs.text(blob) else { continue };
         let message: Value = serde_json::from_str(&text).unwrap_or_default();
         let role = message["role"].as_str().unwrap_or("?");

@@ -3,6 +3,7 @@
 use wattle_planner::Work;
 
 use super::Done;
+use super::agents;
 use super::error::Exit;
 use super::progress::Progress;
 use super::session::Session;
@@ -10,7 +11,7 @@ use super::verb::{Scene, scene};
 use crate::config::amount::parse_parallel;
 use crate::config::money::{format_usd, parse_usd};
 use crate::report::status::{money, waiting};
-use crate::run::begin::{Overrides, resume};
+use crate::run::begin::{Overrides, may_start, resume};
 use crate::state::Machine;
 use crate::state::run::Run;
 use crate::ui::Style;
@@ -50,7 +51,16 @@ pub(crate) fn run(session: &Session, args: &ResumeArgs) -> Done {
         merge: None,
         folder: session.start()?,
     };
+    affordable(&scene, &overrides)?;
     drive(session, &scene, &overrides)
+}
+
+/// A cap in money needs the prices of the models that the steps which are left would ask.
+fn affordable(scene: &Scene, overrides: &Overrides) -> Result<(), super::error::CliError> {
+    let options = &scene.view.started.options;
+    let model = overrides.model.as_deref().or(options.model.as_deref());
+    let asked = agents::asked(&scene.view.plan, model, |step| may_start(&scene.view, &step.id));
+    agents::priced(overrides.nano_usd_max.or(options.nano_usd_max), options.tokens_max, asked)
 }
 
 /// Drives a run that exists, with progress, and says what it was left in.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use wattle_planner::{Frame, Plan, Work, parse_plan};
+use wattle_planner::{Frame, Plan, parse_plan};
 
 use super::Done;
+use super::agents;
 use super::error::{CliError, Exit};
 use super::later::not_built;
 use super::plan;
@@ -111,14 +112,15 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
     };
     let plan = parse_plan(&source.name, &source.text)?;
     let options = options(args, &config, &plan);
-    require_price(&plan, &options)?;
+    let asked = || agents::asked(&plan, options.model.as_deref(), |_| true);
+    agents::priced(options.nano_usd_max, options.tokens_max, asked())?;
     if args.dry_run {
         plan::show(session, &source.text, &config)?;
         return Ok(Exit::Reached);
     }
     let files = rule_files(&plan, &source, ctx.repo.worktree())?;
     let stop_at_plan = options.until == crate::options::Until::Plan || !agreed(session, args, &source, &config)?;
-    let asks = plan.steps().iter().any(|step| matches!(step.work, Work::Agent(_)));
+    let asks = asked().next().is_some();
     let mut cap = options.nano_usd_max.filter(|_| asks).map(|most| format!("money cap {}", format_usd(most)));
     let request = RunRequest {
         plan_name: source.name,
@@ -184,19 +186,15 @@ pub(super) fn lead_plan(
     task: &str,
     base: Option<&str>,
 ) -> Result<(String, Vec<wattle_worker::host::Usage>), CliError> {
-    config.models.endpoint(config.model.as_deref())?;
+    let caps = Caps { tokens: config.tokens.with(None), nano_usd: config.nano_usd.with(None) };
+    let model = config.model.as_deref();
+    config.models.endpoint(model)?;
+    agents::priced(caps.nano_usd, caps.tokens, std::iter::once(model))?;
     let base = match base {
         Some(rev) => ctx.repo.resolve(rev)?.ok_or_else(|| CliError::usage(format!("`{rev}` is no revision")))?,
         None => plan::head(&ctx.repo)?,
     };
-    let request = LeadRequest {
-        task,
-        frame: Frame::default(),
-        base,
-        model: config.model.as_deref(),
-        caps: Caps { tokens: config.tokens.with(None), nano_usd: config.nano_usd.with(None) },
-        folder: &session.start()?,
-    };
+    let request = LeadRequest { task, frame: Frame::default(), base, model, caps, folder: &session.start()? };
     session.ui.talk("the lead planner reads the repository …");
     let made = lead(ctx, request)?;
     Ok((made.yaml, made.usage))
@@ -235,25 +233,6 @@ fn options(args: &RunArgs, config: &Effective, plan: &Plan) -> RunOptions {
             OnInput::Fail => o::OnInput::Fail,
         },
     }
-}
-
-/// A cap in money says nothing about a model of unknown price.
-fn require_price(plan: &Plan, options: &RunOptions) -> Result<(), CliError> {
-    if options.nano_usd_max.is_none() || options.tokens_max.is_some() {
-        return Ok(());
-    }
-    let agents = plan.steps().iter().filter_map(|step| match &step.work {
-        Work::Agent(agent) => Some(agent.model.as_deref().or(options.model.as_deref())),
-        Work::Run { .. } | Work::Rewrite(_) => None,
-    });
-    for model in agents.flatten() {
-        let Some((provider, name)) = model.split_once('/').filter(|_| !model.starts_with("script:")) else { continue };
-        if wattle_cache::price::builtin(provider, name).is_none() {
-            let message = format!("bound the money of {model}: its price is not known");
-            return Err(CliError::new(Exit::Invalid, "unknown_price", message).hint("set `limits: { tokens: … }`"));
-        }
-    }
-    Ok(())
 }
 
 /// The rule files that a plan names: beside the plan, else here, else in the checkout.

@@ -84,7 +84,7 @@ impl RunView {
             Body::LandingHeld { landing, worktree, paths, why } => {
                 self.landing_mut(seq, *landing)?.hold(worktree, paths, why);
             }
-            Body::Usage { step, usage, .. } => self.used(seq, step.as_ref(), usage)?,
+            Body::Usage { step, attempt, usage } => self.used(seq, step.as_ref(), *attempt, usage)?,
             Body::NeedsInput { step, .. } | Body::Answered { step, .. } | Body::Approved { step, .. } => {
                 self.step_mut(seq, step)?.human(event);
             }
@@ -105,12 +105,15 @@ impl RunView {
     /// A message joined a conversation. That of a repair is its own and begins again when it is cut off.
     fn turn(&mut self, seq: u64, step: &StepId, attempt: u32, index: u32, message: &Blob) -> Result<(), FoldError> {
         let record = self.attempt_mut(seq, step, attempt)?;
-        if !record.repairing {
+        if record.repairing {
+            record.repairs.push(message.clone());
+        } else {
             record.messages.insert(index, message.clone());
         }
-        // An answer is used up once the conversation has it.
+        // Answers are used up once the conversation has them.
         let record = self.step_mut(seq, step)?;
         record.gate = record.gate.take().filter(|gate| gate.answer.is_none());
+        record.answers.clear();
         Ok(())
     }
 
@@ -172,6 +175,8 @@ impl RunView {
                 tree: None,
                 failed: None,
                 repairing: false,
+                repairs: Vec::new(),
+                nano_usd: 0,
                 messages: Default::default(),
                 evidence: Vec::new(),
             });
@@ -204,10 +209,11 @@ impl RunView {
         }
     }
 
-    fn used(&mut self, seq: u64, step: Option<&StepId>, usage: &Usage) -> Result<(), FoldError> {
+    fn used(&mut self, seq: u64, step: Option<&StepId>, attempt: u32, usage: &Usage) -> Result<(), FoldError> {
         add(&mut self.spent, usage);
         if let Some(step) = step {
             add(&mut self.step_mut(seq, step)?.spent, usage);
+            self.attempt_mut(seq, step, attempt)?.nano_usd += usage.nano_usd.unwrap_or(0);
         }
         Ok(())
     }
@@ -310,6 +316,7 @@ impl StepRecord {
             Body::Answered { text, .. } => {
                 if let Some(gate) = &mut self.gate {
                     gate.answer = Some(text.clone());
+                    self.answers.insert(gate.question.clone(), text.clone());
                 }
             }
             Body::Approved { attempt, commit, by, .. } => {

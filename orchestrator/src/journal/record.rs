@@ -113,6 +113,8 @@ pub(crate) struct StepRecord {
     pub(crate) sent_back: bool,
     /// The open question.
     pub(crate) gate: Option<Gate>,
+    /// Answers that its worker has not had yet, by question.
+    pub(crate) answers: BTreeMap<String, String>,
     /// The commit on the target that it landed with.
     pub(crate) landed: Option<CommitId>,
     /// Verdict of its own check, newest.
@@ -175,6 +177,10 @@ pub(crate) struct AttemptRecord {
     pub(crate) failed: Option<(Cause, String)>,
     /// Is a repair under way, whose conversation is its own?
     pub(crate) repairing: bool,
+    /// Messages of the conversations of its repairs, oldest first: for its log alone.
+    pub(crate) repairs: Vec<Blob>,
+    /// Money it has spent, as far as prices are known.
+    pub(crate) nano_usd: u64,
     /// Messages of its conversation.
     pub(crate) messages: BTreeMap<u32, Blob>,
     /// Evidence of its executor, checks and tools, oldest first.

@@ -47,6 +47,7 @@ impl RunView {
             cancelling: false,
             sent_back: false,
             gate: None,
+            answers: Default::default(),
             landed: None,
             check: None,
             conflict_at: None,

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use wattle_worker::assignment::{Assignment, Mode, Place, Resume, SetupAssignment, StepAssignment, Work};
+use wattle_worker::assignment::{Assignment, Mode, Place, Repair, Resume, SetupAssignment, StepAssignment, Work};
 use wattle_worker::host::Reply;
+use wattle_worker::model::Model;
 use wattle_worker::outcome::{Cause, Committed, End, Evidence, Outcome};
 use wattle_worker::perform::perform;
 use wattle_workspace::{
@@ -58,7 +59,7 @@ async fn attempt(shared: &Arc<Shared>, job: AttemptJob, cancel: CancellationToke
     }
     let committed = moved.map(|committed| committed.commit).or_else(|| job.committed.clone());
     let outcome = work(shared, &job, &lease, committed, cancel).await;
-    let keep = matches!(outcome.end, End::Parked | End::NeedsInput { .. } | End::Failed { cause: Cause::Budget, .. });
+    let keep = matches!(outcome.end, End::Parked | End::NeedsInput { .. });
     let end = concluded(shared, &job, outcome, base, on).await;
     if !keep {
         release(shared, lease).await;
@@ -281,24 +282,11 @@ async fn work(
     committed: Option<CommitId>,
     cancel: CancellationToken,
 ) -> Outcome {
-    let mut work = job.work.clone();
-    let mut repair = job.repair.clone();
-    let works = std::iter::once((&mut work, &job.model))
-        .chain(repair.as_mut().map(|repair| (&mut repair.work, &job.repair_model)));
-    let mut model = None;
-    for (work, name) in works {
-        let Work::Agent(agent) = work else { continue };
-        match shared.models.find(name.as_deref()).await {
-            Ok((found, wire)) => {
-                agent.model = wire;
-                // One attempt speaks to one provider: that of its work, else that of its repair.
-                model = model.or(Some(found));
-            }
-            Err(error) => {
-                return outcome(End::Failed { cause: Cause::Environment, message: error.to_string() });
-            }
-        }
-    }
+    let (mut work, mut repair) = (job.work.clone(), job.repair.clone());
+    let model = match equip(shared, job, &mut work, repair.as_mut()).await {
+        Ok(model) => model,
+        Err(message) => return outcome(End::Failed { cause: Cause::Environment, message }),
+    };
     let assignment = StepAssignment {
         owner: owner(&job.run, job.step.id.as_str(), job.attempt),
         title: job.step.title.clone(),
@@ -311,11 +299,42 @@ async fn work(
         env: job.step.env.clone(),
         needs: job.needs.clone(),
         feedback: job.feedback.clone(),
-        resume: Resume { committed, failed: job.failed.clone(), messages: job.messages.clone() },
+        resume: Resume {
+            committed,
+            failed: job.failed.clone(),
+            messages: job.messages.clone(),
+            spent_nano_usd: job.spent_nano_usd,
+        },
         timeout_ms: job.step.timeout_ms,
     };
     let host = host(shared, job, cancel);
     perform(Assignment::Step(Box::new(assignment)), host, shared.tools(model)).await
+}
+
+/// The model of an attempt, with its name on the wire put into the work that asks it.
+async fn equip(
+    shared: &Arc<Shared>,
+    job: &AttemptJob,
+    work: &mut Work,
+    repair: Option<&mut Repair>,
+) -> Result<Option<Arc<dyn Model>>, Failure> {
+    let mut model: Option<Arc<dyn Model>> = None;
+    let own = Some((work, &job.model));
+    let repair = repair.map(|repair| (&mut repair.work, &job.repair_model));
+    for (work, name) in own.into_iter().chain(repair) {
+        let Work::Agent(agent) = work else { continue };
+        let (found, wire) = shared.models.find(name.as_deref()).await.map_err(|error| error.to_string())?;
+        agent.model = wire;
+        match &model {
+            Some(other) if other.name() != found.name() => {
+                let message = format!("equip {}: its repair asks a model of another provider", job.step.id);
+                return Err(message);
+            }
+            Some(_) => {}
+            None => model = Some(found),
+        }
+    }
+    Ok(model)
 }
 
 /// Moves the step's branch to the commit, and says whether somebody else had moved it.
@@ -352,11 +371,13 @@ fn same_patch(repo: &Repo, job: &AttemptJob, base: &CommitId, commit: &CommitId)
 /// Points the attempt ref and the step's branch at a commit. `true` = somebody else has moved the branch,
 /// and it stays where they left it.
 fn point(repo: &Repo, job: &AttemptJob, commit: &CommitId) -> Result<bool, RefError> {
-    if let Some(form) = &job.commit {
+    // The worker has kept what it made under the attempt's ref already; what was moved to a new base has none yet.
+    if let Some(form) = &job.commit
+        && repo.read_ref(&form.attempt_ref)?.as_ref() != Some(commit)
+    {
         let keep = RefChange { name: form.attempt_ref.clone(), new: Some(commit.clone()), old: Expect::Absent };
         match repo.update_refs(&[keep], "wattle: attempt") {
             Ok(()) => {}
-            // The worker has kept it already.
             Err(RefError::Moved { found, .. }) if found.as_ref() == Some(commit) => {}
             Err(error) => return Err(error),
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use wattle_planner::{Plan, Problems, StepId, parse_plan};
 use wattle_worker::host::Usage;
+use wattle_worker::outcome::Cause;
 use wattle_workspace::{
     CommitId, Expect, GitError, Head, LockError, LockInfo, OwnerLock, Pool, PoolError, PoolOptions, RefChange, RefError,
 };
@@ -26,6 +27,7 @@ use crate::options::{Approve, RunOptions};
 use crate::queue::land::branch_ref;
 use crate::state::Machine;
 use crate::state::run::{Run, RunEvent};
+use crate::state::step::Step as State;
 
 /// What a run is asked to do.
 pub(crate) struct RunRequest {
@@ -114,8 +116,16 @@ pub(crate) enum RunError {
     #[error("find work of {0}: it has left none")]
     NoWork(String),
     /// The lead proposed no valid plan.
-    #[error("plan the task: {0}")]
-    Lead(String),
+    #[error("plan the task: {message}")]
+    Lead {
+        /// Why.
+        cause: Cause,
+        /// In words.
+        message: String,
+    },
+    /// A signal, before there was a run to park.
+    #[error("plan the task: interrupted; nothing was started")]
+    Interrupted,
     /// A model is missing.
     #[error(transparent)]
     Model(#[from] super::models::ModelError),
@@ -225,7 +235,7 @@ pub(crate) fn resume(
     let writer = Writer::open(ctx.repo.state_dir())?;
     let view = writer.reader.replay(run)?;
     let model = overrides.model.as_deref().or(view.started.options.model.as_deref());
-    let open = |step: &StepId| overrides.merge.is_none() && !view.steps[step].state.terminal();
+    let open = |step: &StepId| overrides.merge.is_none() && may_start(&view, step);
     models::require(&ctx.models, &overrides.folder, &view.plan, model, open)?;
     ctx.repo.configure(&view.started.base.commit)?;
     let pool = open_pool(ctx, &view)?;
@@ -258,6 +268,14 @@ pub(crate) fn resume(
     }
     let drive = Drive { folder: &overrides.folder, lands_only };
     drive.run(ctx, rec, pool, lock, sink)
+}
+
+/// May a worker of this step still be started, as far as can be seen now?
+pub(crate) fn may_start(view: &RunView, step: &StepId) -> bool {
+    match view.step(step).state {
+        State::Review | State::Approved | State::Queued | State::Landing => false,
+        state => !state.terminal(),
+    }
 }
 
 fn open_pool(ctx: &Context, view: &RunView) -> Result<Arc<Pool>, RunError> {

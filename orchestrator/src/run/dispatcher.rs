@@ -245,7 +245,7 @@ impl<'a> Dispatcher<'a> {
                 self.stops.remove(&step);
                 self.asking.remove(&step);
                 self.reserving.retain(|(other, _, _)| *other != step);
-                self.settle_claim(&step);
+                self.settle_claim(&step)?;
                 let stopped = self.stopping.contains(&step);
                 self.stopping.retain(|other| *other != step);
                 let denied = self.failing.contains(&step);

@@ -45,6 +45,8 @@ pub(crate) struct AttemptJob {
     pub(crate) committed: Option<CommitId>,
     /// Why the executor that left that commit had failed.
     pub(crate) failed: Option<(Cause, String)>,
+    /// What it has spent, in nano-dollars.
+    pub(crate) spent_nano_usd: u64,
     /// Messages of its conversation.
     pub(crate) messages: Vec<String>,
     /// Words for its worker.
@@ -59,7 +61,7 @@ pub(crate) struct AttemptJob {
     pub(crate) work: Work,
     /// Its repair.
     pub(crate) repair: Option<Repair>,
-    /// Name of its model.
+    /// Name of its model; `None` = it asks none, or none is set.
     pub(crate) model: Option<String>,
     /// Name of the model of its repair.
     pub(crate) repair_model: Option<String>,
@@ -93,7 +95,7 @@ pub(crate) fn attempt_job(
     let brief = text(&view.started.brief)?;
     let named = |work: &wattle_planner::Work| model_of(view, work);
     let (model, repair_model) = (named(&step.work), step.repair.as_ref().and_then(|repair| named(&repair.work)));
-    let earlier = earlier(&record.attempts);
+    let earlier = earlier(&record.attempts).filter(|_| !record.fresh);
     let mut files = std::collections::BTreeMap::new();
     for (path, blob) in &view.started.files {
         files.insert(path.clone(), text(blob)?);
@@ -109,6 +111,7 @@ pub(crate) fn attempt_job(
         earlier,
         committed: attempt.committed.clone(),
         failed: attempt.failed.clone(),
+        spent_nano_usd: attempt.nano_usd,
         messages,
         feedback: record.feedback.clone(),
         needs: needs(view, blobs, &step)?,

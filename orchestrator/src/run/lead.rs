@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wattle_planner::{Frame, lead_request, plan_from_reply, submit_plan_schema};
 use wattle_worker::assignment::{AgentWork, Assignment, LeadAssignment, Place};
 use wattle_worker::host::{Host, Message, Pending, Proposal, Reply, Usage};
-use wattle_worker::outcome::End;
+use wattle_worker::outcome::{Cause, End};
 use wattle_worker::perform::Tools;
 use wattle_worker::perform::perform;
 use wattle_workspace::{Class, CommitId, Pool, PoolOptions, Want};
@@ -17,7 +18,7 @@ use super::brief::brief;
 use super::context::Context;
 use super::jobs::owner;
 use super::limits::{Budget, Caps, Claim, Grant};
-use super::models::Models;
+use super::models::{Models, look};
 use crate::journal::record::Spent;
 
 /// Turns of the lead at most: exploring a large repository took comparable agents about forty calls.
@@ -112,6 +113,7 @@ impl Host for LeadHost {
 
 /// Runs the lead on a snapshot of the base.
 pub(crate) fn lead(ctx: &Context, request: LeadRequest<'_>) -> Result<LeadPlan, RunError> {
+    look(&ctx.models, request.folder, request.model)?;
     let lock = own(ctx, None)?;
     ctx.repo.configure(&request.base)?;
     let pool = Pool::open(&ctx.repo, PoolOptions { disk_bytes_max: None })?;
@@ -158,17 +160,27 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
     });
     let base_env = ctx.child_env.clone();
     let tools = Tools { repo: ctx.repo.clone(), model: Some(model), temp: temp.path().to_owned(), base_env };
+    // From here on a signal ends the lead, and nothing else.
     let cancel = host.cancel.clone();
-    runtime.spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+    let signals = runtime.block_on(async { (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) });
+    if let (Ok(mut interrupt), Ok(mut terminate)) = signals {
+        runtime.spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
             cancel.cancel();
-        }
-    });
+        });
+    }
     let outcome = runtime.block_on(perform(assignment, host.clone(), Arc::new(tools)));
     let mut state = host.state.lock().expect("no holder panics");
     match (state.yaml.take(), outcome.end) {
         (Some(yaml), _) => Ok(LeadPlan { yaml, usage: std::mem::take(&mut state.usage) }),
-        (None, End::Failed { message, .. }) => Err(RunError::Lead(message)),
-        (None, _) => Err(RunError::Lead("the lead ended without a plan".to_owned())),
+        (None, End::Parked) => Err(RunError::Interrupted),
+        (None, End::Failed { cause, message }) => Err(RunError::Lead { cause, message }),
+        (None, End::Done | End::Committed | End::Unchanged | End::NeedsInput { .. }) => {
+            let message = "the lead ended without a plan".to_owned();
+            Err(RunError::Lead { cause: Cause::Turns, message })
+        }
     }
 }

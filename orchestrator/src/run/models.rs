@@ -70,7 +70,7 @@ pub(crate) fn require(
 }
 
 /// Could this model be asked? Starts nothing and asks nobody.
-fn look(endpoints: &model::Models, folder: &Path, name: Option<&str>) -> Result<(), ModelError> {
+pub(crate) fn look(endpoints: &model::Models, folder: &Path, name: Option<&str>) -> Result<(), ModelError> {
     match endpoints.endpoint(name)? {
         Endpoint::Anthropic { .. } => Ok(()),
         Endpoint::Script { file } => match scripted::Script::load(&folder.join(file)) {

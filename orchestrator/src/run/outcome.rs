@@ -7,7 +7,7 @@ use wattle_workspace::CommitId;
 use super::input::{AttemptEnd, work_of};
 use super::scheduler::Halt;
 use crate::journal::Recorder;
-use crate::journal::event::{Body, CheckRef, Entry, Work};
+use crate::journal::event::{Body, Entry, Work};
 use crate::journal::recorder::{RecordError, StepNote};
 use crate::options::Approve;
 use crate::state::attempt::AttemptEvent;
@@ -76,7 +76,6 @@ impl Ended<'_> {
         same_patch: bool,
         branch_moved: bool,
     ) -> Result<(), RecordError> {
-        self.evidence(&outcome)?;
         let report = match outcome.report.is_empty() {
             true => None,
             false => Some(self.rec.blobs().put(outcome.report.as_bytes())?),
@@ -187,9 +186,6 @@ impl Ended<'_> {
         output: Option<String>,
         report: Option<crate::ids::Blob>,
     ) -> Result<(), RecordError> {
-        if cause == Cause::Budget && self.halt.is_some() {
-            return self.parked();
-        }
         self.rec.attempt(&self.step, AttemptEvent::Fail)?;
         if self.cancelled() {
             return self.rec.step(&self.step, StepEvent::Cancel, StepNote::why("human"));
@@ -207,29 +203,6 @@ impl Ended<'_> {
         };
         self.rec.step(&self.step, event, note)
     }
-
-    /// The evidence of the executor's last process, and the verdict of the step's own check.
-    fn evidence(&mut self, outcome: &Outcome) -> Result<(), RecordError> {
-        let Some(check) = &outcome.check else { return Ok(()) };
-        let Some(commit) = &outcome.commit else { return Ok(()) };
-        let output = self.rec.keep(&check.evidence)?;
-        let check_ref = CheckRef {
-            check: format!("{} (own)", self.step),
-            at: "step".to_owned(),
-            tree: commit.tree.clone(),
-            step: Some(self.step.clone()),
-            landing: None,
-            control: false,
-        };
-        self.rec.emit(Body::CheckFinished {
-            check: check_ref,
-            verdict: check.verdict,
-            cached: false,
-            exit: check.evidence.exit,
-            elapsed_ms: check.evidence.elapsed_ms,
-            output: Some(output),
-        })
-    }
 }
 
 /// The end of a text, within the bound on evidence.
@@ -244,7 +217,8 @@ fn retryable(cause: Cause) -> bool {
     match cause {
         Cause::Exit | Cause::Signal | Cause::Timeout | Cause::Idle | Cause::CheckRed => true,
         Cause::Model | Cause::Turns | Cause::Environment => true,
-        Cause::BadRule | Cause::Uncommittable | Cause::WroteInReadMode | Cause::Budget => false,
+        Cause::ModelRefused | Cause::Budget => false,
+        Cause::BadRule | Cause::Uncommittable | Cause::WroteInReadMode => false,
     }
 }
 
@@ -259,7 +233,7 @@ pub(crate) fn code(cause: Cause) -> &'static str {
         Cause::BadRule => "bad_rule",
         Cause::Uncommittable => "uncommittable",
         Cause::WroteInReadMode => "wrote_in_read_mode",
-        Cause::Model => "model",
+        Cause::Model | Cause::ModelRefused => "model",
         Cause::Turns => "turns",
         Cause::Budget => "budget",
         Cause::Environment => "environment",

@@ -55,12 +55,13 @@ pub(crate) fn lead_allowed() -> BTreeSet<String> {
 /// A worker's own part of the first message.
 pub(crate) fn worker_message(step: &StepAssignment, work: &AgentWork, allowed: &BTreeSet<String>) -> String {
     let mut out = "Role: worker\n".to_owned();
+    writeln!(out, "{}", worktree_line(&step.place.path.display().to_string()))
+        .expect("writing to a string cannot fail");
     let mut line = |name: &str, value: &str| {
         writeln!(out, "{name}: {value}").expect("writing to a string cannot fail");
     };
     line("Step", &step.owner.step);
     line("Title", &step.title);
-    line("Worktree", &step.place.path.display().to_string());
     line(
         "Mode",
         match step.mode {
@@ -94,6 +95,11 @@ pub(crate) fn lead_message(lead: &LeadAssignment) -> String {
         lead.request,
         lead.plan_schema,
     )
+}
+
+/// Where a worker is; a conversation that goes on elsewhere is told so by the same line.
+pub(crate) fn worktree_line(path: &str) -> String {
+    format!("Worktree: {path}")
 }
 
 /// Feedback as it is shown; numbered, so that the same words twice are two pieces of feedback.

@@ -100,14 +100,17 @@ impl Transcript {
         }
     }
 
-    /// The feedback that the conversation has not been given yet, as one message.
-    pub(super) fn feedback(&self, feedback: &[String]) -> Option<String> {
+    /// The feedback that the conversation has not been given yet, as one message; and where it goes on, when that
+    /// is another worktree than the one it knows.
+    pub(super) fn feedback(&self, feedback: &[String], worktree: &str) -> Option<String> {
         let mut given = vec![self.worker_message.clone()];
         for message in self.history.iter().filter(|message| message.role() == Role::User) {
             given.extend(texts(message));
         }
-        let missing: Vec<String> = brief::feedback_parts(feedback)
+        let moved = (!worktree.is_empty()).then(|| brief::worktree_line(worktree));
+        let missing: Vec<String> = moved
             .into_iter()
+            .chain(brief::feedback_parts(feedback))
             .filter(|part| !given.iter().any(|text| text.contains(part.as_str())))
             .collect();
         if missing.is_empty() {

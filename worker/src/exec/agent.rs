@@ -61,7 +61,9 @@ pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn H
         max_nano_usd: work.max_nano_usd,
         proposals_max: None,
         messages: &step.resume.messages,
+        spent_nano_usd: step.resume.spent_nano_usd,
         feedback: &step.feedback,
+        worktree: step.place.path.display().to_string(),
     };
     let Conversation { end, report, evidence, planned: _ } = agent::converse(task, model, host, tool_host).await;
     let end = match end {
@@ -94,7 +96,9 @@ pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<
         max_nano_usd: lead.agent.max_nano_usd,
         proposals_max: Some(lead.proposals_max),
         messages: &[],
+        spent_nano_usd: 0,
         feedback: &[],
+        worktree: String::new(),
     };
     let talk = agent::converse(task, model, host, tool_host).await;
     let end = match talk.end {

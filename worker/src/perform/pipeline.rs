@@ -181,8 +181,8 @@ impl Pipeline {
 
     async fn check_once(&self, command: &Command, made: &Made) -> Result<(CheckResult, String), Halt> {
         let committed = &made.committed;
-        let commit = committed.commit.clone();
-        say(&self.host, Message::Intent(Intent::Check { commit })).await?;
+        let (commit, tree) = (committed.commit.clone(), committed.tree.clone());
+        say(&self.host, Message::Intent(Intent::Check { commit, tree: tree.clone() })).await?;
         if !made.in_place {
             verify::put_back(&self.step.place, &committed.tree, &self.tools).await?;
         }
@@ -197,7 +197,7 @@ impl Pipeline {
             timeout_ms_max: Some(self.deadline.left_ms()),
         };
         let (result, report) = verify::run(&scene, command, &committed.tree, &self.host, &self.tools).await?;
-        let journaled = StepResult::Checked { result: result.clone() };
+        let journaled = StepResult::Checked { tree, result: result.clone() };
         say(&self.host, Message::Result(journaled)).await?;
         Ok((result, report))
     }

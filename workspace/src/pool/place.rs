@@ -147,6 +147,18 @@ impl<'a> Place<'a> {
         self.refresh_own()
     }
 
+    /// Ends the use of a slot whose files are proved to be those of `base`: folders without files go, and what a worker's
+    /// git keeps there is made anew. Not if HEAD is on a branch, or elsewhere; then `false`.
+    pub(crate) fn tidy(&self, base: &CommitId) -> Result<bool, PoolError> {
+        let head = self.git_dir.as_ref().and_then(|dir| fs::read_to_string(dir.join("HEAD")).ok());
+        if head.as_deref().map(str::trim_end) != Some(base.as_str()) {
+            return Ok(false);
+        }
+        self.files(["clean", "-fdq"]).run()?;
+        self.refresh_own()?;
+        Ok(true)
+    }
+
     /// Makes the slot what a new one at `to` would be: no ignored file is left but those of `.worktreeinclude`.
     pub(crate) fn scrub(&self, to: &CommitId) -> Result<(), PoolError> {
         self.bring(to)?;

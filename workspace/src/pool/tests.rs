@@ -544,3 +544,20 @@ fn links_out_of_a_slot_are_salvaged_as_links_and_lead_nowhere() {
     assert_eq!(left.len(), 2);
     assert_eq!(fs::read_to_string(outside.join("b.txt")).unwrap(), "not ours\n");
 }
+
+#[test]
+fn a_slot_whose_files_were_left_alone_is_as_good_as_new() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    for (holder, git) in [("r/branch/1", "checkout -qb theirs"), ("r/staged/1", "rm -q --cached a.txt")] {
+        let lease = pool.lease(&want(Class::Work, &base, holder)).unwrap();
+        f.run(&lease.path, &git.split(' ').collect::<Vec<_>>());
+        fs::create_dir_all(lease.path.join("empty/folder")).unwrap();
+        let path = lease.path.clone();
+        assert_eq!(pool.release(lease).unwrap().salvaged, None);
+        assert!(!path.join("empty").exists());
+        assert_eq!(f.run(&path, &["status", "--porcelain"]), "");
+        assert_eq!(f.run(&path, &["rev-parse", "--abbrev-ref", "HEAD"]), "HEAD", "it is on no branch");
+        assert_eq!(f.run(&path, &["rev-parse", "HEAD"]), base.as_str());
+    }
+}

@@ -106,3 +106,22 @@ fn resolve_knows_commits_and_nothing_else() {
         assert_eq!(repo.resolve(rev).unwrap(), None, "{rev}");
     }
 }
+
+#[test]
+fn a_ref_reads_the_same_wherever_git_keeps_it() {
+    let f = Fixture::with(&[("a", "1")]);
+    let one = f.head();
+    let repo = f.open();
+    f.git(&["branch", "loose"]);
+    f.git(&["symbolic-ref", "refs/heads/symbolic", "refs/heads/loose"]);
+    let read = |name: &str| repo.read_ref(name).unwrap();
+    assert_eq!((read("refs/heads/loose"), read("refs/heads/symbolic")), (Some(one.clone()), Some(one.clone())));
+    f.git(&["pack-refs", "--all"]);
+    assert_eq!(read("refs/heads/loose"), Some(one.clone()));
+    let two = f.commit(&[("a", "2")]);
+    f.git(&["branch", "--force", "loose", two.as_str()]);
+    assert_eq!(read("refs/heads/loose"), Some(two.clone()), "what is loose wins over what is packed");
+    f.git(&["branch", "-D", "loose"]);
+    assert_eq!(read("refs/heads/loose"), None);
+    assert_eq!((read("refs/heads"), read("refs/heads/../heads/main"), read("refs/heads/")), (None, None, None));
+}

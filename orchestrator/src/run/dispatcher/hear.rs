@@ -4,9 +4,11 @@ use tokio::sync::oneshot;
 use wattle_planner::StepId;
 use wattle_worker::host::{Intent, Message, Reply, StepResult};
 use wattle_worker::outcome::Evidence;
+use wattle_workspace::TreeId;
 
 use super::Dispatcher;
-use crate::journal::event::Body;
+use crate::ids::Blob;
+use crate::journal::event::{Body, CheckRef};
 use crate::journal::recorder::{RecordError, StepNote};
 use crate::options::OnInput;
 use crate::run::limits::{Claim, Grant};
@@ -28,7 +30,7 @@ impl Dispatcher<'_> {
             Message::Result(result) => self.result(step, attempt, result)?,
             Message::Usage(usage) => {
                 self.rec.emit(Body::Usage { step: Some(step.clone()), attempt, usage })?;
-                self.settle_claim(step);
+                self.settle_claim(step)?;
             }
             Message::Reserve { tokens, nano_usd } => {
                 let claim = Claim { tokens, nano_usd: nano_usd.unwrap_or(0) };
@@ -51,11 +53,12 @@ impl Dispatcher<'_> {
         match &intent {
             Intent::Execute | Intent::Tool { .. } => {}
             Intent::Commit { .. } => self.rec.attempt(step, AttemptEvent::Commit)?,
-            Intent::Check { .. } => {
+            Intent::Check { tree, .. } => {
                 self.rec.attempt(step, AttemptEvent::Check)?;
                 if state == Step::Running {
                     self.rec.step(step, StepEvent::Check, StepNote::default())?;
                 }
+                self.rec.emit(Body::CheckStarted(own_check(step, tree)))?;
             }
             Intent::Repair { number } => {
                 self.rec.attempt(step, AttemptEvent::Repair)?;
@@ -70,9 +73,19 @@ impl Dispatcher<'_> {
 
     fn result(&mut self, step: &StepId, attempt: u32, result: StepResult) -> Result<(), RecordError> {
         match result {
-            StepResult::Executed { evidence } => self.keep(step, attempt, "execute".to_owned(), &evidence),
-            StepResult::Checked { result } => self.keep(step, attempt, "check".to_owned(), &result.evidence),
-            StepResult::Tool { id, evidence, .. } => self.keep(step, attempt, id, &evidence),
+            StepResult::Executed { evidence } => self.keep(step, attempt, "execute".to_owned(), &evidence).map(drop),
+            StepResult::Checked { tree, result } => {
+                let evidence = self.keep(step, attempt, "check".to_owned(), &result.evidence)?;
+                self.rec.emit(Body::CheckFinished {
+                    check: own_check(step, &tree),
+                    verdict: result.verdict,
+                    cached: false,
+                    exit: result.evidence.exit,
+                    elapsed_ms: result.evidence.elapsed_ms,
+                    output: Some(evidence),
+                })
+            }
+            StepResult::Tool { id, evidence, .. } => self.keep(step, attempt, id, &evidence).map(drop),
             StepResult::Turn { index, json } => {
                 let message = self.rec.blobs().put(json.as_bytes())?;
                 self.rec.emit(Body::Turn { step: step.clone(), attempt, index, message })
@@ -83,10 +96,11 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn keep(&mut self, step: &StepId, attempt: u32, of: String, evidence: &Evidence) -> Result<(), RecordError> {
+    fn keep(&mut self, step: &StepId, attempt: u32, of: String, evidence: &Evidence) -> Result<Blob, RecordError> {
         let blob = self.rec.keep(evidence)?;
         let (step, exit) = (step.clone(), evidence.exit);
-        self.rec.emit(Body::Evidence { step, attempt, of, evidence: blob, exit })
+        self.rec.emit(Body::Evidence { step, attempt, of, evidence: blob.clone(), exit })?;
+        Ok(blob)
     }
 
     fn reserve(&mut self, step: &StepId, claim: Claim, reply: oneshot::Sender<Reply>) -> Result<(), RecordError> {
@@ -94,29 +108,38 @@ impl Dispatcher<'_> {
             Grant::Granted => self.reply(reply, Reply::Granted),
             Grant::Wait => self.reserving.push((step.clone(), claim, reply)),
             Grant::Refused(reason) => {
-                let (bound, message) = ("budget".to_owned(), reason.clone());
-                self.rec.emit(Body::BoundHit { step: Some(step.clone()), bound, message })?;
-                self.reply(reply, Reply::Refused { reason });
-                // What is under way is finished and kept; nothing new starts.
-                self.stop_all(Halt::Budget);
+                self.out_of_budget(step, reason, reply)?;
             }
         }
         Ok(())
     }
 
+    /// The worker parks: its conversation and its worktree wait for a higher cap. What else is under way is
+    /// finished and kept; nothing new starts.
+    fn out_of_budget(
+        &mut self,
+        step: &StepId,
+        message: String,
+        reply: oneshot::Sender<Reply>,
+    ) -> Result<(), RecordError> {
+        let bound = "budget".to_owned();
+        self.rec.emit(Body::BoundHit { step: Some(step.clone()), bound, message })?;
+        self.reply(reply, Reply::Cancel);
+        self.stop_all(Halt::Budget);
+        Ok(())
+    }
+
     /// A request is over: claims that waited for it are asked again.
-    pub(super) fn settle_claim(&mut self, step: &StepId) {
+    pub(super) fn settle_claim(&mut self, step: &StepId) -> Result<(), RecordError> {
         self.budget.settle(&Some(step.clone()));
         for (step, claim, reply) in std::mem::take(&mut self.reserving) {
             match self.budget.reserve(Some(step.clone()), claim, &self.rec.view.spent) {
                 Grant::Granted => self.reply(reply, Reply::Granted),
                 Grant::Wait => self.reserving.push((step, claim, reply)),
-                Grant::Refused(reason) => {
-                    self.reply(reply, Reply::Refused { reason });
-                    self.stop_all(Halt::Budget);
-                }
+                Grant::Refused(reason) => self.out_of_budget(&step, reason, reply)?,
             }
         }
+        Ok(())
     }
 
     fn ask(
@@ -127,8 +150,7 @@ impl Dispatcher<'_> {
         reply: oneshot::Sender<Reply>,
     ) -> Result<(), RecordError> {
         // A worker that was started again asks what has been answered meanwhile.
-        let given = self.rec.view.step(step).gate.clone().filter(|gate| gate.question == question);
-        if let Some(text) = given.and_then(|gate| gate.answer) {
+        if let Some(text) = self.rec.view.step(step).answers.get(&question).cloned() {
             self.reply(reply, Reply::Answer { text });
             return Ok(());
         }
@@ -159,5 +181,17 @@ impl Dispatcher<'_> {
         self.rec.step(step, StepEvent::Ask, StepNote::why("question"))?;
         self.asking.insert(step.clone(), reply);
         Ok(())
+    }
+}
+
+/// A step's own check, on a tree.
+fn own_check(step: &StepId, tree: &TreeId) -> CheckRef {
+    CheckRef {
+        check: format!("{step} (own)"),
+        at: "step".to_owned(),
+        tree: tree.clone(),
+        step: Some(step.clone()),
+        landing: None,
+        control: false,
     }
 }

@@ -49,7 +49,7 @@ async fn what_is_fatal_fails_the_step_and_says_why() {
         let script = format!("version: 1\nreplies:\n  - fault: {{ status: {status} }}\n");
         let bench = Bench::new(&script, LIB).await;
         let outcome = bench.perform(&bench.step("one", Mode::Read, "x"), &Recorder::new()).await;
-        let End::Failed { cause: Cause::Model, message } = outcome.end else {
+        let End::Failed { cause: Cause::ModelRefused, message } = outcome.end else {
             panic!("{outcome:?}");
         };
         assert!(message.contains(word) && message.contains(&status.to_string()), "{message}");

@@ -52,7 +52,8 @@ impl Recorder {
     pub(super) fn told(&self) -> Vec<&'static str> {
         let kind = |message: &Message| match message {
             Message::Intent(Intent::Execute) => "execute",
-            Message::Intent(Intent::Commit { .. }) => "commit",
+            Message::Intent(Intent::Commit { failed: None, .. }) => "commit",
+            Message::Intent(Intent::Commit { failed: Some(_), .. }) => "commit of a failure",
             Message::Intent(Intent::Check { .. }) => "check",
             Message::Intent(Intent::Repair { .. }) => "repair",
             Message::Result(StepResult::Executed { .. }) => "executed",

@@ -120,7 +120,7 @@ async fn a_failure_keeps_its_work() {
     assert_eq!(bench.file(&committed.tree, "half"), "half\n");
     assert_eq!(bench.kept(), Some(committed.commit));
     assert_eq!(outcome.check, None);
-    assert_eq!(host.told(), ["execute", "executed", "commit"]);
+    assert_eq!(host.told(), ["execute", "executed", "commit of a failure"]);
 }
 
 #[tokio::test]

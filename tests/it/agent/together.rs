@@ -1,0 +1,77 @@
+//! Several agents of one run: at once, with one shared prefix, and with each other's reports.
+
+use std::collections::BTreeSet;
+
+use super::{MODEL, Service, of, run, sound, text_of};
+use crate::env::TestEnv;
+
+const PLAN: &str = r#"
+version: 1
+task: Write three files
+checks: [{ name: there, run: "true" }]
+steps:
+  - { id: look, mode: read, agent: { prompt: Look around. } }
+  - { id: one, needs: [look], touches: [one.txt], agent: { prompt: Write one.txt. }, tools: [Write] }
+  - { id: two, touches: [two.txt], agent: { prompt: Write two.txt. } }
+  - { id: three, touches: [three.txt], agent: { prompt: Write three.txt. } }
+"#;
+
+const SCRIPT: &str = r##"
+version: 1
+replies:
+  - match: { text: "Step: look", turn: 0 }
+    delay_ms: 400
+    blocks: [{ tool: Grep, input: { pattern: pearl } }, { tool: Glob, input: { pattern: "*.md" } }]
+  - match: { text: "Step: look", turn: 1, tool_result: sea.md }
+    blocks: [{ text: "The pearl is in sea.md." }]
+  - match: { text: "Step: one", turn: 0 }
+    blocks: [{ tool: Write, input: { file_path: one.txt, content: "1\n" } }]
+  - match: { text: "Step: two", turn: 0 }
+    delay_ms: 400
+    blocks: [{ tool: Write, input: { file_path: two.txt, content: "2\n" } }]
+  - match: { text: "Step: three", turn: 0 }
+    delay_ms: 400
+    blocks: [{ tool: Write, input: { file_path: three.txt, content: "3\n" } }]
+  - match: { turn: 1 }
+    blocks: [{ text: Written. }]
+"##;
+
+#[test]
+fn agents_run_at_once_on_one_prefix_and_hear_of_what_they_need() {
+    let mut env = TestEnv::new();
+    let service = Service::start(&mut env, SCRIPT);
+    let repo = env.repo("r", &[("sea.md", "a pearl\n"), ("AGENTS.md", "Be brief.\n")]);
+    let events = run(&env, &repo, PLAN, MODEL, &["--approve", "auto", "--jobs", "4"]).ok().events();
+
+    let usage = of(&events, "usage");
+    assert_eq!(usage.len(), 8);
+    let prefixes: BTreeSet<&str> = usage.iter().map(|event| event["prefix_sha"].as_str().unwrap()).collect();
+    assert_eq!(prefixes.len(), 1, "one prefix for all workers and turns");
+    let bodies = service.bodies();
+    let own = |body: &String| body.find("Role: worker").expect("a worker says what it is");
+    let shared: BTreeSet<&str> = bodies.iter().map(|body| &body[..own(body)]).collect();
+    assert_eq!(shared.len(), 1, "byte for byte the same up to the worker's own part");
+    let shared = shared.first().unwrap();
+    assert!(shared.contains("Be brief.") && shared.contains("cache_control"), "{shared}");
+    for private in [env.root().to_str().unwrap(), "one.txt", "refs/heads", "2026-"] {
+        assert!(!shared.contains(private), "{private} is in the shared part");
+    }
+
+    let first_end = events.iter().position(|e| e["type"] == "step_state" && e["state"] == "queued").unwrap();
+    let running = |step: &str| {
+        events.iter().position(|e| e["type"] == "step_state" && e["state"] == "running" && e["step"] == step).unwrap()
+    };
+    assert!(["look", "two", "three"].iter().all(|step| running(step) < first_end), "three workers at once");
+
+    let requests = service.requests();
+    let one = requests.iter().find(|r| text_of(&r["messages"][0]).contains("Step: one\n")).unwrap();
+    let heard = text_of(&one["messages"][0]);
+    assert!(heard.contains("# Report of step look") && heard.contains("The pearl is in sea.md."), "{heard}");
+    for (name, text) in [("one.txt", "1\n"), ("two.txt", "2\n"), ("three.txt", "3\n")] {
+        assert_eq!(repo.read(name), text);
+    }
+    assert!(repo.git(&["log", "--format=%B"]).contains(&format!("Wattle-Model: {MODEL}")));
+    assert!(events.last().unwrap()["usd"].as_f64().unwrap() > 0.0);
+    sound(&repo);
+    service.stop();
+}
