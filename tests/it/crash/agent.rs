@@ -78,7 +78,6 @@ fn killed_at_each(first: usize) {
     let tree = repo.git(&["rev-parse", "main^{tree}"]);
     let once: BTreeMap<usize, usize> = (0..TURNS).map(|turn| (turn, 1)).collect();
     assert_eq!(turns(&server, 0), once);
-    println!("{events} events");
     for place in (first..events).step_by(2) {
         let env = served(&server);
         let before = server.requests().len();

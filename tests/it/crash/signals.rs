@@ -65,7 +65,6 @@ fn parks(signal: Signal) {
     let end = run.end().code(130);
     let took = then.elapsed();
     assert!(took < PARKED_WITHIN, "{took:?}");
-    println!("parked in {took:?}");
     let last = end.events().pop().expect("events");
     assert_eq!((last["type"].as_str(), last["exit"].as_u64()), (Some("run_finished"), Some(130)));
     assert_eq!(processes(env.root()), [] as [String; 0]);
