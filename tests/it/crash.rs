@@ -102,8 +102,7 @@ fn survives(seed: u64, kills: usize, strike: impl Fn(&mut Rng, &mut Background<'
         let mut now = start(&repo);
         let mut hits = 0;
         while hits < KILLS_OF_ONE_RUN.min(left) && strike(&mut rng, &mut now, &expected) {
-            now.kill();
-            hits += 1;
+            hits += usize::from(now.kill());
             wreck(&repo);
             now = resume(&repo);
         }

@@ -354,10 +354,12 @@ impl Background<'_> {
         false
     }
 
-    /// Kills it at once, as a crash does.
-    pub(crate) fn kill(mut self) {
+    /// Kills it at once, as a crash does. `false` = it had ended by itself.
+    pub(crate) fn kill(mut self) -> bool {
+        let alive = self.child.try_wait().expect("it is our child").is_none();
         self.child.kill().expect("it is our child");
         self.child.wait().expect("it is our child");
+        alive
     }
 
     /// Asks it to stop, as Ctrl-C does.
