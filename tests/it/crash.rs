@@ -3,6 +3,8 @@
 //! A moment is a place in the stream of events (the program is killed as soon as the event has been read,
 //! while its effects are under way) or, for some, a point in time. Seeds are fixed and printed.
 
+#![expect(clippy::print_stdout, reason = "a kill at a random moment says which it was")]
+
 mod agent;
 mod signals;
 mod world;
