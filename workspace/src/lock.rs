@@ -78,13 +78,29 @@ impl OwnerLock {
     }
 }
 
+impl Drop for OwnerLock {
+    fn drop(&mut self) {
+        unlock(&self.file);
+    }
+}
+
+/// Gives a lock back at once. Closing alone would leave it held while a child that another thread is just starting has
+/// our files too, between its fork and its exec.
+fn unlock(file: &File) {
+    // What cannot be unlocked is unlocked by closing.
+    let _ = flock(file, FlockOperation::Unlock);
+}
+
 /// Who owns the repository, if anybody does now.
 pub fn lock_holder(repo: &Repo) -> Option<LockInfo> {
     let path = path_of(repo);
     let file = File::open(&path).ok()?;
     // A shared lock is refused exactly while the exclusive one is held, and two askers do not refuse each other.
     match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => None,
+        Ok(()) => {
+            unlock(&file);
+            None
+        }
         Err(_) => read(&path),
     }
 }

@@ -223,7 +223,14 @@ steps:
     assert_eq!(view.step(&id("after")).state, Step::Blocked);
     assert_eq!(end.exit, 1);
     let ejected: Vec<_> = events.iter().filter(|e| matches!(e.body, Body::Ejected { .. })).collect();
-    assert_eq!(ejected.len(), 2, "one retry, then the end");
+    let turns = |event: &Event| match &event.body {
+        Body::StepState(change) => {
+            Some(format!("{} {} {:?} {:?}", change.step, change.state, change.why, change.message))
+        }
+        _ => None,
+    };
+    let turns: Vec<String> = events.iter().filter_map(turns).collect();
+    assert_eq!(ejected.len(), 2, "one retry, then the end: {turns:#?}");
     assert_eq!(env.file("a.txt"), "a\n");
     assert_eq!(view.step(&id("bad")).attempts.len(), 2);
     env.is_sound();

@@ -76,7 +76,7 @@ impl Machine for Run {
         row(&[S::Running], E::Review, S::Review, "step branches"),
         row(&[S::Running], E::NeedsInput, S::NeedsInput, "questions; kept slots"),
         row(&[S::Running], E::Park, S::Parked, "kept slots"),
-        row(&[S::Running], E::Budget, S::Budget, "kept slots; everything committed"),
+        row(&[S::Running], E::Budget, S::Budget, "kept slots and conversations; what was under way is finished"),
         row(&[S::Running], E::BaseRed, S::BaseRed, "the red check's evidence; nobody is blamed"),
         row(&[S::Planning, S::Running], E::Interrupt, S::Interrupted, "kept slots"),
         row(&[S::Running], E::Complete, S::Completed, "the report"),

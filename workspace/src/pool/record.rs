@@ -133,7 +133,14 @@ pub(crate) fn index_of(root: &Path, slot: SlotId) -> PathBuf {
 /// A lock over threads and processes alike, until dropped: every taker opens the file anew.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // At once, not when the last child that is just being started has closed its copy.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl Guard {
@@ -143,7 +150,7 @@ impl Guard {
         let file = open.map_err(|e| PoolError::io(path, e))?;
         loop {
             match flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Guard { _file: file }),
+                Ok(()) => return Ok(Guard { file }),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(e) => return Err(PoolError::io(path, e.into())),
             }
