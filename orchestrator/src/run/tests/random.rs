@@ -71,7 +71,7 @@ fn plan(drafts: &[Draft]) -> String {
     let mut text = "version: 1\ntask: At random\nchecks:\n".to_owned();
     text.push_str("  - { name: good, run: \"! grep -rqw bad parts\" }\n");
     text.push_str("  - { name: first, run: \"test -d parts\", paths: [\"parts/0\"] }\n");
-    if drafts.iter().any(|draft| grouped(draft)) {
+    if drafts.iter().any(grouped) {
         text.push_str("groups: { g: { land: together } }\n");
     }
     text.push_str("steps:\n");
@@ -210,9 +210,8 @@ proptest! {
     #[test]
     fn whatever_the_plan_nothing_is_there_that_must_not_be(drafts in proptest::collection::vec(draft(), 4..8)) {
         let text = plan(&drafts);
-        prop_assume!(parse_plan("plan.yml", &text).map_err(|problems| println!("{problems}\n{text}")).is_ok());
+        prop_assume!(parse_plan("plan.yml", &text).is_ok());
         // Shown where the test fails.
-        println!("{text}");
         let env = Env::new(&[("parts/base", "base\n"), ("parts/0", "0\n")]);
         let (end, events) = env.run(&text, |options: &mut RunOptions| options.jobs = 4);
         let view = env.view(&end.run);
