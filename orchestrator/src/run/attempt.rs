@@ -13,10 +13,10 @@ use wattle_workspace::{
     Class, CommitId, CommitSpec, Expect, Lease, MergeSpec, Merged, RefChange, RefError, Repo, SlotId, Want,
 };
 
-use super::executor::Shared;
 use super::host::LocalHost;
 use super::input::{AttemptEnd, Input};
 use super::jobs::{AttemptJob, mode, owner};
+use super::shared::Shared;
 use crate::journal::event::{Entry, Work as Change};
 use crate::queue::land::{changed_paths, step_ref};
 

@@ -10,9 +10,9 @@ use wattle_worker::outcome::{CheckResult, End, Evidence, Verdict};
 use wattle_worker::perform::perform;
 use wattle_workspace::{Class, CommitId, Lease, TreeId, Want};
 
-use super::executor::Shared;
 use super::input::Input;
 use super::jobs::owner;
+use super::shared::Shared;
 use crate::ids::LandingId;
 
 /// One check of the queue.

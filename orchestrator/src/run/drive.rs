@@ -10,9 +10,10 @@ use wattle_workspace::{OwnerLock, Pool};
 use super::begin::{RunEnd, RunError};
 use super::context::Context;
 use super::dispatcher::Dispatcher;
-use super::executor::{Executor, Shared};
+use super::executor::Executor;
 use super::input::Input;
 use super::models::Models;
+use super::shared::Shared;
 use super::wake::Listener;
 use crate::journal::{Event, Recorder};
 

@@ -10,8 +10,8 @@ use wattle_worker::assignment::Bounds;
 use wattle_worker::process::{self, Job};
 use wattle_workspace::{CaptureOptions, Class, Lease, Want};
 
-use super::executor::Shared;
 use super::jobs::OUTPUT_BYTES_MAX;
+use super::shared::Shared;
 use crate::journal::event::Candidate;
 use crate::queue::land::{CandidateJob, retree};
 

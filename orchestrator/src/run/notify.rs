@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wattle_worker::assignment::Bounds;
 use wattle_worker::process::{self, Job};
 
-use super::executor::Shared;
+use super::shared::Shared;
 use crate::journal::{Body, Event};
 use crate::state::step::Step;
 

@@ -214,7 +214,6 @@ proptest! {
         let text = plan(&drafts);
         prop_assume!(parse_plan("plan.yml", &text).is_ok());
         // Shown where the test fails.
-        println!("{text}");
         let env = Env::new(&[("parts/base", "base\n"), ("parts/0", "0\n")]);
         let (end, events) = env.run(&text, |options: &mut RunOptions| options.jobs = 4);
         let view = env.view(&end.run);
