@@ -1,7 +1,5 @@
 //! Small random plans, run for real: whatever the plan, what must never be is not there.
 
-#![expect(clippy::print_stdout, reason = "the plan is shown where the test fails")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -213,7 +211,6 @@ proptest! {
     fn whatever_the_plan_nothing_is_there_that_must_not_be(drafts in proptest::collection::vec(draft(), 4..8)) {
         let text = plan(&drafts);
         prop_assume!(parse_plan("plan.yml", &text).is_ok());
-        // Shown where the test fails.
         let env = Env::new(&[("parts/base", "base\n"), ("parts/0", "0\n")]);
         let (end, events) = env.run(&text, |options: &mut RunOptions| options.jobs = 4);
         let view = env.view(&end.run);
