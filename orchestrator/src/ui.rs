@@ -1,6 +1,6 @@
 //! What goes to the terminal: data on stdout, talk on stderr, JSON alone on stdout with `--json`.
 //!
-//! Everything that is printed passes through [`clean`], so that a file name, a branch, a message of a model
+//! Everything that is printed passes through [`clean()`], so that a file name, a branch, a message of a model
 //! or the output of a command cannot move the cursor, change the title or hide text.
 
 pub(crate) mod clean;
