@@ -237,6 +237,25 @@ steps:
 }
 
 #[test]
+fn what_is_known_of_a_tree_is_not_asked_again() {
+    let env = Env::new(&[("a.txt", "a\n")]);
+    let plan = r#"
+version: 1
+task: try it
+checks: [{ name: no-bad, run: "! grep -r bad *.txt" }]
+steps: [{ id: bad, touches: [a.txt], run: echo bad >> a.txt }]
+"#;
+    let (end, events) = env.run(plan, |_| {});
+    assert_eq!(end.exit, 1);
+    let verdicts = events.iter().filter_map(|event| match &event.body {
+        Body::CheckFinished { check, cached, .. } => Some((check.control, *cached)),
+        _ => None,
+    });
+    let verdicts: Vec<_> = verdicts.collect();
+    assert_eq!(verdicts, [(false, false), (true, false), (false, true)], "the change, the base, the same change again");
+}
+
+#[test]
 fn a_base_that_is_red_blames_nobody() {
     let env = Env::new(&[("a.txt", "bad\n")]);
     let plan = r#"

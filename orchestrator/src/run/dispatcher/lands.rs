@@ -11,7 +11,7 @@ use crate::journal::command::withdraw;
 use crate::journal::event::{Body, CheckRef, Entry, LandingChange, Work};
 use crate::journal::recorder::{RecordError, StepNote};
 use crate::queue::land::{CandidateEnd, MoveEnd};
-use crate::queue::plan::{Wish, gathered, sent_back};
+use crate::queue::plan::{Wish, gathered, sent_back, wanted};
 use crate::run::check::CheckJob;
 use crate::run::executor::Effect;
 use crate::run::jobs::{OUTPUT_BYTES_MAX, setup};
@@ -146,7 +146,10 @@ impl Dispatcher<'_> {
     /// A candidate was made, or not.
     pub(super) fn candidate(&mut self, id: LandingId, end: Result<CandidateEnd, String>) -> Result<(), RecordError> {
         match end {
-            Ok(CandidateEnd::Built(candidate)) => self.rec.landing(id, LandingEvent::Check, Some(candidate), None),
+            Ok(CandidateEnd::Built(candidate)) => {
+                self.rec.landing(id, LandingEvent::Check, Some(candidate), None)?;
+                self.known_verdicts(id)
+            }
             Ok(CandidateEnd::Conflict { step, paths, messages }) => {
                 let message = format!("conflict in {}\n{}", paths.join(", "), cut(&messages));
                 self.eject(id, "conflict", Some(&step), message)
@@ -169,6 +172,30 @@ impl Dispatcher<'_> {
             }
             Err(message) => self.machine_failed(id, message),
         }
+    }
+
+    /// Says which checks need not run, because what they say of the tree is known.
+    fn known_verdicts(&mut self, id: LandingId) -> Result<(), RecordError> {
+        let view = &self.rec.view;
+        let record = &view.landings[&id];
+        let Some(candidate) = &record.candidate else { return Ok(()) };
+        let mut known = Vec::new();
+        for check in wanted(view, record) {
+            let verdict = view.verdicts.get(&(candidate.tree.clone(), check.name.clone()));
+            let Some(verdict) = verdict.filter(|verdict| verdict.unsure == 0) else { continue };
+            let (name, at, tree) = (check.name.clone(), check.at.as_str().to_owned(), candidate.tree.clone());
+            let check = CheckRef { check: name, at, tree, step: None, landing: Some(id), control: false };
+            let output = verdict.output.clone();
+            known.push(Body::CheckFinished {
+                check,
+                verdict: verdict.verdict,
+                cached: true,
+                exit: None,
+                elapsed_ms: 0,
+                output,
+            });
+        }
+        known.into_iter().try_for_each(|body| self.rec.emit(body))
     }
 
     /// Git or the disk failed: the landing waits, and the run ends with what is to be mended.
