@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -59,6 +59,18 @@ const GIT_LOCATION: [&str; 9] = [
     "GIT_PREFIX",
     "GIT_QUARANTINE_PATH",
 ];
+
+/// Has the user edit a file in their own terminal, and waits. `false` = the editor says that it failed.
+///
+/// # Errors
+/// Fails where no shell can be started.
+#[expect(clippy::disallowed_methods, reason = "this module is where processes start")]
+pub fn edit(editor: &str, file: &Path) -> std::io::Result<bool> {
+    // An editor is a command with arguments (`code --wait`): the shell takes it apart, as git does.
+    let text = format!("{editor} \"$1\"");
+    let status = std::process::Command::new(SHELL).args(["-c", &text, "edit"]).arg(file).status()?;
+    Ok(status.success())
+}
 
 /// One shell command, with everything it depends on.
 #[derive(Debug, Clone)]

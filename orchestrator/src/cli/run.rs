@@ -110,6 +110,7 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
         }
         (None, task) => ask_lead(session, &ctx, &config, args, task.unwrap_or_default())?,
     };
+    let (source, agreed) = settle(session, args, source, &config)?;
     let plan = parse_plan(&source.name, &source.text)?;
     let options = options(args, &config, &plan);
     let asked = || agents::asked(&plan, options.model.as_deref(), |_| true);
@@ -119,7 +120,7 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
         return Ok(Exit::Reached);
     }
     let files = rule_files(&plan, &source, ctx.repo.worktree())?;
-    let stop_at_plan = options.until == crate::options::Until::Plan || !agreed(session, args, &source, &config)?;
+    let stop_at_plan = options.until == crate::options::Until::Plan || !agreed;
     let asks = asked().next().is_some();
     let mut cap = options.nano_usd_max.filter(|_| asks).map(|most| format!("money cap {}", format_usd(most)));
     let request = RunRequest {
@@ -251,17 +252,47 @@ fn rule_files(plan: &Plan, source: &Source, root: Option<&Path>) -> Result<BTree
     Ok(files)
 }
 
-/// May a plan be executed at once? A plan file may; a lead's plan only after a human has seen it, or `--yes`.
-fn agreed(session: &Session, args: &RunArgs, source: &Source, config: &Effective) -> Result<bool, CliError> {
+/// May a plan be executed at once? A plan file may; a lead's plan only after a human has seen it (and
+/// perhaps edited it), or with `--yes`.
+fn settle(
+    session: &Session,
+    args: &RunArgs,
+    mut source: Source,
+    config: &Effective,
+) -> Result<(Source, bool), CliError> {
     if args.file.is_some() || session.ui.yes {
-        return Ok(true);
+        return Ok((source, true));
     }
-    if !session.ui.interactive() {
-        return Ok(false);
+    if !session.ui.interactive() || args.until == Some(Until::Plan) {
+        return Ok((source, false));
     }
-    plan::show(session, &source.text, config)?;
-    let answer = session.ui.prompt("[r]un, or keep the plan and [q]uit? ");
-    Ok(answer.as_deref() == Some("r"))
+    loop {
+        match plan::show(session, &source.text, config) {
+            Ok(()) => {}
+            // A mistake of the edit: it is shown, and edited again.
+            Err(error) => drop(error.report(&session.ui)),
+        }
+        let answer = session.ui.prompt("[r]un, [e]dit, or keep the plan and [q]uit? ");
+        match answer.as_deref() {
+            Some("r") => return Ok((source, true)),
+            Some("e") => source.text = edited(session, &source.text)?,
+            Some(_) | None => return Ok((source, false)),
+        }
+    }
+}
+
+/// The plan after its user has edited it.
+fn edited(session: &Session, text: &str) -> Result<String, CliError> {
+    let editor = session.env.get("VISUAL").or_else(|| session.env.get("EDITOR")).unwrap_or("vi");
+    let failed = |error: &std::io::Error| CliError::file("edit", Path::new("plan.yaml"), error);
+    let folder = tempfile::tempdir().map_err(|error| failed(&error))?;
+    let file = folder.path().join("plan.yaml");
+    std::fs::write(&file, text).map_err(|error| failed(&error))?;
+    if !wattle_worker::process::edit(editor, &file).map_err(|error| failed(&error))? {
+        session.ui.talk(&format!("{editor} failed: the plan is as it was"));
+        return Ok(text.to_owned());
+    }
+    std::fs::read_to_string(&file).map_err(|error| failed(&error))
 }
 
 /// Says what a run was left in, and what to do next.
