@@ -17,6 +17,9 @@ use crate::ids::{CommitId, TreeId};
 use crate::refs::{Expect, RefChange, RefError};
 use crate::repo::Repo;
 
+/// A listing of the worktrees that fails is tried this often in all: each try takes as long as what it met.
+const LIST_TRIES_MAX: u32 = 4;
+
 /// Why a checkout cannot be moved now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -196,7 +199,16 @@ impl Repo {
 
     /// Every worktree with a checkout, and the full name of the branch in it.
     fn worktrees(&self) -> Result<Vec<(PathBuf, Option<String>)>, GitError> {
-        let ran = self.common().args(["worktree", "list", "--porcelain", "-z"]).run()?;
+        let list = || self.common().args(["worktree", "list", "--porcelain", "-z"]).run();
+        let mut ran = list();
+        // It dies on a worktree that somebody is just adding, ourselves or the user: that takes milliseconds.
+        for _ in 1..LIST_TRIES_MAX {
+            if ran.is_ok() {
+                break;
+            }
+            ran = list();
+        }
+        let ran = ran?;
         let text = String::from_utf8_lossy(&ran.stdout).into_owned();
         let mut found = Vec::new();
         for block in text.split("\0\0").filter(|block| !block.is_empty()) {
