@@ -129,7 +129,7 @@ enum Command {
 type Done = Result<Exit, CliError>;
 
 /// Reads the command line, does what it says, and gives the exit code.
-pub(crate) fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     let typed: Vec<OsString> = std::env::args_os().collect();
     let json = typed.iter().any(|word| word == "--json");
     let exit = match Cli::try_parse_from(&typed) {

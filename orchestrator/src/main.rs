@@ -1,19 +1,7 @@
 //! The `wattle` binary.
 
-mod cli;
-mod clock;
-mod config;
-mod ids;
-mod journal;
-mod options;
-mod queue;
-mod report;
-mod run;
-mod state;
-mod ui;
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    wattle::main()
 }

@@ -1,0 +1,16 @@
+//! Everything behind the `wattle` binary. It is a library only so that benchmarks reach the pure cores; nothing in it
+//! is a promise to other crates.
+
+mod cli;
+mod clock;
+mod config;
+mod ids;
+mod journal;
+mod options;
+mod queue;
+mod report;
+mod run;
+mod state;
+mod ui;
+
+pub use cli::main;
