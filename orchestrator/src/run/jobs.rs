@@ -106,7 +106,8 @@ pub(crate) fn attempt_job(
     Ok(AttemptJob {
         run: view.run.to_string(),
         attempt: attempt.number,
-        tip: start_of(view, record.sent_back),
+        // An undo is always of what is there now.
+        tip: start_of(view, record.sent_back || !undo(&step).is_empty()),
         on: below(view, id),
         resumed: attempt.base.clone().map(|base| (base, attempt.on.clone())),
         restack,
