@@ -74,6 +74,11 @@ impl Repo {
         Ok(Trial { repo: self, rules, dir, known })
     }
 
+    /// Merges each pair as `git merge` would in a checkout of its first commit; the answers are in the order of the pairs.
+    pub fn merge_pairs(&self, pairs: &[(CommitId, CommitId)]) -> Result<Vec<Merged>, GitError> {
+        self.trial(Rules::Checkout)?.merge_all(pairs)
+    }
+
     /// The sum of what decides merges in a folder that stands for the repository, and of the personal attributes.
     fn rules_of(&self, store: &Path) -> Result<String, GitError> {
         let mut all = Vec::new();
