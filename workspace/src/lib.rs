@@ -9,6 +9,7 @@ mod checkout;
 mod commit;
 mod config;
 mod facts;
+pub mod fault;
 #[cfg(test)]
 mod fixture;
 mod git;

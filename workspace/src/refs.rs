@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Component, Path};
 
+use crate::fault;
 use crate::git::GitError;
 use crate::ids::CommitId;
 use crate::repo::Repo;
@@ -158,6 +159,7 @@ impl Repo {
         if changes.is_empty() {
             return Ok(());
         }
+        fault::point_of(|| fault_of(changes, "before"));
         let mut left = TRIES_MAX;
         loop {
             let run = self.common().args(["update-ref", "-m", reason, "--stdin", "-z"]);
@@ -171,7 +173,10 @@ impl Repo {
                 return Err(error.into());
             }
         }
-        sync_folders(self.common_dir(), changes).map_err(RefError::Git)
+        fault::point_of(|| fault_of(changes, "moved"));
+        sync_folders(self.common_dir(), changes).map_err(RefError::Git)?;
+        fault::point_of(|| fault_of(changes, "after"));
+        Ok(())
     }
 
     fn transaction(&self, changes: &[RefChange]) -> Vec<u8> {
@@ -243,6 +248,17 @@ fn packed_ref(packed: &[u8], full: &str) -> Option<CommitId> {
         line.strip_suffix(full.as_bytes()).is_some_and(|id| id.last() == Some(&b' ') && !id.starts_with(b"#"))
     })?;
     std::str::from_utf8(line).ok()?.split(' ').next()?.parse().ok()
+}
+
+/// The name of a fault point of a transaction: by what its first ref is for.
+fn fault_of(changes: &[RefChange], at: &str) -> Option<String> {
+    let name = changes.first()?.name.as_str();
+    let kind = match name.strip_prefix("refs/wattle/").and_then(|rest| rest.split('/').next()) {
+        Some(kind) => kind,
+        None if name.starts_with("refs/heads/wattle/") => "step",
+        None => "target",
+    };
+    Some(format!("ref.{kind}.{at}"))
 }
 
 fn is_about_rev(stderr: &str) -> bool {

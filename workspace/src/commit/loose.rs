@@ -12,6 +12,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use tempfile::Builder;
 
+use crate::fault;
 use crate::git::GitError;
 
 /// Most bytes in a stored block.
@@ -29,6 +30,7 @@ pub(super) fn write(objects: &Path, kind: &str, body: &[u8], id: &str) -> Result
 }
 
 fn place(objects: &Path, folder: &Path, path: &Path, kind: &str, body: &[u8]) -> io::Result<()> {
+    fault::fails("object.before")?;
     if refreshed(path)? {
         return Ok(());
     }
@@ -43,12 +45,14 @@ fn place(objects: &Path, folder: &Path, path: &Path, kind: &str, body: &[u8]) ->
     file.write_all(&zlib(&object))?;
     file.as_file().set_permissions(Permissions::from_mode(MODE))?;
     file.as_file().sync_all()?;
+    fault::point("object.written");
     match file.persist_noclobber(path) {
         Ok(_) => {}
         // Somebody else wrote the same bytes meanwhile.
         Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(e) => return Err(e.error),
     }
+    fault::point("object.after");
     File::open(folder)?.sync_all()
 }
 
