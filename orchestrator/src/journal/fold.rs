@@ -96,6 +96,7 @@ impl RunView {
             }
             Body::Ejected { step, .. } => self.step_mut(seq, step)?.sent_back = true,
             Body::Salvaged { .. } => {}
+            Body::ConflictPredicted(prediction) => self.step_mut(seq, &prediction.b)?.warned(prediction),
             Body::BoundHit { .. } | Body::Command { .. } | Body::RunFinished { .. } => {}
         }
         self.seq = seq;

@@ -53,6 +53,10 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
         Body::Ejected { step, reason, message } => {
             (Style::Bad, format!("{step}: sent back ({reason}): {}", one_line(message, WORDS_MAX)))
         }
+        Body::ConflictPredicted(found) => {
+            let paths = one_line(&found.paths.join(", "), WORDS_MAX);
+            (Style::Wait, format!("{}: will conflict with {} in {paths}", found.b, found.a))
+        }
         Body::Salvaged { name, .. } => (Style::Wait, format!("work put aside under {name}")),
         Body::BoundHit { step, bound, message } => {
             let step = step.as_ref().map_or(String::new(), |step| format!("{step}: "));

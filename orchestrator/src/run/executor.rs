@@ -11,6 +11,7 @@ use super::generate::generate;
 use super::input::Input;
 use super::jobs::AttemptJob;
 use super::notify::notify;
+use super::predict::{PredictJob, predict};
 use super::shared::Shared;
 use crate::ids::LandingId;
 use crate::journal::event::Candidate;
@@ -24,6 +25,8 @@ pub(crate) enum Effect {
     Candidate(LandingId, Box<CandidateJob>),
     /// Run a check of the queue.
     Check(Box<CheckJob>),
+    /// Merge commits that are to land, to warn of conflicts.
+    Predict(Box<PredictJob>),
     /// Give back the slot that an ended attempt had kept, if it had.
     Free(String),
     /// Tell somebody of an event.
@@ -81,6 +84,10 @@ impl Executor {
                         other => other,
                     };
                     Input::Candidate { landing, end }
+                }
+                Effect::Predict(job) => {
+                    let repo = shared.ctx.repo.clone();
+                    Input::Predicted(shared.git(move || predict(&repo, &job)).await)
                 }
                 Effect::Free(holder) => return attempt::free(&shared, holder).await,
                 Effect::Notify { run, seq, json } => return notify(&shared, run, seq, json).await,
