@@ -2,6 +2,7 @@
 
 use crate::git::{GitError, Ran, Version};
 use crate::ids::{CommitId, TreeId};
+use crate::paths::shown;
 use crate::repo::Repo;
 
 /// Commits whose patches are compared when a landing is looked for by its patch. Past this the answer "not landed" is
@@ -120,7 +121,7 @@ fn one<'a>(ran: &Ran, fields: &mut impl Iterator<Item = &'a [u8]>, clean: bool) 
     if clean {
         return Ok(Merged::Clean { tree });
     }
-    let paths = fields.by_ref().take_while(|f| !f.is_empty()).map(text).collect();
+    let paths = fields.by_ref().take_while(|f| !f.is_empty()).map(shown).collect();
     let mut messages = String::new();
     while let Some(count) = fields.next().filter(|f| !f.is_empty()) {
         let count: usize = text(count).parse().map_err(|_| ran.unreadable("a message without its number of paths"))?;
