@@ -213,7 +213,7 @@ impl Repo {
         }
         let ran = ran?;
         let mut found = Vec::new();
-        for block in blocks(&ran.stdout) {
+        for (n, block) in blocks(&ran.stdout).enumerate() {
             let line = |key: &str| block.iter().find_map(|l| l.strip_prefix(key.as_bytes()));
             let Some(path) = line("worktree ").map(|path| PathBuf::from(OsStr::from_bytes(path))) else {
                 continue;
@@ -221,9 +221,8 @@ impl Repo {
             if block.contains(&&b"bare"[..]) {
                 continue;
             }
-            // Of a repository whose git directory lies elsewhere git lists that directory instead of the checkout.
-            let elsewhere = path == self.common_dir() && self.git_dir() == self.common_dir();
-            let path = self.worktree().filter(|_| elsewhere).map_or(path, Path::to_owned);
+            // git derives the first one from the name of the git directory, wherever its checkout really is.
+            let path = self.main_worktree().filter(|_| n == 0).map_or(path, Path::to_owned);
             found.push((path, line("branch ").map(|name| String::from_utf8_lossy(name).into_owned())));
         }
         Ok(found)
@@ -231,6 +230,9 @@ impl Repo {
 
     /// The git directory of a worktree, by its `.git`; none if the worktree is not there.
     fn git_dir_of(&self, worktree: &Path) -> Option<PathBuf> {
+        if self.main_worktree() == Some(worktree) {
+            return worktree.is_dir().then(|| self.common_dir().to_owned());
+        }
         let dot = worktree.join(".git");
         if dot.is_dir() {
             return dot.canonicalize().ok();

@@ -56,7 +56,7 @@ impl Effective {
         self.value(key).and_then(|v| std::str::from_utf8(v).ok())
     }
 
-    fn value(&self, key: &str) -> Option<&[u8]> {
+    pub(crate) fn value(&self, key: &str) -> Option<&[u8]> {
         self.entries.iter().rev().find(|(k, _)| k == key).and_then(|(_, v)| v.as_deref())
     }
 

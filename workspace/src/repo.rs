@@ -86,6 +86,7 @@ struct Inner {
     common: PathBuf,
     state: PathBuf,
     worktree: Option<PathBuf>,
+    main_worktree: Option<PathBuf>,
     git_dir: PathBuf,
     version: Version,
     exe: PathBuf,
@@ -106,6 +107,7 @@ struct Found {
     git_dir: PathBuf,
     common: PathBuf,
     worktree: Option<PathBuf>,
+    main_worktree: Option<PathBuf>,
 }
 
 /// What `<common>/wattle/id` holds.
@@ -153,6 +155,7 @@ impl Repo {
             common: found.common,
             state,
             worktree: found.worktree,
+            main_worktree: found.main_worktree,
             git_dir: found.git_dir,
             version,
             exe,
@@ -182,6 +185,11 @@ impl Repo {
     /// The checkout that we were started in; none in a bare repository.
     pub fn worktree(&self) -> Option<&Path> {
         self.inner.worktree.as_deref()
+    }
+
+    /// The checkout of the common git directory itself, which every other is linked to; none in a bare repository.
+    pub(crate) fn main_worktree(&self) -> Option<&Path> {
+        self.inner.main_worktree.as_deref()
     }
 
     /// git's version, as in `2.47.3`.
@@ -256,11 +264,6 @@ impl Repo {
     pub(crate) fn checkout(&self) -> Run {
         let work_tree = self.inner.worktree.as_deref();
         self.inner.git.at(At::Worktree { git_dir: &self.inner.git_dir, work_tree })
-    }
-
-    /// The git directory of the checkout that we were started in.
-    pub(crate) fn git_dir(&self) -> &Path {
-        &self.inner.git_dir
     }
 
     /// Whether git is at least this version, else the error that names what is missing.
@@ -363,7 +366,11 @@ fn discover(exe: &Path, start: &Path, o: &OpenOptions) -> Result<Found, OpenErro
         false if bare => None,
         false => checkout_of(exe, o, &git_dir)?,
     };
-    Ok(Found { git_dir, common, worktree })
+    let main_worktree = match common == git_dir {
+        true => worktree.clone(),
+        false => checkout_of(exe, o, &common)?,
+    };
+    Ok(Found { git_dir, common, worktree, main_worktree })
 }
 
 fn path(bytes: &[u8]) -> PathBuf {
@@ -382,13 +389,13 @@ fn checkout_of(exe: &Path, o: &OpenOptions, git_dir: &Path) -> Result<Option<Pat
         let file = path(back.strip_suffix(b"\n").unwrap_or(&back));
         return Ok(git_dir.join(file).parent().map(Path::to_owned).filter(|dir| dir.is_dir()));
     }
-    let ask = personal(exe, o).env("GIT_DIR", git_dir).args(["config", "--type=path", "--null", "core.worktree"]);
-    let ran = ask.accept(1).run()?;
-    if ran.code == 0 {
-        let named = git_dir.join(path(ran.stdout.strip_suffix(b"\0").unwrap_or(&ran.stdout)));
-        return Ok(named.canonicalize().ok());
+    let ask = ["config", "--null", "--get-regexp", r"^core\.(bare|worktree)$"];
+    let ran = personal(exe, o).env("GIT_DIR", git_dir).args(ask).accept(1).run()?;
+    let asked = Effective::parse(&ran.stdout);
+    if let Some(named) = asked.value("core.worktree") {
+        return Ok(git_dir.join(path(named)).canonicalize().ok());
     }
-    let usual = git_dir.file_name() == Some(OsStr::new(".git"));
+    let usual = git_dir.file_name() == Some(OsStr::new(".git")) && asked.get("core.bare") != Some("true");
     Ok(usual.then(|| git_dir.parent().map(Path::to_owned)).flatten())
 }
 

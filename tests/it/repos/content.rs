@@ -5,10 +5,10 @@ use super::{Kind, kinds};
 kinds! {
     autocrlf: Kind {
         more_check: "test $(printf '1\\r\\n' | od -An -c | tr -d ' ') = $(head -1 work/edit.txt | od -An -c | tr -d ' ')",
-        ..Kind::of("git init -q; first; git config core.autocrlf true; rm -r src work *.txt; git reset -q --hard")
+        ..Kind::of("git init -q; first; git config core.autocrlf true; rm -r src work *.*; git reset -q --hard")
     };
     line_ends_by_attributes: Kind::of(
-        "git init -q; printf '*.txt text eol=crlf\\n*.rs text\\n' >.gitattributes; first; rm -r src work *.txt; \
+        "git init -q; printf '*.txt text eol=crlf\\n*.rs text\\n' >.gitattributes; first; rm -r src work *.*; \
          git reset -q --hard",
     );
     encoding_and_ident: Kind::of(

@@ -48,7 +48,7 @@ kinds! {
         before_hand: "git sparse-checkout disable",
         checked_out: false,
         proof: "test ! -e work; git sparse-checkout disable; grep -q next work/to.txt",
-        ..Kind::of("git init -q; first; git sparse-checkout set --no-cone '/*' '!/work/'")
+        ..Kind::of("git init -q; first; git sparse-checkout set --no-cone '/*' '!work/'")
     };
     sparse_index: Kind {
         before_hand: "git sparse-checkout disable",

@@ -230,7 +230,7 @@ impl<'k> World<'k> {
         }
         let pair: Value = self.wattle(&["conflicts", "--json", "main", "side"]).ok().json();
         assert_eq!(pair["pairs"][0]["clean"], true, "{pair}");
-        self.within("theirs", "git fsck --strict --no-dangling --no-progress");
+        self.within("theirs", "git -c core.fsmonitor=false fsck --strict --no-dangling --no-progress");
     }
 
     /// Nothing of ours is left.
