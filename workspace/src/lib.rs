@@ -4,10 +4,12 @@
 //! here knows of tasks, agents or policy.
 
 mod capture;
+mod changed;
 mod checkout;
 mod commit;
 mod config;
 mod facts;
+pub mod fault;
 #[cfg(test)]
 mod fixture;
 mod git;
