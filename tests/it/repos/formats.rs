@@ -20,9 +20,14 @@ kinds! {
     alternates_relative_to_the_objects: Kind::of(
         "up; git clone -q --shared ../up .; echo ../../../up/.git/objects >.git/objects/info/alternates",
     );
-    replaced_blob: Kind::of(
-        "git init -q; first; git replace $(git rev-parse HEAD:tool.sh) $(echo replaced | git hash-object -w --stdin)",
-    );
+    replaced_blob: Kind {
+        // What is replaced is how history looks to a reader; what is committed and checked out is what was committed.
+        before_hand: "git config core.useReplaceRefs false",
+        ..Kind::of(
+            "git init -q; first; \
+             git replace $(git rev-parse HEAD:tool.sh) $(echo replaced | git hash-object -w --stdin)",
+        )
+    };
     replaced_parents: Kind::of("git init -q; first; echo more >>left.txt; git commit -qam two; git replace --graft HEAD");
     grafts: Kind::of(
         "git init -q; git config advice.graftFileDeprecated false; first; echo more >>left.txt; git commit -qam two; \
