@@ -10,6 +10,7 @@ use crate::journal::RunView;
 use crate::journal::command::Verb;
 use crate::report::events::describe;
 use crate::run::context::Context;
+use crate::run::theirs;
 use crate::run::verbs::submit;
 
 /// What a verb works on.
@@ -27,7 +28,8 @@ pub(crate) fn scene(session: &Session, changes: bool) -> Result<Scene, super::er
     let repo = session.repo()?;
     let ctx = session.context(repo)?;
     let found = pick::run(session, ctx.repo.state_dir(), changes)?;
-    let view = found.reader.replay(&found.run)?;
+    let mut view = found.reader.replay(&found.run)?;
+    theirs::overlay(&ctx.repo, &mut view).map_err(crate::run::begin::RunError::from)?;
     Ok(Scene { ctx, found, view })
 }
 
