@@ -32,7 +32,7 @@ pub(crate) fn run(place: &Place, size: Size, table: &mut Table) -> Res<()> {
     };
     let mut again = Sample::default();
     let ours = |turn: usize| {
-        let (_scene, _, repo) = new()?;
+        let (_, _, repo) = new()?;
         let mut live = live(&repo)?;
         let took = all_pairs(&repo, &of(&live))?;
         live[turn] = moved(&repo, &live[turn])?;
