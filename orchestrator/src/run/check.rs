@@ -126,6 +126,7 @@ async fn checked(
         name: job.check.clone(),
         place,
         tree: job.tree.clone(),
+        proved: !(needs_setup && job.setup.is_some()),
         command: job.command.clone(),
         changed: job.changed.clone(),
     };
