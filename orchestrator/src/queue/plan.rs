@@ -192,9 +192,7 @@ fn next_check(view: &RunView) -> Option<Wish> {
                 _ if runs(view, id, &candidate.tree, check) => return None,
                 Said::Ask => !red,
                 Said::Late(times) | Said::Fault(times) => !red && times < UNSURE_MAX,
-                Said::Red(times) if is_one(view, record) && times < reds_needed(FLAKE_SHARE) => {
-                    return Some((check, true));
-                }
+                Said::Red(times) if record.last && times < reds_needed(FLAKE_SHARE) => return Some((check, true)),
                 Said::Green | Said::Red(_) => false,
             };
             open.then_some((check, false))
@@ -264,11 +262,13 @@ fn wish_of(view: &RunView, line: &Line<'_>, act: Act) -> Option<Wish> {
             None => Wish::Open { entries: line.entries(&items), last: false },
         }),
         Act::Check { items, .. } if items.is_empty() => control(view, line),
-        Act::Check { items, .. } => {
-            let entries = line.entries(&items);
-            let new = line.landing(&items).is_none() && line.is_whole(&entries);
-            new.then_some(Wish::Open { entries, last: false })
-        }
+        Act::Check { items, .. } => match line.landing(&items) {
+            Some((id, record)) => again(view, line, id, record),
+            None => {
+                let entries = line.entries(&items);
+                line.is_whole(&entries).then_some(Wish::Open { entries, last: false })
+            }
+        },
         Act::Eject { item, why } => {
             let (id, _) = line.landing(&[item])?;
             let why = match why {
@@ -285,6 +285,18 @@ fn wish_of(view: &RunView, line: &Line<'_>, act: Act) -> Option<Wish> {
         }
         Act::Cancel { items } => line.landing(&items).map(|(landing, _)| Wish::Withdraw { landing, why: "superseded" }),
     }
+}
+
+/// A check that is red on a place alone is asked once more, on a clean slot.
+fn again(view: &RunView, line: &Line<'_>, landing: LandingId, record: &LandingRecord) -> Option<Wish> {
+    let tree = record.candidate.as_ref()?.tree.clone();
+    let free = view.checking.len() < view.started.options.checks as usize;
+    let open = |check: &&wattle_planner::Check| {
+        let red = matches!(said(view, &tree, check), Said::Red(times) if times < reds_needed(FLAKE_SHARE));
+        red && !runs(view, landing, &tree, check)
+    };
+    let check = line.blamed(record).into_iter().find(open).filter(|_| free)?.name.clone();
+    Some(Wish::Check { landing, check, tree, control: false, again: true })
 }
 
 /// A check that blames the first place is asked what it says of the tip.

@@ -241,10 +241,9 @@ fn a_run_is_told_in_few_lines() {
     pkg-a: queued
     pkg-b: queued
     pkg-a: landing
-    check ok for the queue: green
-    pkg-a: landed as COMMIT
     pkg-b: landing
     check ok for the queue: green
+    pkg-a: landed as COMMIT
     pkg-b: landed as COMMIT
     ");
     assert_snapshot!(repo.wattle(&["resume"]).shown(), @"
