@@ -253,8 +253,8 @@ steps: [{ id: bad, touches: [a.txt], run: echo bad >> a.txt }]
         _ => None,
     });
     let verdicts: Vec<_> = verdicts.collect();
-    let expected = [(false, false), (false, false), (true, false), (false, true)];
-    assert_eq!(verdicts, expected, "the change, once more on a clean slot, the base; the same change again");
+    let expected = [(false, false), (true, false), (false, false), (false, true)];
+    assert_eq!(verdicts, expected, "the change, the base, the change on a clean slot; the same change again");
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn a_check_that_is_red_by_chance_costs_nobody_a_change() {
     let check = format!("test -e {0} || {{ touch {0}; false; }}", chance.display());
     let (end, events) = env.run(&plan(1, &[], &check), |_| {});
     assert_eq!(end.exit, 0);
-    assert_eq!(asked(&events), [(false, false), (false, true)]);
+    assert_eq!(asked(&events), [(false, false), (true, true), (false, true)]);
     is_verified(&env, &events);
 }
 
