@@ -13,6 +13,7 @@ pub use trial::{Rules, Trial};
 
 use crate::git::{GitError, Ran, Version};
 use crate::ids::{CommitId, TreeId};
+use crate::paths::shown;
 use crate::repo::Repo;
 
 /// Commits whose patches are compared when a landing is looked for by its patch. Past this the answer "not landed" is
@@ -56,6 +57,29 @@ pub enum Merged {
         /// What git says of them, one by one.
         notes: Vec<Note>,
     },
+}
+
+impl Merged {
+    /// Gives a side another name in the paths that git names after it: a file in whose place the other side has a folder
+    /// becomes `file~NAME`, where NAME is what the merge was asked with (slashes become underscores).
+    pub fn rename_side(&mut self, from: &str, to: &str) {
+        let Merged::Conflicts { paths, messages, stages, notes, .. } = self else { return };
+        let (from, to) = (format!("~{}", from.replace('/', "_")), format!("~{}", to.replace('/', "_")));
+        let named = messages.contains(&from) || paths.iter().any(|path| path.contains(&from));
+        if from == to || !named {
+            return;
+        }
+        let rename = |text: &mut String| *text = text.replace(&from, &to);
+        rename(messages);
+        notes.iter_mut().for_each(|note| {
+            note.paths.iter_mut().for_each(rename);
+            rename(&mut note.text);
+        });
+        stages.iter_mut().for_each(|stage| rename(&mut stage.path));
+        stages.sort_by(|one, other| (&one.path, one.side).cmp(&(&other.path, other.side)));
+        *paths = stages.iter().map(|stage| stage.path.clone()).collect();
+        paths.dedup();
+    }
 }
 
 /// One side of a path in conflict, as the index would hold it.
@@ -154,7 +178,7 @@ fn one<'a>(ran: &Ran, fields: &mut impl Iterator<Item = &'a [u8]>, clean: bool) 
         return Ok(Merged::Clean { tree });
     }
     let mut stages = Vec::new();
-    for field in fields.by_ref().take_while(|f| !f.is_empty()).map(text) {
+    for field in fields.by_ref().take_while(|f| !f.is_empty()).map(shown) {
         stages.push(stage(&field).ok_or_else(|| ran.unreadable(format!("`{field}`")))?);
     }
     let mut paths: Vec<String> = stages.iter().map(|stage| stage.path.clone()).collect();
@@ -162,7 +186,7 @@ fn one<'a>(ran: &Ran, fields: &mut impl Iterator<Item = &'a [u8]>, clean: bool) 
     let mut notes = Vec::new();
     while let Some(count) = fields.next().filter(|f| !f.is_empty()) {
         let count: usize = text(count).parse().map_err(|_| ran.unreadable("a message without its number of paths"))?;
-        let about: Vec<String> = fields.by_ref().take(count).map(text).collect();
+        let about: Vec<String> = fields.by_ref().take(count).map(shown).collect();
         let (kind, said) = (fields.next().map(text), fields.next().map(text));
         let (Some(kind), Some(said)) = (kind, said) else { return Err(ran.unreadable("a message cut off")) };
         notes.push(Note { paths: about, kind, text: said });

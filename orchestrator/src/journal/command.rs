@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use wattle_planner::{Glob, StepId};
 
-use super::event::Body;
+use super::event::{Body, Entry};
 use super::recorder::{RecordError, Recorder, StepNote};
 use crate::ids::LandingId;
 use crate::state::attempt::{Attempt, AttemptEvent};
@@ -92,6 +92,18 @@ pub(crate) enum Verb {
         /// Which.
         steps: Vec<StepId>,
     },
+}
+
+impl Verb {
+    /// Is it about the commit that this step has?
+    pub(crate) fn names(&self, step: &StepId) -> bool {
+        match self {
+            Self::Approve { steps, .. } => steps.iter().any(|pinned| pinned.step == *step),
+            Self::Redo { steps, .. } | Self::Reject { steps, .. } => steps.contains(step),
+            Self::Merge { steps } => steps.is_empty() || steps.contains(step),
+            Self::Comment { .. } | Self::Answer { .. } | Self::Retry { .. } | Self::Stop { .. } => false,
+        }
+    }
 }
 
 /// Why a verb was not done.
@@ -245,6 +257,11 @@ fn check_approve(rec: &Recorder, pinned: &Pinned, widen: &[String]) -> Result<()
         let message = format!("{step} has changed: you saw {seen}, it is now {}", work.commit.short());
         return Err(Refusal::new("changed", message, format!("wattle review {step}, then approve again")));
     }
+    if work.paths.is_empty() {
+        let message = format!("{step} changes nothing any more: its branch is at what it stands on");
+        let hint = format!("wattle restore {step} shows what there was, wattle reject {step} ends it");
+        return Err(Refusal::new("empty", message, hint));
+    }
     let widened: Vec<Glob> = widen.iter().filter_map(|glob| Glob::parse(glob).ok()).collect();
     let open: Vec<&String> =
         work.outside.iter().filter(|path| !widened.iter().any(|glob| glob.matches(path))).collect();
@@ -389,8 +406,14 @@ pub(crate) fn withdraw(rec: &mut Recorder, id: LandingId, why: &str) -> Result<(
     let record = &rec.view.landings[&id];
     let entries = if record.last { Vec::new() } else { record.entries.clone() };
     rec.landing(id, LandingEvent::Eject, None, Some(why))?;
+    requeue(rec, &entries, why)
+}
+
+/// Puts steps back into the queue that no other landing holds.
+pub(crate) fn requeue(rec: &mut Recorder, entries: &[Entry], why: &str) -> Result<(), RecordError> {
     for entry in entries {
-        if rec.view.step(&entry.step).state == Step::Landing {
+        let held = rec.view.open.iter().any(|id| rec.view.landings[id].entries.contains(entry));
+        if !held && rec.view.step(&entry.step).state == Step::Landing {
             rec.step(&entry.step, StepEvent::Requeue, StepNote::why(why))?;
         }
     }

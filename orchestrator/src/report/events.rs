@@ -57,6 +57,8 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
             let paths = one_line(&found.paths.join(", "), WORDS_MAX);
             (Style::Wait, format!("{}: will conflict with {} in {paths}", found.b, found.a))
         }
+        Body::Audited { missing, .. } if missing.is_empty() => return None,
+        Body::Audited { missing, .. } => (Style::Bad, format!("not on the target: {}", missing.join("; "))),
         Body::Salvaged { name, .. } => (Style::Wait, format!("work put aside under {name}")),
         Body::BoundHit { step, bound, message } => {
             let step = step.as_ref().map_or(String::new(), |step| format!("{step}: "));

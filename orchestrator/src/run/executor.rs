@@ -15,6 +15,7 @@ use super::predict::{PredictJob, predict};
 use super::shared::Shared;
 use crate::ids::LandingId;
 use crate::journal::event::Candidate;
+use crate::queue::audit::{AuditJob, audit};
 use crate::queue::land::{self, CandidateEnd, CandidateJob};
 
 /// One effect.
@@ -27,6 +28,8 @@ pub(crate) enum Effect {
     Check(Box<CheckJob>),
     /// Merge commits that are to land, to warn of conflicts.
     Predict(Box<PredictJob>),
+    /// Look whether what has landed is there.
+    Audit(Box<AuditJob>),
     /// Give back the slot that an ended attempt had kept, if it had.
     Free(String),
     /// Tell somebody of an event.
@@ -92,6 +95,10 @@ impl Executor {
                 Effect::Free(holder) => return attempt::free(&shared, holder).await,
                 Effect::Notify { run, seq, json } => return notify(&shared, run, seq, json).await,
                 Effect::Check(job) => check::run(shared.clone(), *job).await,
+                Effect::Audit(job) => {
+                    let (repo, landing) = (shared.ctx.repo.clone(), job.landing);
+                    Input::Audit { landing, missing: shared.git(move || audit(&repo, &job)).await }
+                }
                 Effect::Move { landing, target, candidate, reason } => {
                     let repo = shared.ctx.repo.clone();
                     let end = shared.git(move || land::advance(&repo, &target, &candidate, &reason)).await;
