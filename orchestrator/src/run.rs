@@ -27,6 +27,8 @@ pub(crate) mod rules;
 pub(crate) mod salvage;
 pub(crate) mod scheduler;
 pub(crate) mod shared;
+pub(crate) mod theirs;
+pub(crate) mod undo;
 pub(crate) mod verbs;
 pub(crate) mod wake;
 

@@ -12,4 +12,5 @@ mod run;
 mod scale;
 mod second;
 mod tidy;
+mod undo;
 mod verbs;

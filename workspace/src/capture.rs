@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use regex::RegexSet;
 use tempfile::TempDir;
 
+use crate::fault;
 use crate::git::{At, GitError, Run};
 use crate::ids::{CommitId, TreeId};
 use crate::lookup::{Change, MODE_GITLINK};
@@ -69,6 +70,7 @@ impl Repo {
         if !discard.is_empty() && index.restore(&base_tree, &tree, &discard)? {
             tree = index.write_tree()?;
         }
+        fault::point("capture.after");
         let changes = self.changes(&base_tree, &tree)?;
         Ok(Captured { tree, changes })
     }

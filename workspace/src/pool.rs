@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::fault;
 use crate::ids::CommitId;
 use crate::repo::Repo;
 use crate::salvage::{SalvageError, Work, salvage};
@@ -80,6 +81,12 @@ impl Pool {
     /// Where a slot lies.
     pub fn path_of(&self, slot: SlotId) -> PathBuf {
         path_of(&self.root, slot)
+    }
+
+    /// The commit that HEAD of a held slot names; none when it is unborn.
+    pub fn head(&self, lease: &Lease) -> Result<Option<CommitId>, PoolError> {
+        let record = self.held(lease)?;
+        Ok(head_of(&Place::of(&self.repo, &self.root, &record))?)
     }
 
     /// Records that the setup of this key is done in the slot.
@@ -247,6 +254,7 @@ impl Pool {
         record.generation += 1;
         record.wanted = w.setup_key.clone();
         record.stash = stash;
+        fault::point("slot.choose");
         record.store(&self.root)?;
         Ok(record)
     }
@@ -266,7 +274,9 @@ impl Pool {
     fn prepare(&self, record: &mut Record, w: &Want) -> Result<(), PoolError> {
         let fresh = record.admin.is_none();
         if fresh {
+            fault::point("slot.make");
             let name = Place::of(&self.repo, &self.root, record).make(&w.base)?;
+            fault::point("slot.made");
             record.admin = Some(name);
             record.store(&self.root)?;
         }
@@ -281,8 +291,10 @@ impl Pool {
             self.bring(record, &w.base)?;
         }
         if fresh {
+            fault::fails("slot.include").map_err(|e| PoolError::io(&self.root, e))?;
             Place::of(&self.repo, &self.root, record).include()?;
         }
+        fault::point("slot.prepared");
         Ok(())
     }
 
@@ -307,6 +319,7 @@ impl Pool {
 
     /// Ends the holding of a slot: salvage, back to the base, free; or retired.
     fn settle(&self, record: &mut Record, holder: &str) -> Result<Released, PoolError> {
+        fault::point("slot.settle");
         let mut released = Released::default();
         if record.admin.is_some() {
             match self.empty(record, holder) {

@@ -1,8 +1,10 @@
 //! Reads and moves refs. Every move is one transaction of compare-and-swaps; nothing is ever forced.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Component, Path};
 
+use crate::fault;
 use crate::git::GitError;
 use crate::ids::CommitId;
 use crate::repo::Repo;
@@ -73,21 +75,62 @@ impl Repo {
         }
     }
 
+    /// The commits that many revisions name, in their order, by one process; none for a name of no commit.
+    pub fn resolve_all(&self, revs: &[String]) -> Result<Vec<Option<CommitId>>, GitError> {
+        // A line is a question, and `cat-file` would take an empty one for the end of nothing: such names are none.
+        let plain = |rev: &str| !rev.is_empty() && !rev.contains(['\n', '\0']);
+        let asked: Vec<&String> = revs.iter().filter(|rev| plain(rev)).collect();
+        let mut input = String::new();
+        for rev in &asked {
+            input.push_str(rev);
+            input.push_str("^{commit}\n");
+        }
+        let batch = ["cat-file", "--batch-check=%(objecttype) %(objectname)", "--buffer"];
+        let ran = match self.checkout().args(batch).stdin(input).run() {
+            // A name like `@{u}` of a branch without an upstream ends the whole process.
+            Err(GitError::Failed { .. }) => return revs.iter().map(|rev| self.resolve(rev)).collect(),
+            ran => ran?,
+        };
+        let text = ran.text();
+        let mut lines = text.lines();
+        let mut found = Vec::with_capacity(revs.len());
+        for rev in revs {
+            let line = if plain(rev) { lines.next() } else { None };
+            // Whatever else is said (`missing`, `ambiguous`) does not begin so: no revision has a space in it there.
+            found.push(line.and_then(|line| line.strip_prefix("commit ")).and_then(|id| id.parse().ok()));
+        }
+        Ok(found)
+    }
+
     /// The commit a ref points at.
     pub fn read_ref(&self, full: &str) -> Result<Option<CommitId>, GitError> {
-        if let Some(commit) = self.loose_branch(full) {
-            return Ok(Some(commit));
+        if let Some(found) = self.ref_in_files(full) {
+            return Ok(found);
         }
         Ok(self.list_refs(full)?.into_iter().find(|(name, _)| name == full).map(|(_, commit)| commit))
     }
 
-    /// What the file of a ref says, where refs are files and this one names a commit: git itself asks the file before
-    /// anything else. Only of branches and of refs of ours, which are never tags.
-    fn loose_branch(&self, full: &str) -> Option<CommitId> {
+    /// What the files say of a ref, where refs are files: its own file, else the packed ones, as git itself looks; none
+    /// where they do not say it beyond doubt. Only of branches and of refs of ours, which are never tags.
+    fn ref_in_files(&self, full: &str) -> Option<Option<CommitId>> {
+        let common = self.common_dir();
         let ours = full.starts_with("refs/heads/") || full.starts_with("refs/wattle/");
         let plain = ours && Path::new(full).components().all(|c| matches!(c, Component::Normal(_)));
-        let text = plain.then(|| fs::read_to_string(self.common_dir().join(full)).ok()).flatten()?;
-        text.strip_suffix('\n')?.parse().ok()
+        if !plain || common.join("reftable").exists() {
+            return None;
+        }
+        match fs::read(common.join(full)) {
+            // Anything but an id and a line end is git's to explain: a symbolic ref, or a file that is being written.
+            Ok(bytes) => return std::str::from_utf8(&bytes).ok()?.strip_suffix('\n')?.parse().ok().map(Some),
+            // A folder, or a file where a folder would have to be, is no such ref; it can be packed all the same.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory) => {}
+            Err(_) => return None,
+        }
+        match fs::read(common.join("packed-refs")) {
+            Ok(packed) => Some(packed_ref(&packed, full)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Some(None),
+            Err(_) => None,
+        }
     }
 
     /// All refs that are `prefix` or below it (`refs/wattle/`), by name.
@@ -116,6 +159,7 @@ impl Repo {
         if changes.is_empty() {
             return Ok(());
         }
+        fault::point_of(|| fault_of(changes, "before"));
         let mut left = TRIES_MAX;
         loop {
             let run = self.common().args(["update-ref", "-m", reason, "--stdin", "-z"]);
@@ -129,7 +173,10 @@ impl Repo {
                 return Err(error.into());
             }
         }
-        sync_folders(self.common_dir(), changes).map_err(RefError::Git)
+        fault::point_of(|| fault_of(changes, "moved"));
+        sync_folders(self.common_dir(), changes).map_err(RefError::Git)?;
+        fault::point_of(|| fault_of(changes, "after"));
+        Ok(())
     }
 
     fn transaction(&self, changes: &[RefChange]) -> Vec<u8> {
@@ -193,6 +240,25 @@ impl Repo {
         }
         Ok(None)
     }
+}
+
+/// Finds a ref among lines `id name`; other lines are comments and what tags point at.
+fn packed_ref(packed: &[u8], full: &str) -> Option<CommitId> {
+    let line = packed.split(|b| *b == b'\n').find(|line| {
+        line.strip_suffix(full.as_bytes()).is_some_and(|id| id.last() == Some(&b' ') && !id.starts_with(b"#"))
+    })?;
+    std::str::from_utf8(line).ok()?.split(' ').next()?.parse().ok()
+}
+
+/// The name of a fault point of a transaction: by what its first ref is for.
+fn fault_of(changes: &[RefChange], at: &str) -> Option<String> {
+    let name = changes.first()?.name.as_str();
+    let kind = match name.strip_prefix("refs/wattle/").and_then(|rest| rest.split('/').next()) {
+        Some(kind) => kind,
+        None if name.starts_with("refs/heads/wattle/") => "step",
+        None => "target",
+    };
+    Some(format!("ref.{kind}.{at}"))
 }
 
 fn is_about_rev(stderr: &str) -> bool {

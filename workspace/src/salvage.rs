@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::capture::{CaptureError, CaptureOptions};
 use crate::commit::CommitSpec;
+use crate::fault;
 use crate::git::{GitError, Run};
 use crate::ids::{CommitId, TreeId};
 use crate::refs::{Expect, RefChange, RefError};
@@ -50,6 +51,7 @@ pub(crate) struct Saved {
 
 /// Keeps everything of `w` that no ref keeps yet.
 pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Saved, SalvageError> {
+    fault::point("salvage.before");
     let mut made = Vec::new();
     // Commits and stashes first: files that no commit can hold must not keep those from safety.
     let stashes = new_stashes(repo, w)?;
@@ -71,6 +73,7 @@ pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Saved, SalvageError> 
     for stash in &stashes {
         made.push(keep(repo, w, stash)?);
     }
+    fault::point("salvage.after");
     let untouched = matches!(files?, Files::Untouched);
     Ok(Saved { made, untouched })
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::{Guard, Record, index_of, path_of};
 use crate::capture::copy_with_time;
+use crate::fault;
 use crate::git::{At, GitError, Run};
 use crate::ids::CommitId;
 use crate::include;
@@ -161,6 +162,7 @@ impl<'a> Place<'a> {
 
     /// Makes the slot what a new one at `to` would be: no ignored file is left but those of `.worktreeinclude`.
     pub(crate) fn scrub(&self, to: &CommitId) -> Result<(), PoolError> {
+        fault::point("slot.scrub");
         self.bring(to)?;
         self.files(["clean", "-ffdxq"]).run()?;
         self.include()
@@ -175,7 +177,10 @@ impl<'a> Place<'a> {
             forget(&git_dir.join(name))?;
         }
         let (fresh, own) = (git_dir.join("index.wattle"), git_dir.join("index"));
-        let copied = copy_with_time(&self.index, &fresh).and_then(|()| fs::rename(&fresh, &own));
+        let copied = fault::fails("slot.index").and_then(|()| copy_with_time(&self.index, &fresh));
+        fault::point("slot.index.copied");
+        let copied = copied.and_then(|()| fs::rename(&fresh, &own));
+        fault::point("slot.index.placed");
         copied.map_err(|e| PoolError::io(&own, e))
     }
 
@@ -187,17 +192,20 @@ impl<'a> Place<'a> {
     /// Forgets the worktree and deletes its files, which are clean. They are moved aside first: what keeps a name in use
     /// must not be half deleted under it.
     pub(crate) fn remove(self, generation: u64) -> Result<(), PoolError> {
+        fault::point("slot.remove");
         let aside = self.path.with_extension(format!("gone-{generation}"));
         {
             let _guard = admin_lock(self.repo)?;
             if self.path.exists() {
                 fs::rename(&self.path, &aside).map_err(|e| PoolError::io(&self.path, e))?;
+                fault::point("slot.aside");
             }
             if self.git_dir.as_ref().is_some_and(|dir| dir.exists()) {
                 let path = self.path.to_str().ok_or_else(|| self.unproven("its path is not text"))?;
                 self.repo.common().args(["worktree", "remove", "--force", "--force", path]).run()?;
             }
         }
+        fault::point("slot.gone");
         forget(&aside)?;
         forget(&self.index)
     }

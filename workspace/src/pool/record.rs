@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::config::write_whole;
+use crate::fault;
 use crate::ids::CommitId;
 use crate::slot::{Class, Lease, PoolError, SlotId, SlotInfo};
 
@@ -109,11 +110,14 @@ impl Record {
     pub(crate) fn store(&self, root: &Path) -> Result<(), PoolError> {
         let path = file_of(root, self.slot);
         let bytes = serde_json::to_vec(self).expect("a record of strings and numbers serialises");
-        write_whole(&path, &bytes).map_err(|e| PoolError::io(&path, e))
+        let written = fault::fails("slot.record.before").and_then(|()| write_whole(&path, &bytes));
+        fault::point("slot.record.after");
+        written.map_err(|e| PoolError::io(&path, e))
     }
 
     pub(crate) fn delete(&self, root: &Path) -> Result<(), PoolError> {
         let path = file_of(root, self.slot);
+        fault::point("slot.record.delete");
         fs::remove_file(&path).map_err(|e| PoolError::io(&path, e))
     }
 }
