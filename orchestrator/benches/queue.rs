@@ -6,8 +6,6 @@ mod rivals;
 #[path = "queue/sim.rs"]
 mod sim;
 
-use std::io::Write as _;
-
 use rivals::{Batches, Ours, Prefixes, Serial};
 use sim::{Faults, Policy, Seen, World};
 use wattle::bench::train::{self, Limits};

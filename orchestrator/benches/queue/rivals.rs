@@ -4,7 +4,7 @@ use super::sim::Policy;
 use super::train::{self, Act, Item, Knowledge, Known, Limits, Why};
 
 /// Ours.
-pub struct Ours;
+pub(super) struct Ours;
 
 impl Policy for Ours {
     fn plan(&mut self, queue: &[Item], running: &[Vec<Item>], known: &dyn Knowledge, limits: &Limits) -> Vec<Act> {
@@ -29,7 +29,7 @@ fn alone(item: Item, running: &[Vec<Item>], known: &dyn Knowledge, limits: &Limi
 }
 
 /// One change at a time.
-pub struct Serial;
+pub(super) struct Serial;
 
 impl Policy for Serial {
     fn plan(&mut self, queue: &[Item], running: &[Vec<Item>], known: &dyn Knowledge, limits: &Limits) -> Vec<Act> {
@@ -38,14 +38,14 @@ impl Policy for Serial {
 }
 
 /// Batches of at most so many; a red one is split in half, lower half first (bors).
-pub struct Batches {
+pub(super) struct Batches {
     most: usize,
     open: Vec<Vec<Item>>,
 }
 
 impl Batches {
     /// Of at most so many.
-    pub fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self { most, open: Vec::new() }
     }
 }
@@ -78,7 +78,7 @@ impl Policy for Batches {
 }
 
 /// Each change on top of all in front of it, in as many slots as there are (Zuul, GitHub).
-pub struct Prefixes;
+pub(super) struct Prefixes;
 
 impl Policy for Prefixes {
     fn plan(&mut self, queue: &[Item], running: &[Vec<Item>], known: &dyn Knowledge, limits: &Limits) -> Vec<Act> {

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::train::{Act, Item, Knowledge, Known, Limits, Why};
 
 /// SplitMix64: small, seeded, good enough for coins (Steele, Lea and Flood, 2014).
-pub struct Coins(u64);
+pub(super) struct Coins(u64);
 
 impl Coins {
     /// A stream of its own for each seed.
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5851_F42D_4C95_7F2D)
     }
 
@@ -23,71 +23,71 @@ impl Coins {
     }
 
     /// Evenly between 0 and 1.
-    pub fn share(&mut self) -> f64 {
+    pub(super) fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Does something of this chance happen?
-    pub fn hit(&mut self, chance: f64) -> bool {
+    pub(super) fn hit(&mut self, chance: f64) -> bool {
         self.share() < chance
     }
 
     /// A wait with this mean.
-    pub fn wait(&mut self, mean: f64) -> f64 {
+    pub(super) fn wait(&mut self, mean: f64) -> f64 {
         -mean * (1.0 - self.share()).ln()
     }
 }
 
 /// Who decides.
-pub trait Policy {
+pub(super) trait Policy {
     /// What to do now, as `train::plan`.
     fn plan(&mut self, queue: &[Item], running: &[Vec<Item>], known: &dyn Knowledge, limits: &Limits) -> Vec<Act>;
 }
 
 /// What goes wrong beside red changes and flakes.
-#[derive(Clone, Copy, Default)]
-pub struct Faults {
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Faults {
     /// Share of changes that clash with one of the three before them.
-    pub clashes: f64,
+    pub(super) clashes: f64,
     /// Share of changes whose check never ends.
-    pub hangs: f64,
+    pub(super) hangs: f64,
     /// Share of checks that time out by themselves.
-    pub timeouts: f64,
+    pub(super) timeouts: f64,
     /// Per unit of time: the owner dies, and what runs is lost.
-    pub crashes: f64,
+    pub(super) crashes: f64,
     /// Per unit of time: somebody else commits to the target; one in four of these commits is red.
-    pub strangers: f64,
+    pub(super) strangers: f64,
 }
 
 /// What was seen.
-#[derive(Clone, Default)]
-pub struct Seen {
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
     /// From coming to landing or going back, in check times.
-    pub waits: Vec<f64>,
+    pub(super) waits: Vec<f64>,
     /// Checks begun.
-    pub checks: u64,
+    pub(super) checks: u64,
     /// Time in slots, in check times: what was cancelled counts for as long as it ran.
-    pub spent: f64,
+    pub(super) spent: f64,
     /// Landings, each of one or more changes.
-    pub landings: u64,
+    pub(super) landings: u64,
     /// Changes landed.
-    pub landed: u64,
+    pub(super) landed: u64,
     /// Changes sent back.
-    pub ejected: u64,
+    pub(super) ejected: u64,
     /// Of these, those that were all right.
-    pub false_ejects: u64,
+    pub(super) false_ejects: u64,
     /// Landings on a tree that no check had found green. This must be 0.
-    pub unverified: u64,
+    pub(super) unverified: u64,
     /// Landed changes that are red in truth.
-    pub red_landed: u64,
+    pub(super) red_landed: u64,
     /// Times that the line was stopped.
-    pub base_reds: u64,
+    pub(super) base_reds: u64,
     /// Of these, those with a tip that was all right.
-    pub false_stops: u64,
+    pub(super) false_stops: u64,
     /// Still waiting at the end.
-    pub left: u64,
+    pub(super) left: u64,
     /// When the last one was decided.
-    pub end: f64,
+    pub(super) end: f64,
 }
 
 /// A change, as it is in truth.
@@ -110,7 +110,7 @@ struct Run {
 const STRANGER: Item = 1 << 30;
 
 /// The world at one moment.
-pub struct World {
+pub(super) struct World {
     coins: Coins,
     limits: Limits,
     faults: Faults,
@@ -154,7 +154,7 @@ impl Knowledge for Told<'_> {
 
 impl World {
     /// An empty queue on a green tip.
-    pub fn new(seed: u64, limits: Limits, faults: Faults) -> Self {
+    pub(super) fn new(seed: u64, limits: Limits, faults: Faults) -> Self {
         let mut world = Self {
             coins: Coins::new(seed),
             limits,
@@ -177,13 +177,13 @@ impl World {
     }
 
     /// So many changes at once, until all are decided.
-    pub fn burst(mut self, changes: usize, policy: &mut dyn Policy) -> Seen {
+    pub(super) fn burst(mut self, changes: usize, policy: &mut dyn Policy) -> Seen {
         (0..changes).for_each(|_| self.come());
         self.go(policy, f64::INFINITY, f64::INFINITY, usize::MAX)
     }
 
     /// Changes come with this mean time between them, until a time or so many landed.
-    pub fn stream(mut self, every: f64, until: f64, landings: usize, policy: &mut dyn Policy) -> Seen {
+    pub(super) fn stream(mut self, every: f64, until: f64, landings: usize, policy: &mut dyn Policy) -> Seen {
         self.go(policy, every, until, landings)
     }
 
