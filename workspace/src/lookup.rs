@@ -3,6 +3,8 @@
 //! Commits and trees are parsed here from raw objects. What needs the history (`is_ancestor`, `merge_base`) and renames
 //! (`changes`) is git's own answer.
 
+mod differ;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -172,6 +174,9 @@ impl Repo {
     pub fn changes(&self, from: &TreeId, to: &TreeId) -> Result<Vec<Change>, GitError> {
         if from == to {
             return Ok(Vec::new());
+        }
+        if let Some(changes) = self.plain_changes(from, to)? {
+            return Ok(changes);
         }
         let args = ["diff-tree", "-r", "-M", "-z", "--raw", "--no-abbrev", from.as_str(), to.as_str()];
         let ran = self.store().args(args).run()?;

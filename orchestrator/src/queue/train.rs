@@ -134,7 +134,7 @@ const LOOK_AHEAD_MAX: usize = 64;
 pub fn plan(queue: &[Item], running: &[Vec<Item>], known: &dyn Knowledge, limits: &Limits) -> Vec<Act> {
     let tip = known.of(&[]);
     match tip {
-        Known::Red { times } if times >= reds_needed(limits, None) => return vec![Act::BaseRed],
+        Known::Red { times } if times >= reds_needed(limits.flake_share) => return vec![Act::BaseRed],
         Known::Unsure { times } if times >= UNSURE_MAX => return vec![Act::BaseRed],
         Known::Red { .. } | Known::Unsure { .. } | Known::Unknown => {}
         Known::Running | Known::Green | Known::Clash => {}
@@ -181,15 +181,19 @@ fn chain(queue: &[Item], known: &dyn Knowledge, limits: &Limits) -> Result<Vec<I
     Ok(chain)
 }
 
-/// So many reds in a row make a verdict, so that no more than [`FALSE_EJECTS`] are false. A red of a candidate that
-/// holds the item and `behind` others tells something, too. One is enough only where no check is ever red without a
-/// reason.
-fn reds_needed(limits: &Limits, behind: Option<usize>) -> u32 {
-    let flake = limits.flake_share.clamp(0.0, 1.0);
-    let power = |share: f64, times: usize| share.powi(i32::try_from(times).unwrap_or(i32::MAX));
+/// So many reds in a row make a verdict, by the share of checks that are red without a reason: no more than
+/// [`FALSE_EJECTS`] are to be false. One is enough only where no check ever is.
+#[must_use]
+pub fn reds_needed(flake_share: f64) -> u32 {
+    reds_beside(1.0, flake_share)
+}
+
+/// As [`reds_needed`], beside something that an innocent change would bring about with this chance.
+fn reds_beside(witness: f64, flake_share: f64) -> u32 {
+    let flake = flake_share.clamp(0.0, 1.0);
     let mut chance = flake;
     let mut reds = 1;
-    let witness = behind.map_or(1.0, |others| 1.0 - power(1.0 - limits.red_share, others) * (1.0 - flake));
+    // However good a witness is, a red is repeated once where checks lie at all.
     while reds < REDS_MAX && chance * if reds > 1 { witness } else { 1.0 } > FALSE_EJECTS {
         chance *= flake;
         reds += 1;
@@ -228,10 +232,15 @@ impl Line<'_> {
         }
     }
 
-    /// For the first item.
+    /// For the first item. A longer red candidate that holds it is a witness: so many others would have to be to blame.
     fn reds_needed(&self) -> u32 {
-        let witness = self.prefixes.iter().skip(1).position(|known| matches!(known, Known::Red { .. }));
-        reds_needed(&self.limits, witness.map(|at| at + 1))
+        let flake = self.limits.flake_share;
+        let others = self.prefixes.iter().skip(1).position(|known| matches!(known, Known::Red { .. }));
+        let innocent = |others: usize| {
+            let good = (0..=others).fold(1.0, |good, _| good * (1.0 - self.limits.red_share));
+            1.0 - good * (1.0 - flake)
+        };
+        reds_beside(others.map_or(1.0, innocent), flake)
     }
 
     /// Sorts what runs: a check stays as long as its verdict can matter.
@@ -263,7 +272,7 @@ impl Line<'_> {
         }
         let again = match self.known.of(items) {
             Known::Unknown => false,
-            Known::Red { times } if items.is_empty() && times < reds_needed(&self.limits, None) => true,
+            Known::Red { times } if items.is_empty() && times < reds_needed(self.limits.flake_share) => true,
             Known::Red { times } if items.len() == 1 && times < self.reds_needed() => true,
             Known::Unsure { times } if times < UNSURE_MAX => true,
             Known::Running | Known::Green | Known::Red { .. } | Known::Unsure { .. } | Known::Clash => return false,

@@ -115,10 +115,8 @@ fn a_check_that_cannot_matter_is_cancelled() {
 
 #[test]
 fn checks_that_never_lie_are_not_repeated_and_those_that_often_do_more_than_twice() {
-    let reds =
-        |flake_share, behind| reds_needed(&Limits { slots: 4, look_ahead: 32, red_share: 0.05, flake_share }, behind);
-    assert_eq!([0.0, 0.001, 0.01, 0.03, 0.1, 0.9].map(|share| reds(share, None)), [1, 2, 2, 3, 4, 4]);
-    assert_eq!([0.0, 0.01, 0.03].map(|share| reds(share, Some(1))), [1, 2, 2], "a red behind is a witness");
+    assert_eq!([0.0, 0.001, 0.01, 0.03, 0.1, 0.9].map(reds_needed), [1, 2, 2, 3, 4, 4]);
+    assert_eq!([0.0, 0.01, 0.03].map(|share| reds_beside(0.1, share)), [1, 2, 2], "another red is a witness");
 }
 
 #[test]

@@ -38,11 +38,16 @@ pub(super) fn items(chain: &[Item], set: Set) -> Vec<Item> {
     chain.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1).map(|(_, item)| *item).collect()
 }
 
-/// What may be checked: every prefix (shorter than a red one), and behind a red one the line without one of its items.
+/// What may be checked: every prefix (shorter than a red one), and behind a red one the line without one of its items,
+/// whole, half as long and so on.
 pub(super) fn options(len: usize, red: Option<usize>) -> Vec<Set> {
     let mut found: Vec<Set> = (1..red.unwrap_or(len + 1)).map(prefix).collect();
     for suspect in 0..red.unwrap_or(0) {
-        found.extend((suspect + 2..=len).map(|to| prefix(to) & !(1 << suspect)));
+        let mut to = len;
+        while to > suspect + 1 {
+            found.push(prefix(to) & !(1 << suspect));
+            to = suspect + 1 + (to - suspect - 1) / 2;
+        }
     }
     found
 }
