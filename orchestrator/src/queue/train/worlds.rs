@@ -46,7 +46,8 @@ pub(super) fn options(len: usize, red: Option<usize>) -> Vec<Set> {
         let mut to = len;
         while to > suspect + 1 {
             found.push(prefix(to) & !(1 << suspect));
-            to = suspect + 1 + (to - suspect - 1) / 2;
+            // Behind the one culprit every length is worth knowing: it is the next line.
+            to = if red == Some(1) { to - 1 } else { suspect + 1 + (to - suspect - 1) / 2 };
         }
     }
     found
