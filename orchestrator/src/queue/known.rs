@@ -186,17 +186,6 @@ impl<'a> Line<'a> {
         wanted(self.view, record).into_iter().filter(is_bad).collect()
     }
 
-    /// What is told of a landing whose checks run: a red one that is being repeated is still red.
-    fn so_far(&self, record: &LandingRecord) -> Known {
-        let Some(candidate) = &record.candidate else { return Known::Running };
-        let red = |check: &Check| match said(self.view, &candidate.tree, check) {
-            Said::Red(times) => Some(times),
-            Said::Ask | Said::Green | Said::Late(_) | Said::Fault(_) => None,
-        };
-        let reds = wanted(self.view, record).into_iter().filter_map(red).min();
-        reds.map_or(Known::Running, |times| Known::Red { times })
-    }
-
     /// What the checks that blame the first place say of the tip.
     fn tip(&self) -> Known {
         let Some((id, record)) = self.suspect() else { return Known::Unknown };
@@ -225,10 +214,7 @@ impl Knowledge for Line<'_> {
         match self.landing(items) {
             Some((id, record)) => match record.state {
                 Landing::Queued | Landing::Candidate => Known::Running,
-                Landing::Checking | Landing::Red | Landing::Green => match judged(self.view, id, record) {
-                    Known::Running => self.so_far(record),
-                    known => known,
-                },
+                Landing::Checking | Landing::Red | Landing::Green => judged(self.view, id, record),
                 Landing::Held | Landing::Landed | Landing::Ejected => Known::Running,
             },
             None => self.past(&entries),
