@@ -9,6 +9,7 @@ mod hostile;
 mod live;
 mod real;
 mod run;
+mod safety;
 mod scale;
 mod second;
 mod tidy;

@@ -536,8 +536,9 @@ steps:
     env.verb(&end.run, Verb::Approve { steps: vec![pinned], widen: Vec::new() });
     let end = env.resume(&end.run, Overrides { merge: Some(Vec::new()), ..Overrides::default() });
     env.verb(&end.run, Verb::Reject { steps: vec![id("two")], text: None });
-    let would = clean(&env.ctx, true).expect("a dry run");
-    let done = clean(&env.ctx, false).expect("cleaning");
+    let keep = crate::config::Keep { days: 30, count: 500 };
+    let would = clean(&env.ctx, keep, true).expect("a dry run");
+    let done = clean(&env.ctx, keep, false).expect("cleaning");
     assert_eq!(would.freed.len(), done.freed.len(), "a dry run says what would be done");
     let names = |items: &[Item], kind: &str| -> Vec<String> {
         let items = items.iter().filter(|item| item.kind == kind);
