@@ -53,6 +53,9 @@ fn show(session: &Session, args: &CleanArgs, cleaned: &Cleaned) {
         (freed, kept) => format!("{verb} {}, kept {kept}", counted(freed, "thing")),
     };
     session.ui.talk(&words);
+    if cleaned.freed.iter().any(|item| item.kind == "slot") {
+        session.ui.talk("ignored files are build output: they go with their slot and are not put aside");
+    }
     if cleaned.freed.iter().chain(&cleaned.kept).any(|item| item.kind == "salvage" || item.why.contains("put aside")) {
         let Keep { days, count } = cleaned.keep;
         session

@@ -101,7 +101,7 @@ pub(crate) fn clean(ctx: &Context, keep: Keep, dry_run: bool) -> Result<Cleaned,
 
 /// Slots that nobody holds, and those that a human looked at and whose run is done.
 fn slots(ctx: &Context, kept_runs: &BTreeSet<String>, dry_run: bool, done: &mut Cleaned) -> Result<(), RunError> {
-    const WHY: &str = "nobody works in it; ignored files in it are build output and go with it";
+    const WHY: &str = "nobody works in it";
     let pool = Pool::open(&ctx.repo, PoolOptions::default())?;
     let run_of = |holder: &str| holder.trim_start_matches(LOOKED_AT).split('/').next().unwrap_or_default().to_owned();
     let held = pool.list().into_iter().filter_map(|slot| slot.holder);
