@@ -144,6 +144,13 @@ impl TestEnv {
         self.output(output.status, &output.stdout, &output.stderr)
     }
 
+    /// Runs the program to its end with more variables in its environment.
+    pub(crate) fn wattle_with(&self, folder: &Path, vars: &[(&str, &str)], args: &[&str]) -> Output {
+        let mut command = self.command(&program(), folder, args);
+        let output = command.envs(vars.iter().copied()).output().expect("the program was built with the tests");
+        self.output(output.status, &output.stdout, &output.stderr)
+    }
+
     /// Runs another program of the machine to its end.
     pub(crate) fn program(&self, name: &str, folder: &Path, args: &[&str]) -> Output {
         let mut command = self.command(Path::new(name), folder, args);
