@@ -13,4 +13,5 @@ mod run;
 mod scale;
 mod second;
 mod tidy;
+mod undo;
 mod verbs;

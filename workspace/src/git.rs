@@ -160,7 +160,8 @@ impl Git {
         *self.attributes.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(commit.to_owned());
     }
 
-    fn attributes(&self) -> Option<String> {
+    /// The commit whose `.gitattributes` count, if one has been fixed.
+    pub(crate) fn attributes(&self) -> Option<String> {
         self.attributes.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 

@@ -32,7 +32,7 @@ pub use git::GitError;
 pub use ids::{BlobId, CommitId, IdError, RepoId, Signature, TreeId};
 pub use lock::{LockError, LockInfo, OwnerLock, lock_holder};
 pub use lookup::{Change, ChangeKind};
-pub use merge::{MergeSpec, Merged};
+pub use merge::{MergeSpec, Merged, Note, Rules, Side, Stage, Trial};
 pub use pool::Pool;
 pub use refs::{Expect, RefChange, RefError};
 pub use repo::{OpenError, OpenOptions, Repo};

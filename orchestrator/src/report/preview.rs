@@ -49,6 +49,7 @@ fn executor(work: &Work) -> &'static str {
         Work::Run { .. } => "run",
         Work::Rewrite(_) => "rewrite",
         Work::Agent(_) => "agent",
+        Work::Revert(_) => "revert",
     }
 }
 
@@ -100,7 +101,7 @@ fn cost(text: &mut String, plan: &Plan, config: &Effective) {
 fn agent(work: &Work) -> Option<&AgentSpec> {
     match work {
         Work::Agent(agent) => Some(agent),
-        Work::Run { .. } | Work::Rewrite(_) => None,
+        Work::Run { .. } | Work::Rewrite(_) | Work::Revert(_) => None,
     }
 }
 

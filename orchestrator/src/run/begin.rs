@@ -370,6 +370,7 @@ fn freeze(
         options: request.options.clone(),
         isolation: "none".to_owned(),
         pid: std::process::id(),
+        by: ctx.who.clone(),
         base,
     })
 }
