@@ -344,6 +344,10 @@ impl Pool {
             Class::Snapshot => Some(self.save(record, holder)?),
         };
         place.prove()?;
+        if !record.ready {
+            // Whoever leases it next brings it to a commit. That of its last holder may be gone: nothing kept it yet.
+            return Ok(None);
+        }
         let (salvaged, untouched) = saved.unwrap_or_default();
         if untouched && place.tidy(&record.base)? {
             return Ok(salvaged);

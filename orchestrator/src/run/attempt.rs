@@ -94,13 +94,16 @@ async fn base_of(
     shared: &Arc<Shared>,
     job: &Arc<AttemptJob>,
 ) -> Result<Result<(CommitId, Vec<Entry>), String>, Failure> {
-    if let Some(resumed) = &job.resumed {
-        return Ok(Ok(resumed.clone()));
-    }
     let (repo, job) = (shared.ctx.repo.clone(), job.clone());
     let identity = shared.identity.clone();
     shared
         .git(move || {
+            // A merged base is kept by its slot alone: where somebody has deleted that and pruned, it is made anew.
+            if let Some(resumed) = &job.resumed
+                && repo.has_commit(&resumed.0)?
+            {
+                return Ok(Ok(resumed.clone()));
+            }
             let mut base = job.tip.clone();
             for entry in &job.on {
                 if repo.is_ancestor(&base, &entry.commit)? {

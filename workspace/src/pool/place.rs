@@ -83,7 +83,8 @@ impl<'a> Place<'a> {
         clear_half_made(&self.path)?;
         let path = self.path.to_str().ok_or_else(|| self.unproven("its path is not text"))?;
         // Without a branch there is nothing to track: git even refuses `--no-track` beside `--detach`.
-        let add = ["worktree", "add", "--force", "--detach", "--no-checkout"];
+        // Twice `--force`: the path is ours, also where a killed git has left it locked.
+        let add = ["worktree", "add", "--force", "--force", "--detach", "--no-checkout"];
         self.repo.common().args(add).args([path, base.as_str()]).run()?;
         let file = self.path.join(".git");
         let text = fs::read_to_string(&file).map_err(|e| PoolError::io(&file, e))?;
@@ -144,6 +145,7 @@ impl<'a> Place<'a> {
             return Err(self.unproven(format!("{path} is left after cleaning ({} in all)", left.len())));
         }
         let head = self.own().ok_or_else(|| self.unproven("it has no worktree"))?;
+        self.forget_under_way()?;
         head.args(["update-ref", "--no-deref", "HEAD", to.as_str()]).run()?;
         self.refresh_own()
     }
@@ -173,15 +175,18 @@ impl<'a> Place<'a> {
         let Some(git_dir) = &self.git_dir else {
             return Ok(());
         };
-        for name in UNDER_WAY {
-            forget(&git_dir.join(name))?;
-        }
+        self.forget_under_way()?;
         let (fresh, own) = (git_dir.join("index.wattle"), git_dir.join("index"));
         let copied = fault::fails("slot.index").and_then(|()| copy_with_time(&self.index, &fresh));
         fault::point("slot.index.copied");
         let copied = copied.and_then(|()| fs::rename(&fresh, &own));
         fault::point("slot.index.placed");
         copied.map_err(|e| PoolError::io(&own, e))
+    }
+
+    fn forget_under_way(&self) -> Result<(), PoolError> {
+        let names = self.git_dir.iter().flat_map(|dir| UNDER_WAY.iter().map(|name| dir.join(name)));
+        names.into_iter().try_for_each(|path| forget(&path))
     }
 
     /// Copies what `.worktreeinclude` asks for; a file that cannot be copied is an error that names it.
