@@ -5,8 +5,10 @@
 //! tried, every point by name at least once; `WATTLE_FAULTS=all` tries each pass of each, `WATTLE_FAULTS=N` as many.
 
 mod audit;
+mod disk;
 mod matrix;
 mod plans;
+mod power;
 
 use std::io::Write;
 

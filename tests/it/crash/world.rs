@@ -130,7 +130,7 @@ fn tidy(env: &TestEnv, repo: &TestRepo<'_>) {
 }
 
 /// Files below a folder that fit.
-fn files(folder: &Path, fits: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, fits: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

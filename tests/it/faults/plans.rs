@@ -25,7 +25,7 @@ limits: { jobs: 3, checks: 2 }
 checks:
   - name: whole
     run: |
-      test ! -e log/retry || grep -qx good log/retry
+      test ! -e log/retry || grep -qx good log/retry || exit 1
       if grep -q 'new(' src/a.rs; then grep -q 'new(' src/b.rs; else ! grep -q 'new(' src/b.rs; fi
   - { name: shared, run: 'test -z "$(sort shared.txt | uniq -d)"' }
 groups: { api: { land: together } }
@@ -81,8 +81,13 @@ const FILES: [(&str, &str); 6] = [
 impl Plan {
     /// A repository with the plan beside it.
     pub(crate) fn world<'e>(&self, env: &'e TestEnv) -> TestRepo<'e> {
-        std::fs::write(env.root().join("plan.yml"), self.text).expect("the folder is ours");
-        env.repo("repo", &FILES)
+        self.world_at(env, "repo", "plan.yml")
+    }
+
+    /// The same at a place of the caller's.
+    pub(crate) fn world_at<'e>(&self, env: &'e TestEnv, repo: &str, plan: &str) -> TestRepo<'e> {
+        std::fs::write(env.root().join(plan), self.text).expect("the folder is ours");
+        env.repo(repo, &FILES)
     }
 }
 
