@@ -9,6 +9,7 @@ mod faults;
 mod hostile;
 mod live;
 mod real;
+mod repos;
 mod run;
 mod scale;
 mod second;
