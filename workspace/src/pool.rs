@@ -39,6 +39,9 @@ impl Pool {
     pub fn open(repo: &Repo, o: PoolOptions) -> Result<Pool, PoolError> {
         let root = repo.state_dir().join("slots");
         fs::create_dir_all(&root).map_err(|e| PoolError::io(&root, e))?;
+        for record in Record::load_all(&root)? {
+            Place::of(repo, &root, &record).mend(&record.base)?;
+        }
         Ok(Pool { repo: repo.clone(), root, options: o, snapshots: Mutex::new(()) })
     }
 

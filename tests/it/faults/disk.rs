@@ -76,7 +76,7 @@ fn expected() -> String {
 
 /// Runs the plan on small disks; `says` is what the first run has to say if it has not come to its end.
 #[track_caller]
-fn survives(sizes: &[&str], says: &str) {
+fn survives(sizes: &[&str], says: &[&str]) {
     let (tree, mut stopped) = (expected(), 0);
     for left in sizes {
         let env = TestEnv::new();
@@ -91,7 +91,7 @@ fn survives(sizes: &[&str], says: &str) {
         if code != 0 {
             stopped += 1;
             assert!([1, 4, 5].contains(&code), "{left}: exit {code}: {first}");
-            assert!(first.contains(says), "{left}: it does not say what is wrong: {first}");
+            assert!(says.iter().any(|says| first.contains(says)), "{left}: it does not say what is wrong: {first}");
         }
         assert_eq!(line(&out, "last"), "0", "{left}: {first}\n{again}");
         assert!(!out.out.contains("fsck 1"), "{left}: {}\n{}", out.out, read(&env, "fsck"));
@@ -104,10 +104,10 @@ fn survives(sizes: &[&str], says: &str) {
 
 #[test]
 fn a_full_disk_stops_a_run_and_with_room_again_it_goes_on() {
-    survives(&["0", "120", "300", "500", "700", "900", "1200", "1800"], "space");
+    survives(&["0", "120", "300", "500", "700", "900", "1200", "1800"], &["No space", "disk is full"]);
 }
 
 #[test]
 fn a_disk_that_may_not_be_written_to_is_named_and_nothing_is_changed() {
-    survives(&["ro"], "ead-only");
+    survives(&["ro"], &["ead-only"]);
 }
