@@ -30,6 +30,9 @@ impl At {
     }
 }
 
+/// What has to hold while a run lies dead.
+type Wreck = fn(&TestRepo<'_>);
+
 /// What is done to one run. Its words are what `WATTLE_FAULTS` takes to try it alone.
 #[derive(Clone)]
 struct Case {
@@ -44,7 +47,7 @@ struct Case {
 }
 
 /// An undisturbed run: how it ends, and the points that it passes.
-fn undisturbed(plan: Plan, wreck: fn(&TestRepo<'_>)) -> (Expected, BTreeMap<String, usize>) {
+fn undisturbed(plan: Plan, wreck: Wreck) -> (Expected, BTreeMap<String, usize>) {
     let env = TestEnv::new();
     let repo = plan.world(&env);
     let list = env.root().join("list");
@@ -191,7 +194,7 @@ fn asked() -> (usize, Option<Case>) {
 #[test]
 fn killed_at_any_point_a_run_goes_on_to_the_same_end() {
     let mut rng = Rng(0x77a7_71e3);
-    let whole: [(Plan, fn(&TestRepo<'_>)); 2] =
+    let whole: [(Plan, Wreck); 2] =
         [(QUEUE, |repo| _ = audit(repo, QUEUE.checks)), (FINAL, |repo| _ = audit(repo, FINAL.checks))];
     let (mut passed, mut ends) = (Vec::new(), BTreeMap::new());
     let (count, only) = asked();

@@ -119,6 +119,10 @@ fn after_a_power_cut_git_has_what_the_journal_says() {
         assert_eq!(repo.git(&["ls-tree", "-r", "main"]), tree, "{image}");
         assert_eq!(audit(&repo, QUEUE.checks) + 1, repo.git(&["reflog", "show", "main"]).lines().count(), "{image}");
         repo.git(&["fsck", "--strict", "--no-dangling"]);
+        for line in repo.git(&["diff", "--name-only"]).lines() {
+            assert_eq!(repo.read(line), "", "{image}: {line} is neither what has landed nor empty");
+            repo.git(&["checkout", "--quiet", "--", line]);
+        }
         assert_eq!(repo.git(&["status", "--porcelain"]), "", "{image}");
     }
     say(&format!("faults: cut the power at {} moments of a run", cuts.len()));
@@ -137,7 +141,10 @@ fn mended(env: &TestEnv, repo: &TestRepo<'_>, end: &Output) {
         let path = path.as_str().expect("a path");
         let now = repo.git(&["hash-object", path]);
         let before = repo.git(&["log", "--format=", "--raw", "--no-abbrev", "-m", "--", path]);
-        assert!(repo.read(path).is_empty() || before.contains(&now), "{path} is neither empty nor of an earlier commit");
+        assert!(
+            repo.read(path).is_empty() || before.contains(&now),
+            "{path} is neither empty nor of an earlier commit"
+        );
         repo.git(&["checkout", "--quiet", "HEAD", "--", path]);
         mended = true;
     }
