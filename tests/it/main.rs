@@ -11,6 +11,7 @@ mod live;
 mod real;
 mod repos;
 mod run;
+mod safety;
 mod scale;
 mod second;
 mod tidy;

@@ -5,6 +5,7 @@
 
 mod differ;
 
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,10 @@ pub(crate) struct Entry {
     pub(crate) name: Vec<u8>,
     pub(crate) id: String,
 }
+
+/// Commits read in process before git is asked for an ancestor: reading this many costs less than starting git, and a
+/// candidate of the queue is no longer.
+const NEAR_MAX: usize = 64;
 
 pub(crate) const MODE_TREE: u32 = 0o040_000;
 pub(crate) const MODE_GITLINK: u32 = 0o160_000;
@@ -98,11 +103,32 @@ impl Repo {
 
     /// Whether `a` is `b` or in its history.
     pub fn is_ancestor(&self, a: &CommitId, b: &CommitId) -> Result<bool, GitError> {
-        if a == b {
+        if a == b || self.is_near(a, b) {
             return Ok(true);
         }
         let ran = self.store().args(["merge-base", "--is-ancestor", a.as_str(), b.as_str()]).accept(1).run()?;
         Ok(ran.code == 0)
+    }
+
+    /// Whether `a` is among the nearest ancestors of `b`, as what has just landed is; read in process. `false` says nothing:
+    /// it may be farther away, or beyond what a shallow history holds.
+    fn is_near(&self, a: &CommitId, b: &CommitId) -> bool {
+        let mut seen = BTreeSet::from([b.clone()]);
+        let mut left = VecDeque::from([b.clone()]);
+        while let Some(commit) = left.pop_front() {
+            let Ok(parents) = self.parents(&commit) else {
+                return false;
+            };
+            for parent in parents {
+                if parent == *a {
+                    return true;
+                }
+                if seen.len() < NEAR_MAX && seen.insert(parent.clone()) {
+                    left.push_back(parent);
+                }
+            }
+        }
+        false
     }
 
     /// The best common ancestor, if the histories meet.
@@ -112,6 +138,13 @@ impl Repo {
             return Ok(None);
         }
         ran.text().parse().map(Some).map_err(|e| ran.unreadable(format!("{e}")))
+    }
+
+    /// How many commits `to` has that `from` has not.
+    pub fn commits_between(&self, from: &CommitId, to: &CommitId) -> Result<u64, GitError> {
+        let range = format!("{from}..{to}");
+        let ran = self.store().args(["rev-list", "--count", range.as_str()]).run()?;
+        ran.text().parse().map_err(|e| ran.unreadable(format!("{e}")))
     }
 
     /// The paths of every file, link and submodule in a tree, in git's order.
