@@ -170,7 +170,7 @@ fn decided(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish
 }
 
 /// Is a landing over one place alone (or the last one, which cannot be split)?
-fn is_one(view: &RunView, record: &LandingRecord) -> bool {
+pub(crate) fn is_one(view: &RunView, record: &LandingRecord) -> bool {
     let group = |entry: &Entry| view.plan.step(&entry.step).and_then(|step| step.group.clone());
     let first = record.entries.first();
     record.last

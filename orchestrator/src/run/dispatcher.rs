@@ -4,7 +4,7 @@
 //! decide, writes the batch, and only then lets effects start and workers go on. A batch is one
 //! transaction, so a burst of events costs one write to the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 mod hear;
@@ -61,8 +61,12 @@ pub(crate) struct Dispatcher<'a> {
     pub(crate) reserving: Vec<(StepId, Claim, oneshot::Sender<Reply>)>,
     /// What stops each worker.
     pub(crate) stops: BTreeMap<StepId, CancellationToken>,
-    /// What stops each check of the queue.
+    /// What stops each check of the queue, from its start until it has left its slot.
     pub(crate) checks: BTreeMap<(LandingId, String, TreeId), CancellationToken>,
+    /// Landings whose candidate is being made, those among them that were given up meanwhile.
+    building: BTreeSet<LandingId>,
+    /// Slots that are just being given back.
+    freeing: usize,
     /// Does it only land what is there?
     pub(crate) lands_only: bool,
     /// Steps that a human has stopped while they asked.
@@ -98,6 +102,8 @@ impl<'a> Dispatcher<'a> {
             reserving: Vec::new(),
             stops: BTreeMap::new(),
             checks: BTreeMap::new(),
+            building: BTreeSet::new(),
+            freeing: 0,
             lands_only: false,
             stopping: Vec::new(),
             failing: Vec::new(),
@@ -131,7 +137,9 @@ impl<'a> Dispatcher<'a> {
     fn turn(&mut self) -> Result<(), RecordError> {
         while !self.finished {
             let Some(decision) = decide(&self.rec.view, self.halt, self.lands_only) else { break };
-            if matches!(decision, Decision::Finish { .. }) && (self.wind_down() || self.predicts()?) {
+            if matches!(decision, Decision::Finish { .. })
+                && (self.wind_down() || self.in_slots() || self.predicts()?)
+            {
                 break;
             }
             self.carry_out(decision)?;
@@ -141,13 +149,9 @@ impl<'a> Dispatcher<'a> {
             self.executor.perform(effect);
         }
         let checking = &self.rec.view.checking;
-        self.checks.retain(|check, cancel| {
-            let wanted = checking.contains(check);
-            if !wanted {
-                cancel.cancel();
-            }
-            wanted
-        });
+        for (_, cancel) in self.checks.iter().filter(|(check, _)| !checking.contains(check)) {
+            cancel.cancel();
+        }
         for (reply, answer) in self.replies.drain(..) {
             // A worker that has gone meanwhile needs no answer.
             let _ = reply.send(answer);
@@ -181,6 +185,11 @@ impl<'a> Dispatcher<'a> {
             let json = serde_json::to_string(event).expect("an event is plain data");
             self.effects.push(Effect::Notify { run: notify.run.clone(), seq: event.seq, json });
         }
+    }
+
+    /// Is anything still in a slot for which nobody waits any more?
+    fn in_slots(&self) -> bool {
+        !self.checks.is_empty() || !self.building.is_empty() || self.freeing > 0
     }
 
     /// Before a run ends, workers that only wait (for a human) are parked. Are there any?
@@ -289,14 +298,22 @@ impl<'a> Dispatcher<'a> {
                 let holder = self.holder(&step);
                 Ended { rec: &mut self.rec, step: step.clone(), stopped, denied, halt }.take(end)?;
                 if matches!(self.rec.view.step(&step).state, Step::Cancelled | Step::Failed) {
+                    self.freeing += 1;
                     self.effects.push(Effect::Free(holder));
                 }
                 Ok(())
             }
-            Input::Candidate { landing, end } => self.candidate(landing, end),
+            Input::Candidate { landing, end } => {
+                self.building.remove(&landing);
+                self.candidate(landing, end)
+            }
             Input::Check { landing, check, tree, told } => self.checked(landing, check, tree, *told),
             Input::Audit { landing, missing } => self.audited(landing, missing),
             Input::Move { landing, end } => self.moved(landing, end),
+            Input::Freed => {
+                self.freeing -= 1;
+                Ok(())
+            }
             Input::Salvaged(salvaged) => {
                 self.rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })
             }
@@ -348,6 +365,7 @@ impl<'a> Dispatcher<'a> {
     /// Makes the candidate of a landing.
     pub(crate) fn build(&mut self, landing: LandingId) {
         let job = candidate_job(&self.rec.view, landing, &self.executor.shared.identity);
+        self.building.insert(landing);
         self.effects.push(Effect::Candidate(landing, Box::new(job)));
     }
 

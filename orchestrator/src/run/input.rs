@@ -77,6 +77,8 @@ pub(crate) enum Input {
         /// How it went.
         end: Result<MoveEnd, String>,
     },
+    /// A slot that an ended attempt had kept was given back, or could not be.
+    Freed,
     /// A slot was given back and what it held is under a ref.
     Salvaged(Salvaged),
     /// A slot holds what no commit can hold, and stays as it is.

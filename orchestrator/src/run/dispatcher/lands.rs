@@ -8,18 +8,19 @@ use wattle_workspace::{CommitId, TreeId};
 use super::Dispatcher;
 use crate::ids::LandingId;
 use crate::journal::command::{requeue, withdraw};
-use crate::journal::event::{Body, CheckRef, Entry, LandingChange, Work};
+use crate::journal::event::{Body, CheckRef, Entry, LandingChange};
 use crate::journal::record::LandingRecord;
 use crate::journal::recorder::{RecordError, StepNote};
 use crate::queue::audit::audit_job;
-use crate::queue::known::wanted;
+use crate::queue::known::{NOT_GENERATED, wanted};
 use crate::queue::land::{CandidateEnd, MoveEnd};
-use crate::queue::plan::{Wish, gathered, sent_back};
+use crate::queue::plan::{Wish, gathered, is_one, sent_back};
 use crate::run::check::{CheckJob, Told};
 use crate::run::executor::Effect;
 use crate::run::jobs::{OUTPUT_BYTES_MAX, setup};
 use crate::run::outcome::cut;
 use crate::run::scheduler::Halt;
+use crate::run::theirs::{TheirsError, take_in};
 use crate::state::landing::{Landing, LandingEvent};
 use crate::state::step::{Step, StepEvent};
 
@@ -145,6 +146,7 @@ impl Dispatcher<'_> {
     ) -> Result<(), RecordError> {
         let Told { control, cached, key, result } = told;
         let under_way = (landing, check.clone(), tree.clone());
+        self.checks.remove(&under_way);
         if !self.rec.view.checking.contains(&under_way) {
             // Nobody waits for it any more, and it may have been stopped: what it says is nothing.
             return Ok(());
@@ -194,9 +196,13 @@ impl Dispatcher<'_> {
                 if self.executor.shared.stop.is_cancelled() {
                     return withdraw(&mut self.rec, id, "interrupted");
                 }
+                if !is_one(&self.rec.view, &self.rec.view.landings[&id]) {
+                    // Whose files they cannot be made of is asked with fewer of them.
+                    return withdraw(&mut self.rec, id, NOT_GENERATED);
+                }
                 self.eject(id, "red", None, message)
             }
-            Ok(CandidateEnd::BranchMoved { step, found }) => self.branch_moved(id, &step, found),
+            Ok(CandidateEnd::BranchMoved { step }) => self.branch_moved(id, &step),
             // Our own landing has moved it, or is just doing so.
             Ok(CandidateEnd::TargetMoved(tip)) if self.is_ours(&tip) => withdraw(&mut self.rec, id, "tip_moved"),
             Ok(CandidateEnd::TargetMoved(tip)) => {
@@ -366,7 +372,7 @@ impl Dispatcher<'_> {
         ids.map(|(id, _)| *id).collect()
     }
 
-    fn branch_moved(&mut self, id: LandingId, step: &StepId, found: Option<CommitId>) -> Result<(), RecordError> {
+    fn branch_moved(&mut self, id: LandingId, step: &StepId) -> Result<(), RecordError> {
         let record = self.rec.view.landings[&id].clone();
         let last = record.last;
         withdraw(&mut self.rec, id, "branch_moved")?;
@@ -375,22 +381,18 @@ impl Dispatcher<'_> {
         for below in self.gathered_ids().into_iter().filter(|_| last) {
             withdraw(&mut self.rec, below, "branch_moved")?;
         }
-        let repo = self.executor.shared.ctx.repo.clone();
-        let work = self.rec.view.step(step).work.clone();
-        let touches = self.rec.view.plan.step(step).map(|step| step.touches.clone()).unwrap_or_default();
-        let theirs = found.as_ref().zip(work).and_then(|(commit, work)| {
-            let tree = repo.tree_of(commit).ok()?;
-            let base_tree = repo.tree_of(&work.base).ok()?;
-            let paths = crate::queue::land::changed_paths(&repo, &base_tree, &tree).ok()?;
-            let outside = paths.iter().filter(|path| !touches.iter().any(|glob| glob.matches(path)));
-            let outside = outside.cloned().collect();
-            Some(Work { commit: commit.clone(), tree, paths, outside, ..work })
-        });
-        let text = "somebody else moved the step's branch".to_owned();
+        let message = "somebody else moved the step's branch".to_owned();
         let reason = "branch_moved".to_owned();
-        self.rec.emit(Body::Ejected { step: step.clone(), reason, message: text.clone() })?;
-        let message = Some(text);
-        let note = StepNote { message, work: theirs, ..StepNote::why("branch_moved") };
+        self.rec.emit(Body::Ejected { step: step.clone(), reason, message: message.clone() })?;
+        let repo = self.executor.shared.ctx.repo.clone();
+        let message = match take_in(&mut self.rec, &repo, |id| id == step) {
+            Ok(()) if self.rec.view.step(step).state == Step::Queued => message,
+            Ok(()) => return Ok(()),
+            Err(TheirsError::Record(error)) => return Err(error),
+            Err(error @ (TheirsError::Git(_) | TheirsError::Pool(_) | TheirsError::Ref(_))) => error.to_string(),
+        };
+        // What is on the branch cannot be told: a human looks at it.
+        let note = StepNote { message: Some(message), ..StepNote::why("branch_moved") };
         self.rec.step(step, StepEvent::Review, note)
     }
 
