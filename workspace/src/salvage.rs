@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::capture::{CaptureError, CaptureOptions};
+use crate::capture::{CaptureError, CaptureOptions, Captured};
 use crate::commit::CommitSpec;
 use crate::fault;
 use crate::git::{GitError, Run};
@@ -68,10 +68,7 @@ pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Saved, SalvageError> 
     let files = files_commit(repo, w);
     match &files {
         // The commit of the files has the stray HEAD as its parent, so one ref keeps both.
-        Ok(Files::New(commit)) => {
-            made.push(keep(repo, w, commit)?);
-            whole(repo, w, commit)?;
-        }
+        Ok(Files::New(commit)) => made.push(keep_whole(repo, w, commit)?),
         Ok(Files::Kept | Files::Untouched) | Err(_) => {
             if let Some(head) = &stray {
                 made.push(keep(repo, w, head)?);
@@ -96,14 +93,18 @@ enum Files {
     New(CommitId),
 }
 
-/// Makes sure that all of a commit of the worktree's files is there, now that a ref keeps it.
-fn whole(repo: &Repo, w: &Work<'_>, commit: &CommitId) -> Result<(), SalvageError> {
+/// Keeps a commit of the worktree's files, and makes sure that all of it is there once a ref keeps it.
+fn keep_whole(repo: &Repo, w: &Work<'_>, commit: &CommitId) -> Result<(String, CommitId), SalvageError> {
+    let mut kept = keep(repo, w, commit);
     for _ in 0..TRIES_MAX {
         if repo.is_whole(w.base, commit)? {
-            return Ok(());
+            return kept;
         }
-        // Made once more, the objects are the same ones.
-        repo.capture(w.path, w.base, &CaptureOptions::default())?;
+        // Made once more, the objects are the same ones; the ref may be there already.
+        files_again(repo, w)?;
+        if kept.is_err() {
+            kept = keep(repo, w, commit);
+        }
     }
     let what = format!("{commit} lacks objects; is somebody pruning?");
     Err(GitError::Output { command: "git add".to_owned(), what }.into())
@@ -122,6 +123,17 @@ fn files_commit(repo: &Repo, w: &Work<'_>) -> Result<Files, SalvageError> {
     if repo.tree_of(parent)? == captured.tree && parent != w.base && reachable(repo, parent)? {
         return Ok(Files::Kept);
     }
+    Ok(Files::New(commit_of(repo, w, captured)?))
+}
+
+fn files_again(repo: &Repo, w: &Work<'_>) -> Result<(), SalvageError> {
+    commit_of(repo, w, repo.capture(w.path, w.base, &CaptureOptions::default())?)?;
+    Ok(())
+}
+
+/// The commit that holds a slot's files; the same files give the same one.
+fn commit_of(repo: &Repo, w: &Work<'_>, captured: Captured) -> Result<CommitId, GitError> {
+    let parent = w.head.as_ref().unwrap_or(w.base);
     let message = format!(
         "Work left by {}\n\n{} paths differ from {}.\nSalvaged from {}.\n",
         w.holder,
@@ -138,7 +150,7 @@ fn files_commit(repo: &Repo, w: &Work<'_>) -> Result<Files, SalvageError> {
         committer: identity,
         time_s: w.time_s,
     };
-    Ok(Files::New(repo.commit(&spec)?))
+    repo.commit(&spec)
 }
 
 /// The trees of all branches and of all refs of ours.
