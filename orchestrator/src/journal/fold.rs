@@ -124,6 +124,7 @@ impl RunView {
     }
 
     fn step_mut(&mut self, seq: u64, step: &StepId) -> Result<&mut StepRecord, FoldError> {
+        self.touched.add(step);
         self.steps.get_mut(step).ok_or_else(|| FoldError::Unknown { seq, what: format!("step {step}") })
     }
 

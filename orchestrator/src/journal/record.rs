@@ -43,6 +43,8 @@ pub(crate) struct RunView {
     pub(crate) verdicts: BTreeMap<(TreeId, String), VerdictRecord>,
     /// Checks of the queue that have started and have no verdict yet.
     pub(crate) checking: Vec<(LandingId, String, TreeId)>,
+    /// Steps that have changed, for who decides.
+    pub(crate) touched: Touched,
     /// Tokens and money.
     pub(crate) spent: Spent,
     /// Place of the last event that put a commit on the tip.
@@ -51,6 +53,38 @@ pub(crate) struct RunView {
     pub(crate) resumed_seq: u64,
     /// Place of the last event.
     pub(crate) seq: u64,
+}
+
+/// Steps whose records have changed since they were last taken; nobody but who decides wants to know. It is no part of
+/// what the events say.
+#[derive(Clone, Default)]
+pub(crate) struct Touched {
+    watched: bool,
+    steps: Vec<StepId>,
+}
+
+impl std::fmt::Debug for Touched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Touched")
+    }
+}
+
+impl Touched {
+    /// From now on they are kept.
+    pub(crate) fn watch(&mut self) {
+        self.watched = true;
+    }
+
+    /// Those since the last time.
+    pub(crate) fn take(&mut self) -> Vec<StepId> {
+        std::mem::take(&mut self.steps)
+    }
+
+    pub(super) fn add(&mut self, step: &StepId) {
+        if self.watched && self.steps.last() != Some(step) {
+            self.steps.push(step.clone());
+        }
+    }
 }
 
 /// Tokens and money, summed.

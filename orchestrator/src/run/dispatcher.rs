@@ -17,6 +17,7 @@ use wattle_planner::StepId;
 use wattle_worker::host::Reply;
 use wattle_workspace::TreeId;
 
+use super::agenda::Agenda;
 use super::executor::{Effect, Executor};
 use super::input::Input;
 use super::jobs::{attempt_job, candidate_job};
@@ -24,7 +25,7 @@ use super::limits::{Budget, Caps, Claim};
 use super::notify::word;
 use super::outcome::Ended;
 use super::recover::{RecoverError, free_slots};
-use super::scheduler::{Decision, Halt, decide};
+use super::scheduler::{Decision, Halt};
 use super::theirs::{TheirsError, take_in};
 use crate::ids::LandingId;
 use crate::journal::Recorder;
@@ -72,19 +73,21 @@ pub(crate) struct Dispatcher<'a> {
     pub(crate) budget: Budget,
     /// Why nothing new may start.
     pub(crate) halt: Option<Halt>,
+    agenda: Agenda,
     finished: bool,
 }
 
 impl<'a> Dispatcher<'a> {
     /// A dispatcher for a run whose state is `running`.
     pub(crate) fn new(
-        rec: Recorder,
+        mut rec: Recorder,
         executor: Executor,
         inputs: Receiver<Input>,
         sink: &'a mut dyn FnMut(&Event),
     ) -> Self {
         let options = &rec.view.started.options;
         let budget = Budget::new(Caps { tokens: options.tokens_max, nano_usd: options.nano_usd_max });
+        let agenda = Agenda::new(&mut rec.view);
         Self {
             rec,
             executor,
@@ -101,6 +104,7 @@ impl<'a> Dispatcher<'a> {
             failing: Vec::new(),
             budget,
             halt: None,
+            agenda,
             finished: false,
         }
     }
@@ -127,7 +131,7 @@ impl<'a> Dispatcher<'a> {
     /// Decides until there is nothing to decide, writes the batch, then acts.
     fn turn(&mut self) -> Result<(), RecordError> {
         while !self.finished {
-            let Some(decision) = decide(&self.rec.view, self.halt, self.lands_only) else { break };
+            let Some(decision) = self.agenda.decide(&mut self.rec.view, self.halt, self.lands_only) else { break };
             if matches!(decision, Decision::Finish { .. }) && self.wind_down() {
                 break;
             }
