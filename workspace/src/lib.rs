@@ -25,6 +25,8 @@ mod refs;
 mod repo;
 mod salvage;
 mod slot;
+mod stale;
+mod whole;
 
 pub use capture::{CaptureError, CaptureOptions, Captured};
 pub use checkout::{Advance, HeldWhy};
@@ -40,3 +42,4 @@ pub use pool::Pool;
 pub use refs::{Expect, RefChange, RefError};
 pub use repo::{OpenError, OpenOptions, Repo};
 pub use slot::{Class, Lease, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};
+pub use stale::StaleError;

@@ -39,6 +39,9 @@ impl Pool {
     pub fn open(repo: &Repo, o: PoolOptions) -> Result<Pool, PoolError> {
         let root = repo.state_dir().join("slots");
         fs::create_dir_all(&root).map_err(|e| PoolError::io(&root, e))?;
+        for record in Record::load_all(&root)? {
+            Place::of(repo, &root, &record).mend(&record.base)?;
+        }
         Ok(Pool { repo: repo.clone(), root, options: o, snapshots: Mutex::new(()) })
     }
 
@@ -350,6 +353,10 @@ impl Pool {
             Class::Snapshot => Some(self.save(record, holder)?),
         };
         place.prove()?;
+        if !record.ready {
+            // Whoever leases it next brings it to a commit. That of its last holder may be gone: nothing kept it yet.
+            return Ok(None);
+        }
         let (salvaged, untouched) = saved.unwrap_or_default();
         if untouched && place.tidy(&record.base)? {
             return Ok(salvaged);

@@ -7,6 +7,7 @@ use wattle_worker::outcome::Outcome;
 use wattle_workspace::{CommitId, Salvaged, TreeId};
 
 use super::check::Told;
+use super::predict::Found;
 use crate::ids::LandingId;
 use crate::journal::event::{Entry, Work};
 use crate::queue::land::{CandidateEnd, MoveEnd};
@@ -85,6 +86,8 @@ pub(crate) enum Input {
         /// Why.
         why: String,
     },
+    /// Commits that are to land were merged, to warn of conflicts.
+    Predicted(Result<Vec<Found>, String>),
     /// Look at table `command`.
     Wake,
     /// SIGINT or SIGTERM.
