@@ -101,7 +101,7 @@ pub(crate) async fn run(shared: Arc<Shared>, job: CheckJob) -> Input {
 /// What a verdict depends on: the files, the command, the machine as far as the command sees it.
 fn key(shared: &Shared, job: &CheckJob, setup: Option<&str>) -> String {
     let command = &job.command;
-    let setup_run = job.setup.as_ref().map(|(command, _)| command.run.as_str());
+    let setup_run = job.setup.as_ref().map(|(command, _)| (&command.run, &command.env, command.bounds.timeout_ms));
     let mut parts: Vec<String> = vec![
         job.tree.to_string(),
         command.run.clone(),

@@ -17,6 +17,7 @@ use wattle_planner::StepId;
 use wattle_worker::host::Reply;
 use wattle_workspace::TreeId;
 
+use super::agenda::Agenda;
 use super::executor::{Effect, Executor};
 use super::input::Input;
 use super::jobs::{attempt_job, candidate_job};
@@ -25,7 +26,7 @@ use super::notify::word;
 use super::outcome::Ended;
 use super::predict::Predictor;
 use super::recover::{RecoverError, free_slots};
-use super::scheduler::{Decision, Halt, decide};
+use super::scheduler::{Decision, Halt};
 use super::theirs::{TheirsError, take_in};
 use crate::ids::LandingId;
 use crate::journal::Recorder;
@@ -67,6 +68,8 @@ pub(crate) struct Dispatcher<'a> {
     building: BTreeSet<LandingId>,
     /// Slots that are just being given back.
     freeing: usize,
+    /// Landings that are just being looked at once more.
+    pub(crate) auditing: BTreeSet<LandingId>,
     /// Does it only land what is there?
     pub(crate) lands_only: bool,
     /// Steps that a human has stopped while they asked.
@@ -77,6 +80,7 @@ pub(crate) struct Dispatcher<'a> {
     pub(crate) budget: Budget,
     /// Why nothing new may start.
     pub(crate) halt: Option<Halt>,
+    agenda: Agenda,
     predictor: Predictor,
     finished: bool,
 }
@@ -84,13 +88,14 @@ pub(crate) struct Dispatcher<'a> {
 impl<'a> Dispatcher<'a> {
     /// A dispatcher for a run whose state is `running`.
     pub(crate) fn new(
-        rec: Recorder,
+        mut rec: Recorder,
         executor: Executor,
         inputs: Receiver<Input>,
         sink: &'a mut dyn FnMut(&Event),
     ) -> Self {
         let options = &rec.view.started.options;
         let budget = Budget::new(Caps { tokens: options.tokens_max, nano_usd: options.nano_usd_max });
+        let agenda = Agenda::new(&mut rec.view);
         Self {
             rec,
             executor,
@@ -104,11 +109,13 @@ impl<'a> Dispatcher<'a> {
             checks: BTreeMap::new(),
             building: BTreeSet::new(),
             freeing: 0,
+            auditing: BTreeSet::new(),
             lands_only: false,
             stopping: Vec::new(),
             failing: Vec::new(),
             budget,
             halt: None,
+            agenda,
             predictor: Predictor::default(),
             finished: false,
         }
@@ -136,21 +143,20 @@ impl<'a> Dispatcher<'a> {
     /// Decides until there is nothing to decide, writes the batch, then acts.
     fn turn(&mut self) -> Result<(), RecordError> {
         while !self.finished {
-            let Some(decision) = decide(&self.rec.view, self.halt, self.lands_only) else { break };
-            if matches!(decision, Decision::Finish { .. })
-                && (self.wind_down() || self.in_slots() || self.predicts()?)
-            {
+            let Some(decision) = self.agenda.decide(&mut self.rec.view, self.halt, self.lands_only) else { break };
+            if matches!(decision, Decision::Finish { .. }) && (self.wind_down() || self.is_busy() || self.predicts()?) {
                 break;
             }
             self.carry_out(decision)?;
         }
         self.publish()?;
-        for effect in self.effects.drain(..) {
-            self.executor.perform(effect);
-        }
+        // What nobody waits for any more makes room first.
         let checking = &self.rec.view.checking;
         for (_, cancel) in self.checks.iter().filter(|(check, _)| !checking.contains(check)) {
             cancel.cancel();
+        }
+        for effect in self.effects.drain(..) {
+            self.executor.perform(effect);
         }
         for (reply, answer) in self.replies.drain(..) {
             // A worker that has gone meanwhile needs no answer.
@@ -187,9 +193,9 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Is anything still in a slot for which nobody waits any more?
-    fn in_slots(&self) -> bool {
-        !self.checks.is_empty() || !self.building.is_empty() || self.freeing > 0
+    /// Is anything under way for which nobody waits any more, in a slot or on the target?
+    fn is_busy(&self) -> bool {
+        !self.checks.is_empty() || !self.building.is_empty() || self.freeing > 0 || !self.auditing.is_empty()
     }
 
     /// Before a run ends, workers that only wait (for a human) are parked. Are there any?

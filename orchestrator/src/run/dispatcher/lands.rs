@@ -9,12 +9,11 @@ use super::Dispatcher;
 use crate::ids::LandingId;
 use crate::journal::command::{requeue, withdraw};
 use crate::journal::event::{Body, CheckRef, Entry, LandingChange};
-use crate::journal::record::LandingRecord;
 use crate::journal::recorder::{RecordError, StepNote};
 use crate::queue::audit::audit_job;
 use crate::queue::known::{NOT_GENERATED, wanted};
 use crate::queue::land::{CandidateEnd, MoveEnd};
-use crate::queue::plan::{Wish, gathered, is_one, sent_back};
+use crate::queue::plan::{Wish, gathered, gathered_in_order, is_one, moves, sent_back};
 use crate::run::check::{CheckJob, Told};
 use crate::run::executor::Effect;
 use crate::run::jobs::{OUTPUT_BYTES_MAX, setup};
@@ -120,7 +119,8 @@ impl Dispatcher<'_> {
             tree: tree.clone(),
             control,
             command,
-            changed: if control { Vec::new() } else { candidate.changed.clone() },
+            // The base is asked exactly what the change was.
+            changed: candidate.changed.clone(),
             setup: setup(&view.plan),
             again,
             cancel: self.executor.shared.stop.child_token(),
@@ -181,6 +181,10 @@ impl Dispatcher<'_> {
         if self.rec.view.landings[&id].state != Landing::Candidate {
             // It was given up meanwhile.
             return Ok(());
+        }
+        if self.moves() && !matches!(end, Ok(CandidateEnd::Built(_))) {
+            // It shares entries with what is on its way to the target, so that nothing can be said of them now.
+            return withdraw(&mut self.rec, id, "tip_moved");
         }
         match end {
             Ok(CandidateEnd::Built(candidate)) => {
@@ -284,6 +288,10 @@ impl Dispatcher<'_> {
 
     /// The target has moved, or not.
     pub(super) fn moved(&mut self, id: LandingId, end: Result<MoveEnd, String>) -> Result<(), RecordError> {
+        if self.rec.view.landings[&id].state != Landing::Green {
+            // It was given up meanwhile; where it has moved the target all the same, the next candidate sees it.
+            return Ok(());
+        }
         match end {
             Ok(MoveEnd::Moved) => self.landed(id),
             Ok(MoveEnd::Held { worktree, paths, why }) => self.hold(id, worktree, paths, why, ""),
@@ -301,6 +309,7 @@ impl Dispatcher<'_> {
         let job = audit_job(&self.rec.view, id);
         land_events(&mut self.rec, id)?;
         if let Some(job) = job {
+            self.auditing.insert(id);
             self.effect(Effect::Audit(Box::new(job)));
         }
         Ok(())
@@ -312,6 +321,7 @@ impl Dispatcher<'_> {
         landing: LandingId,
         missing: Result<Vec<String>, String>,
     ) -> Result<(), RecordError> {
+        self.auditing.remove(&landing);
         let missing = missing.unwrap_or_else(|error| vec![format!("it could not be looked at: {error}")]);
         if let Some(first) = missing.first() {
             let message = format!("landing {}: {first}; the target is left as it is", landing.0);
@@ -324,17 +334,20 @@ impl Dispatcher<'_> {
     /// Is the target there because a landing of ours has moved it, or is moving it?
     fn is_ours(&self, tip: &CommitId) -> bool {
         let view = &self.rec.view;
-        let moves = |record: &LandingRecord| {
-            record.state == Landing::Green
-                && !gathered(view, record)
-                && record.candidate.as_ref().is_some_and(|candidate| candidate.new == *tip)
-        };
-        view.tip == *tip || view.open.iter().any(|id| moves(&view.landings[id]))
+        // Until it says how it went, whatever the target is at now came of it or after it.
+        view.tip == *tip || self.moves()
     }
 
-    /// The tip has moved under the queue: every landing goes back to it, with all that was gathered.
+    /// Is the target just being moved?
+    fn moves(&self) -> bool {
+        let view = &self.rec.view;
+        view.open.iter().any(|id| moves(view, &view.landings[id]))
+    }
+
+    /// The tip has moved under the queue: every landing goes back to it, with all that was gathered. The last one
+    /// goes first: it holds the entries of the others.
     fn rebuild_all(&mut self, why: &str) -> Result<(), RecordError> {
-        for id in self.rec.view.open.clone() {
+        for id in self.rec.view.open.clone().into_iter().rev() {
             withdraw(&mut self.rec, id, why)?;
         }
         Ok(())
@@ -493,7 +506,7 @@ pub(crate) fn land_events(rec: &mut crate::journal::Recorder, id: LandingId) -> 
     let checked = rec.view.plan.checks().unwrap_or_default().iter().any(|check| check.at != At::Step);
     let below: Vec<LandingId> = match record.last {
         false => Vec::new(),
-        true => rec.view.landings.iter().filter(|(_, r)| gathered(&rec.view, r)).map(|(id, _)| *id).collect(),
+        true => gathered_in_order(&rec.view).into_iter().map(|(id, _)| id).collect(),
     };
     for landing in below.iter().chain((!record.last).then_some(&id)) {
         let part = rec.view.landings[landing].clone();
