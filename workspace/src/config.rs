@@ -2,7 +2,7 @@
 //! repository (`store`), so that the repository's own configuration, which a worker could write to, is never read where
 //! the content of files is decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::git::GitError;
 use crate::ids::Signature;
+use crate::shape::Shape;
 
 /// Names the repository's objects to git2, which knows no environment.
 pub(crate) const ALTERNATES: &str = "objects/info/alternates";
@@ -149,7 +150,7 @@ fn store_text(effective: &Effective) -> Vec<u8> {
 }
 
 /// Writes `text` to `path` whole or not at all, and only if it is not there already.
-fn place(path: &Path, text: &[u8]) -> io::Result<()> {
+pub(crate) fn place(path: &Path, text: &[u8]) -> io::Result<()> {
     if fs::read(path).is_ok_and(|now| now == text) {
         return Ok(());
     }
@@ -207,6 +208,63 @@ pub(crate) fn write_store(
         place(&path, &text).map_err(|e| GitError::io(&path, e))?;
     }
     Ok(())
+}
+
+/// Makes `to` what `store` is, for slots that hold less than everything.
+pub(crate) fn write_shape(store: &Path, to: &Path, shape: &Shape) -> Result<(), GitError> {
+    for dir in ["objects/info", "refs/heads", "info"] {
+        let dir = to.join(dir);
+        fs::create_dir_all(&dir).map_err(|e| GitError::io(&dir, e))?;
+    }
+    for name in ["HEAD", "config", COMMON, ALTERNATES, "info/exclude", "info/attributes", "shallow"] {
+        let (from, to) = (store.join(name), to.join(name));
+        let mut text = match fs::read(&from) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                remove_stale(&to)?;
+                continue;
+            }
+            Err(e) => return Err(GitError::io(&from, e)),
+        };
+        if name == "config" {
+            shape_settings(&mut text, shape);
+        }
+        place(&to, &text).map_err(|e| GitError::io(&to, e))?;
+    }
+    let cone = to.join("info/sparse-checkout");
+    place(&cone, cone_text(&shape.sparse).as_bytes()).map_err(|e| GitError::io(&cone, e))
+}
+
+fn shape_settings(text: &mut Vec<u8>, shape: &Shape) {
+    if !shape.sparse.is_empty() {
+        push_entry(text, "core.sparsecheckout", Some(b"true"));
+        push_entry(text, "core.sparsecheckoutcone", Some(b"true"));
+    }
+    if !shape.lfs {
+        push_entry(text, "filter.lfs.smudge", Some(b"git-lfs smudge --skip -- %f"));
+        push_entry(text, "filter.lfs.process", Some(b"git-lfs filter-process --skip"));
+    }
+}
+
+/// A cone as git writes it: the files of the root and of every folder on the way, and all of the folders named.
+fn cone_text(folders: &[String]) -> String {
+    let mut whole: BTreeSet<String> = BTreeSet::new();
+    let mut way: BTreeSet<String> = BTreeSet::new();
+    for folder in folders {
+        let folder = folder.replace('\\', "\\\\");
+        way.extend(folder.match_indices('/').map(|(at, _)| folder[..at].to_owned()));
+        whole.insert(folder);
+    }
+    let inside = |path: &str| path.match_indices('/').any(|(at, _)| whole.contains(&path[..at]));
+    let mut text = String::from("/*\n!/*/\n");
+    // git wants a folder's line after those of the folders above it, which the order of the names gives.
+    for path in way.union(&whole).filter(|path| !inside(path)) {
+        text.push_str(&format!("/{path}/\n"));
+        if !whole.contains(path) {
+            text.push_str(&format!("!/{path}/*/\n"));
+        }
+    }
+    text
 }
 
 fn remove_stale(path: &Path) -> Result<(), GitError> {

@@ -14,6 +14,8 @@ use std::sync::RwLock;
 
 use crate::fault;
 
+use crate::shape::ShapeId;
+
 /// Of a failing git's messages this much is kept: the first kilobytes name the cause, the rest repeats it per file.
 const STDERR_BYTES_MAX: usize = 8 * 1024;
 /// The commands that change something, for fault points; the others only read.
@@ -109,6 +111,8 @@ pub(crate) struct Git {
     common: PathBuf,
     config: PathBuf,
     attributes: RwLock<Option<String>>,
+    /// What new slots hold.
+    shape: RwLock<ShapeId>,
 }
 
 /// Which repository and which files a command works on.
@@ -152,6 +156,7 @@ impl Git {
             common: common.to_owned(),
             config: store.join("user.config"),
             attributes: RwLock::new(None),
+            shape: RwLock::default(),
         }
     }
 
@@ -163,6 +168,15 @@ impl Git {
     /// The commit whose `.gitattributes` count, if one has been fixed.
     pub(crate) fn attributes(&self) -> Option<String> {
         self.attributes.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// The shape of slots that are leased from now on.
+    pub(crate) fn set_shape(&self, shape: ShapeId) {
+        *self.shape.write().unwrap_or_else(std::sync::PoisonError::into_inner) = shape;
+    }
+
+    pub(crate) fn shape(&self) -> ShapeId {
+        self.shape.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     pub(crate) fn store(&self) -> &Path {

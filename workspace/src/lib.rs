@@ -24,7 +24,9 @@ mod pool;
 mod refs;
 mod repo;
 mod salvage;
+mod shape;
 mod slot;
+mod submodule;
 
 pub use capture::{CaptureError, CaptureOptions, Captured};
 pub use checkout::{Advance, HeldWhy};
@@ -39,4 +41,5 @@ pub use paths::{path_of_shown, shown};
 pub use pool::Pool;
 pub use refs::{Expect, RefChange, RefError};
 pub use repo::{OpenError, OpenOptions, Repo};
+pub use shape::Shape;
 pub use slot::{Class, Lease, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};
