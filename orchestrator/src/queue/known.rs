@@ -73,10 +73,11 @@ pub(crate) fn judged(view: &RunView, id: LandingId, record: &LandingRecord) -> K
     let mut open = false;
     for check in wanted(view, record) {
         let one = match said(view, &candidate.tree, check) {
+            // While it is asked once more, its verdict stands.
+            Said::Red(times) => Known::Red { times },
             _ if runs(view, id, &candidate.tree, check) => Known::Running,
             Said::Green => Known::Green,
             Said::Ask => Known::Running,
-            Said::Red(times) => Known::Red { times },
             Said::Late(times) | Said::Fault(times) => Known::Unsure { times },
         };
         open |= one == Known::Running;
@@ -190,10 +191,10 @@ impl<'a> Line<'a> {
         let Some((id, record)) = self.suspect() else { return Known::Unknown };
         let Some(candidate) = &record.candidate else { return Known::Unknown };
         let of = |check: &Check| match said(self.view, &candidate.old_tree, check) {
+            Said::Red(times) => Known::Red { times },
             _ if runs(self.view, id, &candidate.old_tree, check) => Known::Running,
             Said::Ask => Known::Unknown,
             Said::Green => Known::Green,
-            Said::Red(times) => Known::Red { times },
             Said::Late(times) | Said::Fault(times) => Known::Unsure { times },
         };
         self.blamed(record).into_iter().map(of).fold(Known::Green, worse)

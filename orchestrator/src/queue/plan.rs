@@ -10,7 +10,7 @@ use wattle_workspace::TreeId;
 
 use super::known::{Line, Said, given_up, judged, runs, said, wanted};
 use super::places::PLACES_MAX;
-use super::train::{Act, Known, Limits, UNSURE_MAX, plan, reds_needed};
+use super::train::{Act, Known, Limits, UNSURE_MAX, plan};
 use crate::ids::LandingId;
 use crate::journal::RunView;
 use crate::journal::event::Entry;
@@ -24,6 +24,8 @@ use crate::state::step::{Step, StepEvent};
 const RED_SHARE: (f64, f64) = (0.05, 20.0);
 /// Share of checks taken to be red without a reason. With one in a hundred, two reds in a row make a verdict.
 const FLAKE_SHARE: f64 = 0.01;
+/// So many reds in a row make the verdict of a final check. Two: the second is on a clean slot.
+const FINAL_REDS: u32 = 2;
 
 /// What the queue wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,7 +157,7 @@ fn decided(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish
     let turn = |event| Some(Wish::Turn { landing: id, event, why: None });
     match known {
         Known::Green if record.last => turn(LandingEvent::Pass),
-        Known::Red { times } if record.last && times >= reds_needed(FLAKE_SHARE) => turn(LandingEvent::Fail),
+        Known::Red { times } if record.last && times >= FINAL_REDS => turn(LandingEvent::Fail),
         Known::Unsure { .. } if record.last && given_up(known) => turn(LandingEvent::Fail),
         // Which of several is to blame is asked with other candidates; that it was red stays known.
         Known::Red { .. } if !is_one(view, record) => Some(Wish::Withdraw { landing: id, why: "split" }),
@@ -192,7 +194,7 @@ fn next_check(view: &RunView) -> Option<Wish> {
                 _ if runs(view, id, &candidate.tree, check) => return None,
                 Said::Ask => !red,
                 Said::Late(times) | Said::Fault(times) => !red && times < UNSURE_MAX,
-                Said::Red(times) if record.last && times < reds_needed(FLAKE_SHARE) => return Some((check, true)),
+                Said::Red(times) if record.last && times < FINAL_REDS => return Some((check, true)),
                 Said::Green | Said::Red(_) => false,
             };
             open.then_some((check, false))
@@ -219,7 +221,7 @@ fn blame(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> 
     };
     match said(view, &tree, check) {
         Said::Green => Some(Wish::Turn { landing: id, event: LandingEvent::Eject, why: Some("red") }),
-        Said::Red(times) if times < reds_needed(FLAKE_SHARE) => ask(true),
+        Said::Red(times) if times < FINAL_REDS => ask(true),
         Said::Late(times) | Said::Fault(times) if times < UNSURE_MAX => ask(false),
         Said::Red(_) | Said::Late(_) => Some(Wish::BaseRed { landing: id, check: name }),
         Said::Fault(_) => Some(Wish::Turn { landing: id, event: LandingEvent::Hold, why: Some("environment") }),
@@ -232,7 +234,10 @@ fn train(view: &RunView, line: &Line<'_>) -> Option<Wish> {
     let queue = line.queue();
     let under_way = |(id, record): &(LandingId, &LandingRecord)| match record.state {
         Landing::Queued | Landing::Candidate => true,
-        Landing::Checking => judged(view, *id, record) == Known::Running,
+        Landing::Checking => {
+            let asked = |(landing, _, tree): &(LandingId, String, TreeId)| landing == id && !is_control(view, *id, tree);
+            judged(view, *id, record) == Known::Running || view.checking.iter().any(asked)
+        }
         Landing::Green | Landing::Red | Landing::Held | Landing::Landed | Landing::Ejected => false,
     };
     let mut running: Vec<_> =
@@ -292,8 +297,7 @@ fn again(view: &RunView, line: &Line<'_>, landing: LandingId, record: &LandingRe
     let tree = record.candidate.as_ref()?.tree.clone();
     let free = view.checking.len() < view.started.options.checks as usize;
     let open = |check: &&wattle_planner::Check| {
-        let red = matches!(said(view, &tree, check), Said::Red(times) if times < reds_needed(FLAKE_SHARE));
-        red && !runs(view, landing, &tree, check)
+        matches!(said(view, &tree, check), Said::Red(_)) && !runs(view, landing, &tree, check)
     };
     let check = line.blamed(record).into_iter().find(open).filter(|_| free)?.name.clone();
     Some(Wish::Check { landing, check, tree, control: false, again: true })
@@ -308,10 +312,9 @@ fn control(view: &RunView, line: &Line<'_>) -> Option<Wish> {
     let tree = record.candidate.as_ref()?.old_tree.clone();
     let (check, again) = line.blamed(record).into_iter().find_map(|check| match said(view, &tree, check) {
         _ if runs(view, landing, &tree, check) => None,
-        Said::Ask => Some((check, false)),
-        Said::Red(times) if times < reds_needed(FLAKE_SHARE) => Some((check, true)),
-        Said::Late(times) | Said::Fault(times) if times < UNSURE_MAX => Some((check, false)),
-        Said::Green | Said::Red(_) | Said::Late(_) | Said::Fault(_) => None,
+        Said::Ask | Said::Late(_) | Said::Fault(_) => Some((check, false)),
+        Said::Red(_) => Some((check, true)),
+        Said::Green => None,
     })?;
     Some(Wish::Check { landing, check: check.name.clone(), tree, control: true, again })
 }
