@@ -8,6 +8,7 @@
 mod content;
 mod formats;
 mod layouts;
+mod slots;
 mod world;
 
 pub(crate) use world::{Kind, check};

@@ -18,6 +18,7 @@ use crate::ids::{CommitId, TreeId};
 use crate::lookup::{Change, MODE_GITLINK};
 use crate::paths::{shown, shown_path};
 use crate::repo::Repo;
+use crate::submodule;
 
 /// What to take from a worktree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +45,12 @@ pub enum CaptureError {
         /// Where they are.
         paths: Vec<String>,
     },
+    /// Files in a submodule were changed and not committed there.
+    #[error("commit {}: a submodule's files are committed in the submodule, and there they are not", paths.join(", "))]
+    Submodules {
+        /// The submodules.
+        paths: Vec<String>,
+    },
     /// A discard pattern is no regular expression.
     #[error("compile the discard patterns: {why}")]
     Pattern {
@@ -66,7 +73,13 @@ impl Repo {
         if !paths.is_empty() {
             return Err(CaptureError::Unexpressible { paths });
         }
-        index.git(["add", "--all"]).run()?;
+        if self.fills_submodules(worktree)? {
+            let paths = submodule::keep(self, worktree, base)?;
+            if !paths.is_empty() {
+                return Err(CaptureError::Submodules { paths });
+            }
+        }
+        index.add()?;
         let mut tree = index.write_tree()?;
         if !discard.is_empty() && index.restore(&base_tree, &tree, &discard)? {
             tree = index.write_tree()?;
@@ -93,7 +106,7 @@ impl Repo {
         if !paths.is_empty() {
             return Err(CaptureError::Unexpressible { paths });
         }
-        index.git(["add", "--all"]).run()?;
+        index.add()?;
         let found = index.write_tree()?;
         if found != *tree {
             index.git(["read-tree", "--reset", "-u", tree.as_str()]).run()?;
@@ -124,6 +137,7 @@ struct ScratchIndex<'a> {
     repo: &'a Repo,
     worktree: &'a Path,
     path: PathBuf,
+    store: PathBuf,
     _dir: TempDir,
 }
 
@@ -137,7 +151,7 @@ impl<'a> ScratchIndex<'a> {
         if let Some(warm) = &warm {
             copy_with_time(warm, &path).map_err(|e| GitError::io(warm, e))?;
         }
-        let index = ScratchIndex { repo, worktree, path, _dir: dir };
+        let index = ScratchIndex { repo, worktree, path, store: repo.store_at(worktree), _dir: dir };
         // `-m` keeps the stat data of entries that stay; without an index there are none to keep.
         let merge = warm.map(|_| "-m");
         index.git(["read-tree"].into_iter().chain(merge).chain([base.as_str()])).run()?;
@@ -146,7 +160,12 @@ impl<'a> ScratchIndex<'a> {
 
     fn git<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> Run {
         let at = At::Files { work_tree: self.worktree, index: &self.path };
-        self.repo.git().at(at).args(args)
+        self.repo.git().at(at).env("GIT_DIR", &self.store).args(args)
+    }
+
+    /// Takes every change of the files, those outside the cone of a sparse slot, too.
+    fn add(&self) -> Result<(), GitError> {
+        self.git(["add", "--all", "--sparse"]).run().map(|_| ())
     }
 
     fn write_tree(&self) -> Result<TreeId, GitError> {

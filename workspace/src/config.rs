@@ -8,14 +8,17 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::git::GitError;
 use crate::ids::Signature;
-use crate::shape::Shape;
 
 /// Names the repository's objects to git2, which knows no environment.
 pub(crate) const ALTERNATES: &str = "objects/info/alternates";
 /// The repository's common directory that the folder stands for, as bytes and nothing else.
 const COMMON: &str = "common-dir";
+/// By this the admitted configuration shows that LFS is in use.
+const LFS_SECTION: &[u8] = b"[filter \"lfs\"]";
 /// The identity used where the user has none.
 const DEFAULT_NAME: &str = "Wattle";
 const DEFAULT_EMAIL: &str = "wattle@localhost";
@@ -74,6 +77,24 @@ impl Effective {
         let promisor = |key: &str| key.starts_with("remote.") && key.ends_with(".promisor");
         let extension = self.get("extensions.partialclone").is_some();
         extension || self.entries.iter().any(|(key, _)| promisor(key))
+    }
+}
+
+/// What of a commit slots hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Submodules hold their files, as far as the repository has them.
+    pub submodules: bool,
+    /// Files of Git LFS hold their content, not pointers to it.
+    pub lfs: bool,
+    /// Only these folders, and the files of those above them; empty is everything.
+    pub sparse: Vec<String>,
+}
+
+/// Everything but submodules.
+impl Default for Shape {
+    fn default() -> Self {
+        Self { submodules: false, lfs: true, sparse: Vec::new() }
     }
 }
 
@@ -227,7 +248,9 @@ pub(crate) fn write_shape(store: &Path, to: &Path, shape: &Shape) -> Result<(), 
             Err(e) => return Err(GitError::io(&from, e)),
         };
         if name == "config" {
-            shape_settings(&mut text, shape);
+            let user = fs::read(store.join("user.config")).unwrap_or_default();
+            let lfs = user.windows(LFS_SECTION.len()).any(|part| part == LFS_SECTION);
+            shape_settings(&mut text, shape, lfs);
         }
         place(&to, &text).map_err(|e| GitError::io(&to, e))?;
     }
@@ -235,12 +258,12 @@ pub(crate) fn write_shape(store: &Path, to: &Path, shape: &Shape) -> Result<(), 
     place(&cone, cone_text(&shape.sparse).as_bytes()).map_err(|e| GitError::io(&cone, e))
 }
 
-fn shape_settings(text: &mut Vec<u8>, shape: &Shape) {
+fn shape_settings(text: &mut Vec<u8>, shape: &Shape, lfs: bool) {
     if !shape.sparse.is_empty() {
         push_entry(text, "core.sparsecheckout", Some(b"true"));
         push_entry(text, "core.sparsecheckoutcone", Some(b"true"));
     }
-    if !shape.lfs {
+    if lfs && !shape.lfs {
         push_entry(text, "filter.lfs.smudge", Some(b"git-lfs smudge --skip -- %f"));
         push_entry(text, "filter.lfs.process", Some(b"git-lfs filter-process --skip"));
     }

@@ -14,8 +14,6 @@ use std::sync::RwLock;
 
 use crate::fault;
 
-use crate::shape::ShapeId;
-
 /// Of a failing git's messages this much is kept: the first kilobytes name the cause, the rest repeats it per file.
 const STDERR_BYTES_MAX: usize = 8 * 1024;
 /// The commands that change something, for fault points; the others only read.
@@ -111,8 +109,8 @@ pub(crate) struct Git {
     common: PathBuf,
     config: PathBuf,
     attributes: RwLock<Option<String>>,
-    /// What new slots hold.
-    shape: RwLock<ShapeId>,
+    /// What new slots hold, by name (see `shape`).
+    shape: RwLock<String>,
 }
 
 /// Which repository and which files a command works on.
@@ -171,11 +169,11 @@ impl Git {
     }
 
     /// The shape of slots that are leased from now on.
-    pub(crate) fn set_shape(&self, shape: ShapeId) {
+    pub(crate) fn set_shape(&self, shape: String) {
         *self.shape.write().unwrap_or_else(std::sync::PoisonError::into_inner) = shape;
     }
 
-    pub(crate) fn shape(&self) -> ShapeId {
+    pub(crate) fn shape(&self) -> String {
         self.shape.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 

@@ -18,6 +18,7 @@ use crate::ids::CommitId;
 use crate::repo::Repo;
 use crate::salvage::{SalvageError, Work, salvage};
 use crate::slot::{Class, Lease, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};
+use crate::submodule;
 use place::{Place, head_of};
 use record::{Guard, Record, file_of, path_of};
 
@@ -234,7 +235,8 @@ impl Pool {
         let _guard = self.guard()?;
         let records = Record::load_all(&self.root)?;
         let last = records.last().map_or(0, |r| r.slot.0);
-        let same = |r: &Record| r.class == w.class && r.retired.is_none();
+        let fits = |r: &Record| r.admin.is_none() || self.repo.has_wanted_shape(&path_of(&self.root, r.slot));
+        let same = |r: &Record| r.class == w.class && r.retired.is_none() && fits(r);
         let shared = |r: &Record| same(r) && r.class == Class::Snapshot && r.base == w.base && r.ready && !r.free();
         if let Some(mut record) = records.iter().find(|r| shared(r)).cloned() {
             record.holders.push(w.holder.clone());
@@ -289,6 +291,9 @@ impl Pool {
         }
         if dirty || record.base != w.base {
             self.bring(record, &w.base)?;
+        } else if self.repo.fills_submodules(place.path())? {
+            // What is changed in them does not make the slot itself differ.
+            submodule::fill(&self.repo, place.path(), &w.base)?;
         }
         if fresh {
             fault::fails("slot.include").map_err(|e| PoolError::io(&self.root, e))?;
@@ -310,9 +315,17 @@ impl Pool {
         how: impl FnOnce(&Place<'_>, &CommitId) -> Result<(), PoolError>,
     ) -> Result<(), PoolError> {
         record.ready = false;
-        record.base = to.clone();
+        let from = std::mem::replace(&mut record.base, to.clone());
         record.store(&self.root)?;
-        how(&Place::of(&self.repo, &self.root, record), to)?;
+        let place = Place::of(&self.repo, &self.root, record);
+        let filled = self.repo.fills_submodules(place.path())?;
+        if filled {
+            submodule::leave(&self.repo, place.path(), &from, to)?;
+        }
+        how(&place, to)?;
+        if filled {
+            submodule::fill(&self.repo, place.path(), to)?;
+        }
         record.ready = true;
         record.store(&self.root)
     }

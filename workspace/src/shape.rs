@@ -5,45 +5,27 @@
 //! checkout, an LFS filter that leaves pointers as they are.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use git2::{ObjectType, Oid};
-use serde::{Deserialize, Serialize};
-
-use crate::config;
+use crate::config::{self, Shape};
 use crate::git::GitError;
 use crate::repo::Repo;
-
-/// What of a commit slots hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shape {
-    /// Submodules hold their files, as far as the repository has them.
-    pub submodules: bool,
-    /// Files of Git LFS hold their content, not pointers to it.
-    pub lfs: bool,
-    /// Only these folders, and the files of those above them; empty is everything.
-    pub sparse: Vec<String>,
-}
-
-/// Everything but submodules.
-impl Default for Shape {
-    fn default() -> Self {
-        Self { submodules: false, lfs: true, sparse: Vec::new() }
-    }
-}
+use git2::{ObjectType, Oid};
 
 /// Names a shape, as the record of a slot does; the empty one is the default's.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ShapeId(String);
 
 /// Digits of a shape's name: a repository sees a handful.
 const ID_DIGITS: usize = 12;
+/// Extension of the file beside a slot that names its shape.
+pub(crate) const MARK: &str = "shape";
 /// What the shape's folder says of itself.
 const FILE: &str = "shape.json";
 
 impl ShapeId {
-    pub(crate) fn is_default(&self) -> bool {
+    fn is_default(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -52,16 +34,19 @@ impl Repo {
     /// Fixes what slots that are leased from now on hold. Repeating it is harmless.
     pub fn check_out_as(&self, shape: &Shape) -> Result<(), GitError> {
         let id = if *shape == Shape::default() { ShapeId::default() } else { self.make_shape(shape)? };
-        self.git().set_shape(id);
+        self.git().set_shape(id.0);
         Ok(())
+    }
+
+    /// What slots hold now, as a word to compare by; empty for everything.
+    pub fn shape_name(&self) -> String {
+        self.git().shape()
     }
 
     fn make_shape(&self, shape: &Shape) -> Result<ShapeId, GitError> {
         let json = serde_json::to_vec(shape).expect("a record of strings and flags serialises");
-        let name = Oid::hash_object(ObjectType::Blob, &json).map_err(|e| GitError::Output {
-            command: "git hash-object".to_owned(),
-            what: e.message().to_owned(),
-        })?;
+        let name = Oid::hash_object(ObjectType::Blob, &json)
+            .map_err(|e| GitError::Output { command: "git hash-object".to_owned(), what: e.message().to_owned() })?;
         let mut name = name.to_string();
         name.truncate(ID_DIGITS);
         let id = ShapeId(name);
@@ -71,14 +56,47 @@ impl Repo {
         Ok(id)
     }
 
+    /// Records that the slot that is being made there holds what is wanted now, for life.
+    pub(crate) fn mark_shape(&self, slot: &Path) -> Result<(), GitError> {
+        let (file, shape) = (slot.with_extension(MARK), ShapeId(self.git().shape()));
+        let io = |e| GitError::io(&file, e);
+        match fs::remove_file(&file) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io(e)),
+            Ok(()) | Err(_) => {}
+        }
+        if shape.is_default() { Ok(()) } else { config::place(&file, shape.0.as_bytes()).map_err(io) }
+    }
+
+    /// Whether a slot holds what is wanted now.
+    pub(crate) fn has_wanted_shape(&self, slot: &Path) -> bool {
+        self.shape_at(slot).0 == self.git().shape()
+    }
+
+    /// The shape of a slot; of any other worktree, everything.
+    fn shape_at(&self, slot: &Path) -> ShapeId {
+        let ours = slot.parent() == Some(&self.state_dir().join("slots"));
+        let named = if ours { fs::read_to_string(slot.with_extension(MARK)).ok() } else { None };
+        ShapeId(named.unwrap_or_default())
+    }
+
+    /// The folder that stands for the repository where this slot is concerned.
+    pub(crate) fn store_at(&self, slot: &Path) -> PathBuf {
+        self.store_of(&self.shape_at(slot))
+    }
+
+    /// Whether this slot's submodules are filled.
+    pub(crate) fn fills_submodules(&self, slot: &Path) -> Result<bool, GitError> {
+        Ok(self.shape_of(&self.shape_at(slot))?.submodules)
+    }
+
     /// The folder that stands for the repository where slots of this shape are concerned.
-    pub(crate) fn store_of(&self, id: &ShapeId) -> PathBuf {
+    fn store_of(&self, id: &ShapeId) -> PathBuf {
         let store = self.git().store();
         if id.is_default() { store.to_owned() } else { store.with_extension(&id.0) }
     }
 
     /// The shape of that name.
-    pub(crate) fn shape_of(&self, id: &ShapeId) -> Result<Shape, GitError> {
+    fn shape_of(&self, id: &ShapeId) -> Result<Shape, GitError> {
         if id.is_default() {
             return Ok(Shape::default());
         }

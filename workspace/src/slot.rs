@@ -173,7 +173,9 @@ impl PoolError {
 
     pub(crate) fn capture(slot: SlotId, error: CaptureError) -> PoolError {
         match error {
-            CaptureError::Unexpressible { paths } => PoolError::Unexpressible { slot, paths },
+            CaptureError::Unexpressible { paths } | CaptureError::Submodules { paths } => {
+                PoolError::Unexpressible { slot, paths }
+            }
             CaptureError::Git(e) => PoolError::Git(e),
             CaptureError::Pattern { why } => {
                 PoolError::Git(GitError::Output { command: "discard".to_owned(), what: why })

@@ -67,7 +67,8 @@ pub(crate) fn leave(repo: &Repo, slot: &Path, from: &CommitId, to: &CommitId) ->
     let level = Level { repo, source: repo.common_dir(), files: slot, depth: 0 };
     let tree = repo.tree_of(to)?;
     for link in level.links(from)? {
-        let stays = repo.entry(&tree, &shown(link.path.as_os_str().as_bytes()))?.is_some_and(|e| e.mode == MODE_GITLINK);
+        let stays =
+            repo.entry(&tree, &shown(link.path.as_os_str().as_bytes()))?.is_some_and(|e| e.mode == MODE_GITLINK);
         let path = slot.join(&link.path);
         if !stays && real_folder(slot, &link.path) && path.join(".git").is_dir() {
             fs::remove_dir_all(&path).map_err(|e| GitError::io(&path, e))?;

@@ -67,7 +67,8 @@ pub(crate) struct File {
 }
 
 /// Keys of the frame, in the order they are added to a plan.
-pub(crate) const FRAME: [&str; 8] = ["checks", "setup", "checkout", "discard", "generated", "commit", "notify", "defaults"];
+pub(crate) const FRAME: [&str; 8] =
+    ["checks", "setup", "checkout", "discard", "generated", "commit", "notify", "defaults"];
 /// Those of them that run something: they need trust.
 pub(crate) const RUNS: [&str; 4] = ["checks", "setup", "generated", "notify"];
 const KEYS: [&str; 6] = ["limits", "approve", "on_input", "model", "target", "models"];

@@ -235,7 +235,8 @@ fn train(view: &RunView, line: &Line<'_>) -> Option<Wish> {
     let under_way = |(id, record): &(LandingId, &LandingRecord)| match record.state {
         Landing::Queued | Landing::Candidate => true,
         Landing::Checking => {
-            let asked = |(landing, _, tree): &(LandingId, String, TreeId)| landing == id && !is_control(view, *id, tree);
+            let asked =
+                |(landing, _, tree): &(LandingId, String, TreeId)| landing == id && !is_control(view, *id, tree);
             judged(view, *id, record) == Known::Running || view.checking.iter().any(asked)
         }
         Landing::Green | Landing::Red | Landing::Held | Landing::Landed | Landing::Ejected => false,

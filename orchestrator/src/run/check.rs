@@ -110,6 +110,8 @@ fn key(shared: &Shared, job: &CheckJob, setup: Option<&str>) -> String {
         // Checks are told which paths changed, and may look at no others.
         format!("{:?}", job.changed),
         job.isolation.clone(),
+        // A check in a slot that holds less may see less.
+        shared.ctx.repo.shape_name(),
         format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
     ];
     parts.extend(shared.ctx.child_env.iter().map(|(name, value)| format!("{name:?}={value:?}")));

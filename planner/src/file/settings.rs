@@ -146,7 +146,11 @@ fn checkout(found: &mut Found, node: &Node) -> Checkout {
         // A cone is made of folders; a glob would be taken for the name of one.
         if folder.contains(['*', '?', '[', '\n']) {
             let value = value.escape_debug();
-            found.add_hint(pos, format!("`sparse: {value}` is not a folder"), "name folders; each counts with all below it");
+            found.add_hint(
+                pos,
+                format!("`sparse: {value}` is not a folder"),
+                "name folders; each counts with all below it",
+            );
         } else {
             path(found, pos, "sparse", folder);
             sparse.push(folder.to_owned());

@@ -15,6 +15,7 @@ use crate::ids::CommitId;
 use crate::include;
 use crate::paths::{gitdir, shown};
 use crate::repo::Repo;
+use crate::shape::MARK;
 use crate::slot::{Class, PoolError};
 
 /// What a git command that was under way leaves in a worktree's git directory; the next holder must not inherit it.
@@ -45,6 +46,7 @@ pub(crate) struct Place<'a> {
     repo: &'a Repo,
     path: PathBuf,
     index: PathBuf,
+    store: PathBuf,
     git_dir: Option<PathBuf>,
     class: Class,
 }
@@ -55,6 +57,7 @@ impl<'a> Place<'a> {
             repo,
             path: path_of(root, record.slot),
             index: index_of(root, record.slot),
+            store: repo.store_at(&path_of(root, record.slot)),
             git_dir: record.admin.as_ref().map(|name| admin_dir(repo, name)),
             class: record.class,
         }
@@ -65,7 +68,8 @@ impl<'a> Place<'a> {
     }
 
     fn files<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> Run {
-        self.repo.git().at(At::Files { work_tree: &self.path, index: &self.index }).args(args)
+        let at = At::Files { work_tree: &self.path, index: &self.index };
+        self.repo.git().at(at).env("GIT_DIR", &self.store).args(args)
     }
 
     /// A command on the worktree's own HEAD.
@@ -91,6 +95,7 @@ impl<'a> Place<'a> {
         let name = git_dir.as_deref().and_then(Path::file_name).and_then(|n| n.to_str());
         let name = name.ok_or_else(|| self.unproven("its .git names no folder"))?.to_owned();
         self.git_dir = Some(admin_dir(self.repo, &name));
+        self.repo.mark_shape(&self.path)?;
         Ok(name)
     }
 
@@ -206,6 +211,7 @@ impl<'a> Place<'a> {
         }
         fault::point("slot.gone");
         forget(&aside)?;
+        forget(&self.path.with_extension(MARK))?;
         forget(&self.index)
     }
 }
