@@ -232,6 +232,11 @@ impl Repo {
         &self.inner.git_dir
     }
 
+    /// Whether objects may have to be fetched when they are read.
+    pub(crate) fn fetches_objects(&self) -> bool {
+        self.inner.effective.partial()
+    }
+
     /// Whether git is at least this version, else the error that names what is missing.
     pub(crate) fn needs(&self, feature: &'static str, at_least: Version, needed: &'static str) -> Result<(), GitError> {
         if self.inner.version >= at_least {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use super::*;
 use crate::capture::CaptureOptions;
@@ -124,6 +125,8 @@ fn a_slot_with_a_nested_repository_is_retired_as_it_is() {
     let check = pool.lease(&want(Class::Check, &base, "check")).unwrap();
     f.run(&check.path, &["init", "-q", "inner"]);
     assert_eq!(pool.release(check.clone()).unwrap(), Released::default());
+    let again = pool.lease(&want(Class::Check, &base, "check 2")).unwrap();
+    assert_eq!(again.slot, check.slot);
     assert!(!check.path.join("inner").exists());
 }
 
@@ -280,10 +283,10 @@ fn remove_salvages_and_leaves_the_users_worktrees_alone() {
 fn the_disk_bound_stops_new_slots_but_not_recycling() {
     let (f, repo, _) = start();
     let base = f.head();
-    let pool = Pool::open(&repo, PoolOptions { disk_bytes_max: Some(20_000) }).unwrap();
+    let pool = Pool::open(&repo, PoolOptions { disk_bytes_max: Some(30_000), ..PoolOptions::default() }).unwrap();
     let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
     let error = pool.lease(&want(Class::Work, &base, "r/s/2")).unwrap_err();
-    assert!(matches!(error, PoolError::Quota { bytes_max: 20_000, .. }), "{error}");
+    assert!(matches!(error, PoolError::Quota { bytes_max: 30_000, .. }), "{error}");
     pool.release(lease).unwrap();
     pool.lease(&want(Class::Work, &base, "r/s/3")).unwrap();
 }
@@ -473,7 +476,7 @@ fn a_removal_cut_off_is_finished() {
     let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
     pool.release(lease.clone()).unwrap();
     let mut record = Record::load(&pool.root, lease.slot).unwrap().unwrap();
-    record.holders = vec![REMOVAL.to_owned()];
+    record.holders = vec![pool.held_now(REMOVAL)];
     record.store(&pool.root).unwrap();
     fs::rename(&lease.path, lease.path.with_extension("gone-2")).unwrap();
     let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
@@ -556,8 +559,10 @@ fn a_slot_whose_files_were_left_alone_is_as_good_as_new() {
         let path = lease.path.clone();
         assert_eq!(pool.release(lease).unwrap().salvaged, None);
         assert!(!path.join("empty").exists());
-        assert_eq!(f.run(&path, &["status", "--porcelain"]), "");
         assert_eq!(f.run(&path, &["rev-parse", "--abbrev-ref", "HEAD"]), "HEAD", "it is on no branch");
+        let next = pool.lease(&want(Class::Work, &base, "r/next/1")).unwrap();
+        assert_eq!((&next.path, f.run(&path, &["status", "--porcelain"])), (&path, String::new()));
+        pool.release(next).unwrap();
         assert_eq!(f.run(&path, &["rev-parse", "HEAD"]), base.as_str());
     }
 }
