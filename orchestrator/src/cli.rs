@@ -31,6 +31,7 @@ mod reject;
 mod restore;
 mod resume;
 mod retry;
+mod revert;
 mod review;
 mod run;
 mod runs;
@@ -112,6 +113,7 @@ enum Command {
     Stop(stop::StopArgs),
     Resume(resume::ResumeArgs),
     Merge(merge::MergeArgs),
+    Revert(revert::RevertArgs),
     Conflicts(conflicts::ConflictsArgs),
     Path(path::PathArgs),
     Restore(restore::RestoreArgs),
@@ -161,6 +163,7 @@ fn run(cli: Cli) -> Exit {
         Command::Stop(args) => stop::run(&session, &args),
         Command::Resume(args) => resume::run(&session, &args),
         Command::Merge(args) => merge::run(&session, &args),
+        Command::Revert(args) => revert::run(&session, &args),
         Command::Conflicts(args) => conflicts::run(&session, &args),
         Command::Path(args) => path::run(&session, &args),
         Command::Restore(args) => restore::run(&session, &args),

@@ -14,3 +14,9 @@ mod state;
 mod ui;
 
 pub use cli::main;
+
+/// The door for benchmarks.
+#[doc(hidden)]
+pub mod bench {
+    pub use crate::queue::train;
+}

@@ -268,7 +268,8 @@ impl Plan {
                 Work::Rewrite(RuleSource::File(path)) => Some(path.as_str()),
                 Work::Rewrite(RuleSource::Inline(_) | RuleSource::Pattern { .. })
                 | Work::Run { .. }
-                | Work::Agent(_) => None,
+                | Work::Agent(_)
+                | Work::Revert(_) => None,
             })
             .collect();
         files.into_iter().collect()

@@ -99,6 +99,9 @@ fn label(i: usize, step: &Value) -> String {
 
 /// Refuses what a person may write in a step and a model may not.
 fn judge_step(found: &mut Found, top: Pos, label: &str, step: &Value) {
+    if step.get("revert").is_some() {
+        found.add(top, format!("{label}: `revert` is not for a planning agent to decide"));
+    }
     let works = [Some(step), step.get("repair")].into_iter().flatten();
     for work in works {
         for key in ["model", "via", "context", "max_usd"] {

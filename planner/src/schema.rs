@@ -25,6 +25,9 @@ pub fn plan_schema() -> Value {
 pub fn submit_plan_schema() -> Value {
     let mut step = step();
     remove(&mut step, "expect");
+    // A model has no commit to name.
+    remove(&mut step, "revert");
+    step["oneOf"] = executors(&["run", "rewrite", "agent"]);
     let mut definitions = definitions(step);
     for key in ["model", "via", "context", "max_usd"] {
         remove(&mut definitions["agent"], key);
@@ -145,7 +148,6 @@ fn definitions(step: Value) -> Value {
 }
 
 fn step() -> Value {
-    let work = [["run"], ["rewrite"], ["agent"]].map(|required| json!({ "required": required }));
     let mut repair = object(
         &[],
         json!({
@@ -155,7 +157,7 @@ fn step() -> Value {
             "attempts": { "type": "integer", "minimum": 1 },
         }),
     );
-    repair["oneOf"] = json!(work);
+    repair["oneOf"] = executors(&["run", "rewrite", "agent"]);
     let properties = json!({
         "id": { "$ref": "#/$defs/id" },
         "title": text("For people."),
@@ -166,6 +168,14 @@ fn step() -> Value {
         "run": text("A command for `sh -c`."),
         "rewrite": { "$ref": "#/$defs/rewrite" },
         "agent": { "$ref": "#/$defs/agent" },
+        "revert": {
+            "description": "Undoes what differs between two commits of the target, newest first; `wattle revert` writes it.",
+            "type": "array", "minItems": 1, "items": object(&["before", "after"], json!({
+                "before": text("The commit before the change, its full id."),
+                "after": text("The commit with it, its full id."),
+                "of": texts("What it was: RUN/STEP."),
+            })),
+        },
         "expect": { "const": "none", "description": "A read step with a rewrite that fails if the rule matches." },
         "check": object(&["run"], json!({ "run": text("For `sh -c`."), "timeout": { "$ref": "#/$defs/duration" } })),
         "repair": repair,
@@ -177,8 +187,12 @@ fn step() -> Value {
         "idle": { "anyOf": [{ "$ref": "#/$defs/duration" }, { "type": "null" }] },
     });
     let mut step = object(&["id"], properties);
-    step["oneOf"] = json!(work);
+    step["oneOf"] = executors(&["run", "rewrite", "agent", "revert"]);
     step
+}
+
+fn executors(keys: &[&str]) -> Value {
+    keys.iter().map(|key| json!({ "required": [key] })).collect()
 }
 
 fn object(required: &[&str], properties: Value) -> Value {

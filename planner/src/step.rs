@@ -84,6 +84,19 @@ pub enum Work {
     Rewrite(RuleSource),
     /// A model with tools.
     Agent(AgentSpec),
+    /// The inverse of changes that have landed, merged onto what is there now; the newest first.
+    Revert(Vec<Undo>),
+}
+
+/// One change that is to be undone: what differs between two commits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undo {
+    /// The commit before it, by its full id.
+    pub before: String,
+    /// The commit with it, by its full id.
+    pub after: String,
+    /// What it was, as `RUN/STEP`, for people and for the message of the commit.
+    pub of: Vec<String>,
 }
 
 /// Where a rewrite rule comes from.

@@ -11,5 +11,7 @@ mod real;
 mod run;
 mod scale;
 mod second;
+mod slots;
 mod tidy;
+mod undo;
 mod verbs;

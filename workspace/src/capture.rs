@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use regex::RegexSet;
 use tempfile::TempDir;
 
+use crate::fault;
 use crate::git::{At, GitError, Run};
 use crate::ids::{CommitId, TreeId};
 use crate::lookup::{Change, MODE_GITLINK};
@@ -73,6 +74,7 @@ impl Repo {
         } else {
             index.keep(&base_tree, &tree)?;
         }
+        fault::point("capture.after");
         let changes = if tree == base_tree { Vec::new() } else { self.changes(&base_tree, &tree)? };
         Ok(Captured { tree, changes })
     }
@@ -126,10 +128,11 @@ impl<'a> ScratchIndex<'a> {
             copy_with_time(warm, &path).map_err(|e| GitError::io(warm, e))?;
         }
         let index = ScratchIndex { repo, worktree, path, _dir: dir };
-        // `-m` keeps the stat data of entries that stay; without an index there are none to keep.
-        let merge = warm.as_ref().map(|_| "-m");
+        // `-m` keeps the stat data of entries that stay, and without an index there are none to keep; `-i` leaves the files
+        // out of it, which may be anything by now.
+        let merge: &[&str] = if warm.is_some() { &["-m", "-i"] } else { &[] };
         if warm.is_none() || !at_base(&repo.state_dir().join("slots"), worktree, base) {
-            index.git(["read-tree"].into_iter().chain(merge).chain([base.as_str()])).run()?;
+            index.git(["read-tree"].iter().chain(merge).copied().chain([base.as_str()])).run()?;
         }
         Ok(index)
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::capture::copy_with_time;
+use crate::fault;
 use crate::git::{At, GitError, Run};
 use crate::ids::{CommitId, TreeId};
 use crate::refs::{Expect, RefChange, RefError};
@@ -143,6 +144,7 @@ impl Repo {
                 }
             }
         }
+        fault::point("land.asked");
         if !moved {
             let change = RefChange { name, new: Some(new.clone()), old: Expect::Is(old.clone()) };
             match self.update_refs(std::slice::from_ref(&change), reason) {
@@ -151,6 +153,7 @@ impl Repo {
                 Err(RefError::Git(e)) => return Err(e),
                 Err(e @ RefError::Occupied { .. }) => return Err(refused(&e)),
             }
+            fault::point("land.between");
             return self.follow(pending, checkouts, old, new, Some(branch));
         }
         self.follow(pending, checkouts, old, new, None)
@@ -166,6 +169,7 @@ impl Repo {
         undo: Option<&str>,
     ) -> Result<Advance, GitError> {
         for (n, checkout) in pending.iter().enumerate() {
+            fault::point("land.checkout");
             let done = match undo {
                 Some(_) => checkout.switch(old, new),
                 None => checkout.complete(old, new),
@@ -194,6 +198,7 @@ impl Repo {
             let worktree = checkout.path.clone();
             return Ok(Advance::Held { worktree, paths, why: HeldWhy::CheckoutFailed });
         }
+        fault::point("land.followed");
         Ok(Advance::Moved { checkouts })
     }
 
@@ -332,6 +337,7 @@ impl Checkout<'_> {
         let placed = fs::File::create_new(&lock).and_then(|_| {
             copy_with_time(&index.path, &lock)?;
             fs::File::open(&lock)?.sync_all()?;
+            fault::point("land.completing");
             fs::rename(&lock, self.git_dir.join("index"))
         });
         placed.map_err(|e| GitError::io(&lock, e))

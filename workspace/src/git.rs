@@ -12,8 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::RwLock;
 
+use crate::fault;
+
 /// Of a failing git's messages this much is kept: the first kilobytes name the cause, the rest repeats it per file.
 const STDERR_BYTES_MAX: usize = 8 * 1024;
+/// The commands that change something, for fault points; the others only read.
+const WRITERS: &[&str] =
+    &["add", "clean", "hash-object", "merge-tree", "read-tree", "update-index", "update-ref", "worktree", "write-tree"];
 /// How long git waits for another process's ref or packed-refs lock. Holders need milliseconds; past this one is stale.
 const REF_LOCK_TIMEOUT_MS: &str = "5000";
 
@@ -155,7 +160,8 @@ impl Git {
         *self.attributes.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(commit.to_owned());
     }
 
-    fn attributes(&self) -> Option<String> {
+    /// The commit whose `.gitattributes` count, if one has been fixed.
+    pub(crate) fn attributes(&self) -> Option<String> {
         self.attributes.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
@@ -303,13 +309,22 @@ impl Run {
         line
     }
 
+    /// The name of a fault point of this command, if it changes something.
+    fn fault(&self, at: &str) -> Option<String> {
+        let mut args = self.command.get_args().filter_map(OsStr::to_str);
+        let verb = args.next().filter(|verb| WRITERS.contains(verb))?;
+        (args.next() != Some("list")).then(|| format!("git.{verb}.{at}"))
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(mut self) -> Result<Ran, GitError> {
         let line = self.line();
         let start = |source| GitError::Start { command: line.clone(), source };
         let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        fault::fails_of(|| self.fault("before")).map_err(start)?;
         let mut child = self.command.spawn().map_err(start)?;
+        fault::point_of(|| self.fault("started"));
         let input = self.stdin.take().zip(child.stdin.take());
         // The input is written beside the reading of the output, or two full pipes would wait for each other.
         let output = std::thread::scope(|scope| {
@@ -320,6 +335,7 @@ impl Run {
             child.wait_with_output()
         });
         let output = output.map_err(start)?;
+        fault::point_of(|| self.fault("after"));
         let said = &output.stderr[..output.stderr.len().min(STDERR_BYTES_MAX)];
         let stderr = String::from_utf8_lossy(said).trim_end().to_owned();
         tracing::trace!(command = %line, code = output.status.code(), "git");

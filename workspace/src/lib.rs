@@ -8,6 +8,7 @@ mod checkout;
 mod commit;
 mod config;
 mod facts;
+pub mod fault;
 #[cfg(test)]
 mod fixture;
 mod git;
@@ -31,8 +32,8 @@ pub use git::GitError;
 pub use ids::{BlobId, CommitId, IdError, RepoId, Signature, TreeId};
 pub use lock::{LockError, LockInfo, OwnerLock, lock_holder};
 pub use lookup::{Change, ChangeKind};
-pub use merge::{MergeSpec, Merged};
+pub use merge::{MergeSpec, Merged, Note, Rules, Side, Stage, Trial};
 pub use pool::Pool;
 pub use refs::{Expect, RefChange, RefError};
 pub use repo::{OpenError, OpenOptions, Repo};
-pub use slot::{Class, Lease, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};
+pub use slot::{Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want, size_text};

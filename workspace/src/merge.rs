@@ -1,4 +1,15 @@
 //! Merges without a checkout: git's own ort, renames and merge drivers included, on objects alone.
+//!
+//! A conflict is data: what each side has at each path, and what git says of it under kinds that git keeps stable. What is
+//! asked only to know it, for many pairs at once, is in `trial`.
+
+mod attributes;
+mod known;
+mod trial;
+
+use serde::{Deserialize, Serialize};
+
+pub use trial::{Rules, Trial};
 
 use crate::git::{GitError, Ran, Version};
 use crate::ids::{CommitId, TreeId};
@@ -24,7 +35,8 @@ pub struct MergeSpec {
 }
 
 /// What came of a merge.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Merged {
     /// It merges.
     Clean {
@@ -35,17 +47,57 @@ pub enum Merged {
     Conflicts {
         /// The files as far as they merge, with conflict markers in the rest.
         tree: TreeId,
-        /// The paths in conflict.
+        /// The paths in conflict, each once, in git's order.
         paths: Vec<String>,
-        /// What git says of them.
+        /// What git says of them, for people.
         messages: String,
+        /// What each side has at the paths in conflict.
+        stages: Vec<Stage>,
+        /// What git says of them, one by one.
+        notes: Vec<Note>,
     },
+}
+
+/// One side of a path in conflict, as the index would hold it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// The path.
+    pub path: String,
+    /// Whose it is.
+    pub side: Side,
+    /// Its mode, as git writes it (`100644`).
+    pub mode: String,
+    /// Its content; of a submodule, its commit.
+    pub id: String,
+}
+
+/// The sides of a merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The common ancestor.
+    Base,
+    /// The first commit.
+    Ours,
+    /// The second commit.
+    Theirs,
+}
+
+/// One thing that git says of a merge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// The paths it is about.
+    pub paths: Vec<String>,
+    /// Its kind, which git keeps stable: `CONFLICT (contents)`, `Auto-merging`.
+    pub kind: String,
+    /// The words.
+    pub text: String,
 }
 
 impl Repo {
     /// Merges two commits.
     pub fn merge(&self, m: &MergeSpec) -> Result<Merged, GitError> {
-        let mut args = vec!["merge-tree", "--write-tree", "-z", "--name-only", "--allow-unrelated-histories"];
+        let mut args = vec!["merge-tree", "--write-tree", "-z", "--allow-unrelated-histories"];
         let base;
         if let Some(given) = &m.base {
             self.needs("merge-tree --merge-base", Version(2, 40, 0), "2.40")?;
@@ -53,33 +105,14 @@ impl Repo {
             args.push(&base);
         }
         args.extend([m.ours.as_str(), m.theirs.as_str()]);
-        let ran = self.store().args(args).accept(1).run()?;
-        let fields: Vec<&[u8]> = ran.stdout.split(|b| *b == 0).collect();
-        let mut fields = fields.into_iter();
+        let mut run = self.store().args(args);
+        if self.git().attributes().is_none() {
+            // Outside a run as `git merge` in a checkout of ours.
+            run = run.env("GIT_ATTR_SOURCE", m.ours.as_str());
+        }
+        let ran = run.accept(1).run()?;
+        let mut fields = ran.stdout.split(|b| *b == 0);
         one(&ran, &mut fields, ran.code == 0)
-    }
-
-    /// Merges each pair, in one process; the answers are in the order of the pairs.
-    pub fn merge_pairs(&self, pairs: &[(CommitId, CommitId)]) -> Result<Vec<Merged>, GitError> {
-        if pairs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let input: String = pairs.iter().map(|(a, b)| format!("{a} {b}\n")).collect();
-        let args = ["merge-tree", "--write-tree", "--stdin", "--name-only", "--allow-unrelated-histories"];
-        let ran = self.store().args(args).stdin(input).accept(1).run()?;
-        let fields: Vec<&[u8]> = ran.stdout.split(|b| *b == 0).collect();
-        let mut fields = fields.into_iter();
-        let mut answers = Vec::with_capacity(pairs.len());
-        for _ in pairs {
-            let clean = fields.next().filter(|s| matches!(*s, b"0" | b"1"));
-            let clean = clean.ok_or_else(|| ran.unreadable("no status for a pair"))? == b"1";
-            answers.push(one(&ran, &mut fields, clean)?);
-            if clean {
-                // The empty field that closes a pair; the list of messages, where there is one, closes itself.
-                fields.next();
-            }
-        }
-        Ok(answers)
     }
 
     /// What identifies the patch between two commits wherever it is applied; none for an empty one.
@@ -113,22 +146,43 @@ impl Repo {
     }
 }
 
-/// Reads one result: the tree, and of a conflict the paths up to an empty field, then the messages.
+/// Reads one result: the tree, and of a conflict the stages up to an empty field, then the messages.
 fn one<'a>(ran: &Ran, fields: &mut impl Iterator<Item = &'a [u8]>, clean: bool) -> Result<Merged, GitError> {
     let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
     let tree = fields.next().map(text).and_then(|t| t.parse().ok()).ok_or_else(|| ran.unreadable("no tree"))?;
     if clean {
         return Ok(Merged::Clean { tree });
     }
-    let paths = fields.by_ref().take_while(|f| !f.is_empty()).map(text).collect();
-    let mut messages = String::new();
+    let mut stages = Vec::new();
+    for field in fields.by_ref().take_while(|f| !f.is_empty()).map(text) {
+        stages.push(stage(&field).ok_or_else(|| ran.unreadable(format!("`{field}`")))?);
+    }
+    let mut paths: Vec<String> = stages.iter().map(|stage| stage.path.clone()).collect();
+    paths.dedup();
+    let mut notes = Vec::new();
     while let Some(count) = fields.next().filter(|f| !f.is_empty()) {
         let count: usize = text(count).parse().map_err(|_| ran.unreadable("a message without its number of paths"))?;
-        // The paths it is about, then its type, then what is said.
-        let said = fields.nth(count + 1).map(text).ok_or_else(|| ran.unreadable("a message cut off"))?;
-        messages.push_str(&said);
+        let about: Vec<String> = fields.by_ref().take(count).map(text).collect();
+        let (kind, said) = (fields.next().map(text), fields.next().map(text));
+        let (Some(kind), Some(said)) = (kind, said) else { return Err(ran.unreadable("a message cut off")) };
+        notes.push(Note { paths: about, kind, text: said });
     }
-    Ok(Merged::Conflicts { tree, paths, messages })
+    let messages = notes.iter().map(|note| note.text.as_str()).collect();
+    Ok(Merged::Conflicts { tree, paths, messages, stages, notes })
+}
+
+/// Reads `mode id stage<TAB>path`.
+fn stage(field: &str) -> Option<Stage> {
+    let (info, path) = field.split_once('\t')?;
+    let mut words = info.split(' ');
+    let (mode, id) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let side = match words.next()? {
+        "1" => Side::Base,
+        "2" => Side::Ours,
+        "3" => Side::Theirs,
+        _ => return None,
+    };
+    Some(Stage { path: path.to_owned(), side, mode, id })
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::capture::{CaptureOptions, Walked, walk};
+use crate::fault;
 use crate::ids::CommitId;
 use crate::repo::Repo;
 use crate::salvage::{SalvageError, Work, kept, salvage, stash_now};
@@ -285,7 +286,9 @@ impl Pool {
         self.forget_captured(record.slot)?;
         let fresh = record.admin.is_none();
         if fresh {
+            fault::point("slot.make");
             let name = Place::of(&self.repo, &self.root, record).make(&w.base)?;
+            fault::point("slot.made");
             record.admin = Some(name);
             record.store(&self.root)?;
         }
@@ -314,17 +317,21 @@ impl Pool {
             record.setup = None;
             place.clear_ignored()?;
         } else if fresh {
+            fault::fails("slot.include").map_err(|e| PoolError::io(&self.root, e))?;
             place.include()?;
         }
         place.hand_over(&w.base)?;
         record.moving = None;
-        record.store(&self.root)
+        record.store(&self.root)?;
+        fault::point("slot.prepared");
+        Ok(())
     }
 
     /// Brings a slot that is as its index says to what is wanted, and proves that it is that. `false` = it was not; then
     /// nothing of what it holds was overwritten.
     fn shifted(&self, record: &Record, place: &Place<'_>, w: &Want) -> Result<bool, PoolError> {
         let there = record.base == w.base && record.left.is_none();
+        fault::point("slot.shift");
         Ok(record.ready && (there || place.shift(&w.base)?) && !place.changed(place.index())?)
     }
 
@@ -349,6 +356,7 @@ impl Pool {
 
     /// Ends the holding of a slot: salvage, back to the base, free; or retired.
     fn settle(&self, record: &mut Record, holder: &str) -> Result<Released, PoolError> {
+        fault::point("slot.settle");
         let mut released = Released::default();
         if record.admin.is_some() {
             match self.empty(record, holder) {

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Component, Path};
 
+use crate::fault;
 use crate::git::GitError;
 use crate::ids::CommitId;
 use crate::repo::Repo;
@@ -73,6 +74,33 @@ impl Repo {
         }
     }
 
+    /// The commits that many revisions name, in their order, by one process; none for a name of no commit.
+    pub fn resolve_all(&self, revs: &[String]) -> Result<Vec<Option<CommitId>>, GitError> {
+        // A line is a question, and `cat-file` would take an empty one for the end of nothing: such names are none.
+        let plain = |rev: &str| !rev.is_empty() && !rev.contains(['\n', '\0']);
+        let asked: Vec<&String> = revs.iter().filter(|rev| plain(rev)).collect();
+        let mut input = String::new();
+        for rev in &asked {
+            input.push_str(rev);
+            input.push_str("^{commit}\n");
+        }
+        let batch = ["cat-file", "--batch-check=%(objecttype) %(objectname)", "--buffer"];
+        let ran = match self.checkout().args(batch).stdin(input).run() {
+            // A name like `@{u}` of a branch without an upstream ends the whole process.
+            Err(GitError::Failed { .. }) => return revs.iter().map(|rev| self.resolve(rev)).collect(),
+            ran => ran?,
+        };
+        let text = ran.text();
+        let mut lines = text.lines();
+        let mut found = Vec::with_capacity(revs.len());
+        for rev in revs {
+            let line = if plain(rev) { lines.next() } else { None };
+            // Whatever else is said (`missing`, `ambiguous`) does not begin so: no revision has a space in it there.
+            found.push(line.and_then(|line| line.strip_prefix("commit ")).and_then(|id| id.parse().ok()));
+        }
+        Ok(found)
+    }
+
     /// The commit a ref points at.
     pub fn read_ref(&self, full: &str) -> Result<Option<CommitId>, GitError> {
         if let Some(commit) = self.loose_branch(full) {
@@ -116,6 +144,7 @@ impl Repo {
         if changes.is_empty() {
             return Ok(());
         }
+        fault::point_of(|| fault_of(changes, "before"));
         let mut left = TRIES_MAX;
         loop {
             let run = self.common().args(["update-ref", "-m", reason, "--stdin", "-z"]);
@@ -129,7 +158,10 @@ impl Repo {
                 return Err(error.into());
             }
         }
-        sync_folders(self.common_dir(), changes).map_err(RefError::Git)
+        fault::point_of(|| fault_of(changes, "moved"));
+        sync_folders(self.common_dir(), changes).map_err(RefError::Git)?;
+        fault::point_of(|| fault_of(changes, "after"));
+        Ok(())
     }
 
     fn transaction(&self, changes: &[RefChange]) -> Vec<u8> {
@@ -193,6 +225,17 @@ impl Repo {
         }
         Ok(None)
     }
+}
+
+/// The name of a fault point of a transaction: by what its first ref is for.
+fn fault_of(changes: &[RefChange], at: &str) -> Option<String> {
+    let name = changes.first()?.name.as_str();
+    let kind = match name.strip_prefix("refs/wattle/").and_then(|rest| rest.split('/').next()) {
+        Some(kind) => kind,
+        None if name.starts_with("refs/heads/wattle/") => "step",
+        None => "target",
+    };
+    Some(format!("ref.{kind}.{at}"))
 }
 
 fn is_about_rev(stderr: &str) -> bool {

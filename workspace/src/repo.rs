@@ -203,6 +203,30 @@ impl Repo {
         Ok(())
     }
 
+    /// Makes a folder stand for the repository with the user's configuration of now, whatever a run has fixed.
+    pub(crate) fn write_rules(&self, store: &Path) -> Result<(), GitError> {
+        let inner = &self.inner;
+        let excludes = default_excludes(&inner.options);
+        config::write_store(store, &inner.common, &inner.effective, excludes.as_deref())
+    }
+
+    /// Where git finds attributes that are the user's and no repository's.
+    pub(crate) fn personal_attributes(&self) -> Option<PathBuf> {
+        let home = self.inner.options.home.as_ref();
+        match self.inner.effective.get("core.attributesfile") {
+            Some(given) => match given.strip_prefix("~/") {
+                Some(below) => home.map(|home| home.join(below)),
+                None => Some(PathBuf::from(given)),
+            },
+            None => home.map(|home| home.join(".config/git/attributes")),
+        }
+    }
+
+    /// Whether objects may have to be fetched when they are read.
+    pub(crate) fn fetches_objects(&self) -> bool {
+        self.inner.effective.partial()
+    }
+
     pub(crate) fn git(&self) -> &Git {
         &self.inner.git
     }
@@ -230,11 +254,6 @@ impl Repo {
     /// The git directory of the checkout that we were started in.
     pub(crate) fn git_dir(&self) -> &Path {
         &self.inner.git_dir
-    }
-
-    /// Whether objects may have to be fetched when they are read.
-    pub(crate) fn fetches_objects(&self) -> bool {
-        self.inner.effective.partial()
     }
 
     /// Whether git is at least this version, else the error that names what is missing.

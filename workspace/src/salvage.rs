@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::capture::{CaptureError, CaptureOptions};
 use crate::commit::CommitSpec;
+use crate::fault;
 use crate::git::{GitError, Run};
 use crate::ids::{CommitId, TreeId};
 use crate::refs::{Expect, RefChange, RefError};
@@ -46,6 +47,7 @@ pub(crate) struct Work<'a> {
 
 /// Keeps everything of `w` that no ref keeps yet; gives the refs made, the files' first.
 pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Vec<(String, CommitId)>, SalvageError> {
+    fault::point("salvage.before");
     let mut made = Vec::new();
     // Commits and stashes first: files that no commit can hold must not keep those from safety.
     let stashes = new_stashes(repo, w)?;
@@ -67,6 +69,7 @@ pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Vec<(String, CommitId
     for stash in &stashes {
         made.push(keep(repo, w, stash)?);
     }
+    fault::point("salvage.after");
     files?;
     Ok(made)
 }

@@ -126,7 +126,7 @@ pub enum PoolError {
     /// The disk bound is reached and no slot is free.
     #[error(
         "make another slot: {slots} slots take {}, one more takes about {}, and `limits.disk` allows {}",
-        amount(*bytes), amount(*need_bytes), amount(*bytes_max)
+        size_text(*bytes), size_text(*need_bytes), size_text(*bytes_max)
     )]
     Quota {
         /// How many there are.
@@ -139,7 +139,7 @@ pub enum PoolError {
         bytes_max: u64,
     },
     /// The disk has no room for another slot.
-    #[error("make another slot: it takes about {}, and the disk of {} has {} left", amount(*need_bytes), path.display(), amount(*free_bytes))]
+    #[error("make another slot: it takes about {}, and the disk of {} has {} left", size_text(*need_bytes), path.display(), size_text(*free_bytes))]
     NoRoom {
         /// Where the slots are.
         path: PathBuf,
@@ -205,7 +205,7 @@ pub enum PoolError {
 }
 
 /// Bytes as people write them, one digit behind the point: `12.3 GB`.
-fn amount(bytes: u64) -> String {
+pub fn size_text(bytes: u64) -> String {
     let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match units.into_iter().find(|(size, _)| bytes >= *size) {
         Some((size, unit)) => format!("{}.{} {unit}", bytes / size, bytes % size / (size / 10)),

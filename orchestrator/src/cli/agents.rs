@@ -14,7 +14,7 @@ pub(super) fn asked<'a>(
     let agent = |work: &'a Work| -> Option<&'a AgentSpec> {
         match work {
             Work::Agent(agent) => Some(agent),
-            Work::Run { .. } | Work::Rewrite(_) => None,
+            Work::Run { .. } | Work::Rewrite(_) | Work::Revert(_) => None,
         }
     };
     let steps = plan.steps().iter().filter(move |step| wanted(step));

@@ -14,9 +14,6 @@ pub(crate) struct Rest {
 /// Commands of later versions.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Later {
-    /// Undo a landed step through the same queue (not built yet).
-    #[command(hide = true)]
-    Revert(Rest),
     /// Pull requests or pushes instead of a local landing (not built yet).
     #[command(hide = true)]
     Publish(Rest),
@@ -41,7 +38,6 @@ impl Later {
     /// What the user is told.
     pub(crate) fn error(&self) -> CliError {
         let (name, rest) = match self {
-            Self::Revert(rest) => ("wattle revert", rest),
             Self::Publish(rest) => ("wattle publish", rest),
             Self::Brief(rest) => ("wattle brief", rest),
             Self::Policy(rest) => ("wattle policy", rest),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wattle_workspace::{OpenOptions, Repo};
+use wattle_workspace::{OpenOptions, Repo, fault};
 
 use super::Global;
 use super::error::{CliError, Exit};
@@ -29,6 +29,9 @@ impl Session {
     /// Reads the environment; touches nothing.
     pub(crate) fn new(global: Global) -> Self {
         let env = Environment::capture();
+        if let Some(what) = env.get("WATTLE_FAULT") {
+            fault::arm(what);
+        }
         let no_color = env.get("NO_COLOR").is_some();
         let count = |n: u8| i8::try_from(n).unwrap_or(i8::MAX);
         let loudness = count(global.verbose).saturating_sub(count(global.quiet));

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use wattle_workspace::fault;
+
 use crate::ids::Blob;
 
 /// A failure to keep or to find a blob.
@@ -50,11 +52,14 @@ impl Blobs {
         }
         let failed = |source| BlobError::Io { path: path.clone(), source };
         let folder = path.parent().expect("a blob lies in a folder");
+        fault::fails("blob.before").map_err(failed)?;
         fs::create_dir_all(folder).map_err(failed)?;
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         file.write_all(bytes).map_err(failed)?;
         file.as_file().sync_data().map_err(failed)?;
+        fault::point("blob.written");
         file.persist(&path).map_err(|error| failed(error.error))?;
+        fault::point("blob.after");
         Ok(blob)
     }
 
@@ -85,6 +90,7 @@ impl Blobs {
                 }
                 freed += file.metadata().map_or(0, |meta| meta.len());
                 if !dry_run {
+                    fault::point("blob.sweep");
                     let _ = fs::remove_file(file.path());
                 }
             }

@@ -374,6 +374,9 @@ pub(crate) struct RunStarted {
     pub(crate) isolation: String,
     /// Who drives it.
     pub(crate) pid: u32,
+    /// Who has asked for it; empty where an older version did not say.
+    #[serde(default)]
+    pub(crate) by: String,
 }
 
 /// What the first line of a run says about its base.

@@ -10,6 +10,7 @@ use super::event::{Body, Event, VERSION};
 use super::record::RunView;
 use super::replay::{ReplayError, replay};
 use crate::ids::RunId;
+use wattle_workspace::fault;
 
 /// Schema of the file. A newer one is refused, an older one is migrated forward after a backup.
 const SCHEMA: i64 = 1;
@@ -259,7 +260,11 @@ impl Writer {
     /// when this returns.
     pub(crate) fn append(&mut self, events: &[Event], answered: &[(i64, String)]) -> Result<(), JournalError> {
         let epoch = self.epoch;
-        let found = self.transaction(events, answered);
+        let found = match fault::fails("journal.before") {
+            Ok(()) => self.transaction(events, answered),
+            Err(_) => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None)),
+        };
+        fault::point("journal.after");
         let found = self.reader.check("write", found)?;
         if found == epoch { Ok(()) } else { Err(JournalError::Fenced { ours: epoch, found }) }
     }

@@ -1,6 +1,6 @@
 //! What the queue does with git: candidates, and the move of the target. Blocking functions.
 
-use wattle_planner::{Generated, Plan, StepId, Style};
+use wattle_planner::{Generated, Plan, Step, StepId, Style};
 use wattle_workspace::{
     Advance, CommitId, CommitSpec, Expect, GitError, HeldWhy, MergeSpec, Merged, RefChange, RefError, Repo, Signature,
 };
@@ -124,6 +124,7 @@ pub(crate) fn message(
         Style::Squash => title.to_owned(),
     };
     let mut text = format!("{subject}\n\nWattle-Run: {run}\nWattle-Step: {step}\n");
+    text.push_str(&plan.step(step).map_or_else(String::new, reverts));
     if let Some(by) = approved_by {
         text.push_str(&format!("Approved-by: {by}\n"));
     }
@@ -131,6 +132,12 @@ pub(crate) fn message(
         text.push_str(&format!("Signed-off-by: {} <{}>\n", signature.name, signature.email));
     }
     text
+}
+
+/// The trailers that name what a step undoes; none, for most.
+pub(crate) fn reverts(step: &Step) -> String {
+    let wattle_planner::Work::Revert(changes) = &step.work else { return String::new() };
+    changes.iter().flat_map(|change| &change.of).map(|of| format!("Wattle-Reverts: {of}\n")).collect()
 }
 
 /// Makes the candidate: every entry merged onto the tip in turn, with no checkout.

@@ -41,8 +41,8 @@ pub(crate) fn risk(step: &Step, work: &Work) -> Risk {
     }
     match step.work {
         PlanWork::Agent(_) => Risk::Medium,
-        PlanWork::Run { .. } | PlanWork::Rewrite(_) if work.paths.len() > WIDE => Risk::Medium,
-        PlanWork::Run { .. } | PlanWork::Rewrite(_) => Risk::Low,
+        PlanWork::Run { .. } | PlanWork::Rewrite(_) | PlanWork::Revert(_) if work.paths.len() > WIDE => Risk::Medium,
+        PlanWork::Run { .. } | PlanWork::Rewrite(_) | PlanWork::Revert(_) => Risk::Low,
     }
 }
 

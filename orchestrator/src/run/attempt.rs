@@ -4,20 +4,24 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use wattle_worker::assignment::{Assignment, Mode, Place, Repair, Resume, SetupAssignment, StepAssignment, Work};
+use wattle_planner::Undo;
+use wattle_worker::assignment::{
+    Assignment, CommitForm, Mode, Place, Repair, Resume, SetupAssignment, StepAssignment, Work,
+};
 use wattle_worker::host::Reply;
 use wattle_worker::model::Model;
 use wattle_worker::outcome::{Cause, Committed, End, Evidence, Outcome};
 use wattle_worker::perform::perform;
 use wattle_workspace::{
-    Class, CommitId, CommitSpec, Expect, Lease, MergeSpec, Merged, RefChange, RefError, Repo, SlotId, Want,
+    Class, CommitId, CommitSpec, Expect, GitError, Lease, MergeSpec, Merged, RefChange, RefError, Repo, SlotId, TreeId,
+    Want,
 };
 
 use super::host::LocalHost;
 use super::input::{AttemptEnd, Input};
 use super::jobs::{AttemptJob, mode, owner};
-use super::shared::Shared;
-use crate::journal::event::{Entry, Work as Change};
+use super::shared::{AtWork, Shared};
+use crate::journal::event::Entry;
 use crate::queue::land::{changed_paths, step_ref};
 
 /// A failure of the machine or of git, in words.
@@ -38,9 +42,9 @@ async fn attempt(shared: &Arc<Shared>, job: AttemptJob, cancel: CancellationToke
         Ok(found) => found,
         Err(message) => return Ok(AttemptEnd::NeedsConflict { message }),
     };
-    let moved = match &job.restack {
-        None => None,
-        Some(change) => match restack(shared, &job, change, &base).await? {
+    let moved = match (&job.restack, job.undo.is_empty()) {
+        (None, true) => None,
+        (Some(_), _) | (None, false) => match restack(shared, &job, &base).await? {
             Restacked::Moved(committed) => Some(committed),
             Restacked::Conflict(message) => return Ok(AttemptEnd::RestackConflict { message }),
             Restacked::Empty => return Ok(AttemptEnd::RestackEmpty),
@@ -51,7 +55,7 @@ async fn attempt(shared: &Arc<Shared>, job: AttemptJob, cancel: CancellationToke
         let outcome = moved_outcome(committed.clone());
         return concluded(shared, &job, outcome, base, on).await;
     }
-    let Some(lease) = lease(shared, &job, &holder, &base, moved.is_some(), &cancel).await? else {
+    let Some((lease, _at_work)) = lease(shared, &job, &holder, &base, moved.is_some(), &cancel).await? else {
         return Ok(ended(parked(), base, on));
     };
     if leased(shared, &job, Some(lease.slot.0), &base, &on).await == Reply::Cancel {
@@ -133,41 +137,55 @@ enum Restacked {
     Empty,
 }
 
-/// Moves a change to a new base: a merge whose ancestor is the old base.
-async fn restack(
-    shared: &Arc<Shared>,
-    job: &Arc<AttemptJob>,
-    change: &Change,
-    base: &CommitId,
-) -> Result<Restacked, Failure> {
-    let (repo, job, change, base) = (shared.ctx.repo.clone(), job.clone(), change.clone(), base.clone());
+/// Moves a change to a new base, or the inverse of changes that have landed: merges whose ancestor is what the
+/// change was made on.
+async fn restack(shared: &Arc<Shared>, job: &Arc<AttemptJob>, base: &CommitId) -> Result<Restacked, Failure> {
+    let (repo, job, base) = (shared.ctx.repo.clone(), job.clone(), base.clone());
     shared
         .git(move || {
-            let spec = MergeSpec { base: Some(change.base.clone()), ours: base.clone(), theirs: change.commit.clone() };
-            let tree = match repo.merge(&spec)? {
-                Merged::Clean { tree } => tree,
-                Merged::Conflicts { messages, .. } => return Ok(Restacked::Conflict(messages)),
-            };
-            let base_tree = repo.tree_of(&base)?;
+            let Some(form) = &job.commit else { return Ok(Restacked::Empty) };
+            let mut ours = base.clone();
+            for (ancestor, theirs) in moves(&repo, &job, form)? {
+                let spec = MergeSpec { base: Some(ancestor), ours: ours.clone(), theirs };
+                let tree = match repo.merge(&spec)? {
+                    Merged::Clean { tree } => tree,
+                    Merged::Conflicts { paths, messages, .. } => {
+                        return Ok(Restacked::Conflict(format!("conflict in {}\n{messages}", paths.join(", "))));
+                    }
+                };
+                ours = repo.commit(&moved(form, tree, base.clone(), form.message.clone()))?;
+            }
+            let (base_tree, tree) = (repo.tree_of(&base)?, repo.tree_of(&ours)?);
             if tree == base_tree {
                 return Ok(Restacked::Empty);
             }
-            let Some(form) = &job.commit else { return Ok(Restacked::Empty) };
-            let commit = repo.commit(&CommitSpec {
-                tree: tree.clone(),
-                parents: vec![base],
-                message: form.message.clone(),
-                author: form.author.clone(),
-                committer: form.committer.clone(),
-                time_s: form.time_s,
-            })?;
             let changes = repo.changes(&base_tree, &tree)?;
             let paths = changed_paths(&repo, &base_tree, &tree)?;
             let outside =
                 paths.into_iter().filter(|path| !job.step.touches.iter().any(|glob| glob.matches(path))).collect();
-            Ok(Restacked::Moved(Committed { commit, tree, changes, outside }))
+            Ok(Restacked::Moved(Committed { commit: ours, tree, changes, outside }))
         })
         .await
+}
+
+/// What has to be merged onto the new base, in this order, each with its ancestor.
+fn moves(repo: &Repo, job: &AttemptJob, form: &CommitForm) -> Result<Vec<(CommitId, CommitId)>, GitError> {
+    if job.undo.is_empty() {
+        return Ok(job.restack.iter().map(|change| (change.base.clone(), change.commit.clone())).collect());
+    }
+    let id = |text: &str| text.parse::<CommitId>().expect("the plan was validated: these are whole commit ids");
+    let inverse = |Undo { before, after, of }: &Undo| {
+        let (before, after) = (id(before), id(after));
+        let message = format!("Without {}\n", of.join(", "));
+        let inverse = repo.commit(&moved(form, repo.tree_of(&before)?, after.clone(), message))?;
+        Ok((after, inverse))
+    };
+    job.undo.iter().map(inverse).collect()
+}
+
+fn moved(form: &CommitForm, tree: TreeId, parent: CommitId, message: String) -> CommitSpec {
+    let (author, committer) = (form.author.clone(), form.committer.clone());
+    CommitSpec { tree, parents: vec![parent], message, author, committer, time_s: form.time_s }
 }
 
 async fn lease(
@@ -177,7 +195,7 @@ async fn lease(
     base: &CommitId,
     fresh: bool,
     cancel: &CancellationToken,
-) -> Result<Option<Lease>, Failure> {
+) -> Result<Option<(Lease, AtWork)>, Failure> {
     let class = match mode(&job.step) {
         Mode::Read => Class::Snapshot,
         Mode::Write | Mode::Scratch => Class::Work,
@@ -185,10 +203,10 @@ async fn lease(
     let setup_key = shared.setup_key(job.setup.as_ref().map(|(_, key)| key.as_slice()), base).await?;
     let want = Want { class, base: base.clone(), holder: holder.to_owned(), setup_key: setup_key.clone() };
     let agent = matches!(job.work, Work::Agent(_));
-    let (pool, earlier, repo) = (shared.pool.clone(), job.earlier.clone(), shared.ctx.repo.clone());
+    let (earlier, repo) = (job.earlier.clone(), shared.ctx.repo.clone());
     let resumed = job.resumed.is_some();
-    let lease = shared
-        .blocking(move || {
+    let (lease, at_work) = shared
+        .lease_by(move |pool| {
             // A process that died had leased it already, before or after it could say so.
             if let Some(lease) = pool.adopt(&want.holder)? {
                 if resumed {
@@ -201,10 +219,10 @@ async fn lease(
                 pool.release(lease)?;
             }
             let lease = pool.lease(&want)?;
-            if let (true, false, Some((old_base, commit))) = (agent, fresh, earlier) {
-                carry_over(&repo, &lease, &old_base, &commit);
+            if let (true, false, Some((old_base, commit))) = (agent, fresh, &earlier) {
+                carry_over(&repo, &lease, old_base, commit);
             }
-            Ok::<_, wattle_workspace::PoolError>(lease)
+            Ok(lease)
         })
         .await?;
     if lease.needs_setup
@@ -218,7 +236,7 @@ async fn lease(
         let (pool, lease, key) = (shared.pool.clone(), lease.clone(), setup_key.unwrap_or_default());
         shared.blocking(move || pool.setup_done(&lease, &key)).await?;
     }
-    Ok(Some(lease))
+    Ok(Some((lease, at_work)))
 }
 
 /// Puts an agent's earlier change, merged onto the new base as far as it goes, into its new worktree as

@@ -80,8 +80,7 @@ async fn attempt(shared: &Arc<Shared>, job: &CheckJob) -> Result<CheckResult, St
         holder: format!("{}/landing-{}/{}", job.run, job.landing.0, job.check),
         setup_key: setup_key.clone(),
     };
-    let pool = shared.pool.clone();
-    let lease = shared.blocking(move || pool.lease(&want)).await?;
+    let (lease, _at_work) = shared.lease(want).await?;
     let result = checked(shared, job, &lease, setup_key.as_deref(), lease.needs_setup).await;
     let result = match result {
         Ok(red) if red.verdict == Verdict::Red && lease.generation > 1 => {

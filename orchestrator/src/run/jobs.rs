@@ -1,6 +1,6 @@
 //! What an effect needs, taken out of the run's state: plain data for the executor.
 
-use wattle_planner::{Plan, RuleSource, Step, StepId};
+use wattle_planner::{Plan, RuleSource, Step, StepId, Undo};
 use wattle_worker::assignment::{
     AgentWork, Bounds, Command, CommitForm, Mode, NeedReport, Owner, Repair, Rewrite, Work,
 };
@@ -13,7 +13,7 @@ use crate::journal::blob::{BlobError, Blobs};
 use crate::journal::event::{self, Entry};
 use crate::journal::record::AttemptRecord;
 use crate::queue::checks::of_step;
-use crate::queue::land::{CandidateJob, Part, attempt_ref, message, step_ref};
+use crate::queue::land::{CandidateJob, Part, attempt_ref, message, reverts, step_ref};
 use crate::queue::plan::gathered;
 use crate::run::scheduler::below;
 
@@ -39,6 +39,8 @@ pub(crate) struct AttemptJob {
     pub(crate) resumed: Option<(CommitId, Vec<Entry>)>,
     /// The change that only has to move to the new base.
     pub(crate) restack: Option<event::Work>,
+    /// Changes whose inverse is all that it has to do, newest first.
+    pub(crate) undo: Vec<Undo>,
     /// An earlier change that this worker goes on from.
     pub(crate) earlier: Option<(CommitId, CommitId)>,
     /// What an interrupted try has left.
@@ -104,10 +106,12 @@ pub(crate) fn attempt_job(
     Ok(AttemptJob {
         run: view.run.to_string(),
         attempt: attempt.number,
-        tip: start_of(view, record.sent_back),
+        // An undo is always of what is there now.
+        tip: start_of(view, record.sent_back || !undo(&step).is_empty()),
         on: below(view, id),
         resumed: attempt.base.clone().map(|base| (base, attempt.on.clone())),
         restack,
+        undo: undo(&step),
         earlier,
         committed: attempt.committed.clone(),
         failed: attempt.failed.clone(),
@@ -128,11 +132,20 @@ pub(crate) fn attempt_job(
     })
 }
 
+/// What a step undoes; nothing, for most.
+fn undo(step: &Step) -> Vec<Undo> {
+    match &step.work {
+        wattle_planner::Work::Revert(changes) => changes.clone(),
+        wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) => Vec::new(),
+        wattle_planner::Work::Agent(_) => Vec::new(),
+    }
+}
+
 /// Name of the model that a work asks for; `None` = it asks none, or nobody has named one.
 pub(crate) fn model_of(view: &RunView, work: &wattle_planner::Work) -> Option<String> {
     match work {
         wattle_planner::Work::Agent(agent) => agent.model.clone().or_else(|| view.started.options.model.clone()),
-        wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) => None,
+        wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) | wattle_planner::Work::Revert(_) => None,
     }
 }
 
@@ -208,6 +221,7 @@ fn commit_form(view: &RunView, step: &Step, attempt: &AttemptRecord, identity: &
     {
         text.push_str(&format!("Wattle-Model: {model}\n"));
     }
+    text.push_str(&reverts(step));
     if view.plan.commit().sign_off {
         text.push_str(&format!("Signed-off-by: {} <{}>\n", identity.name, identity.email));
     }
@@ -257,6 +271,13 @@ impl Source<'_> {
                 },
             }),
             wattle_planner::Work::Rewrite(rule) => Work::Rewrite(self.rewrite(rule)),
+            // Its commit is made by merges, before a worker comes; what is left for one is the step's own check.
+            wattle_planner::Work::Revert(_) => Work::Run(Command {
+                run: "true".to_owned(),
+                ok_exit: vec![0],
+                env: Default::default(),
+                bounds: Bounds { timeout_ms: self.step.timeout_ms, idle_ms: None, output_bytes_max: OUTPUT_BYTES_MAX },
+            }),
             wattle_planner::Work::Agent(agent) => Work::Agent(AgentWork {
                 prompt: agent.prompt.clone(),
                 model: String::new(),

@@ -45,6 +45,12 @@ impl Ended<'_> {
                 let note = StepNote { message: Some(message), ..StepNote::why("needs_conflict") };
                 self.rec.step(&self.step, StepEvent::NeedsConflict, note)
             }
+            AttemptEnd::RestackConflict { message } if self.reverts() => {
+                // There is no worker who could do it again.
+                self.rec.attempt(&self.step, AttemptEvent::Fail)?;
+                let note = StepNote { message: Some(cut(&message).to_owned()), ..StepNote::why("conflict") };
+                self.rec.step(&self.step, StepEvent::Fail, note)
+            }
             AttemptEnd::RestackConflict { message } => {
                 self.rec.attempt(&self.step, AttemptEvent::Fail)?;
                 let feedback = format!("Your change does not apply to its new base:\n{}", cut(&message));
@@ -61,6 +67,12 @@ impl Ended<'_> {
                 self.outcome(*outcome, &base, &on, same_patch, branch_moved)
             }
         }
+    }
+
+    /// Does the step undo what has landed? Its user has asked for just that change.
+    fn reverts(&self) -> bool {
+        let step = self.rec.view.plan.step(&self.step);
+        step.is_some_and(|step| matches!(step.work, wattle_planner::Work::Revert(_)))
     }
 
     /// Does a human want the step to end?
@@ -164,6 +176,12 @@ impl Ended<'_> {
         if open {
             let message = Some(format!("changes outside its touches: {}", work.outside.join(", ")));
             return self.rec.step(&self.step, StepEvent::Review, note("outside_touches", message));
+        }
+        if auto && self.reverts() {
+            let (step, by) = (self.step.clone(), self.rec.view.started.by.clone());
+            self.rec.step(&self.step, StepEvent::Review, note("manual", None))?;
+            self.rec.emit(Body::Approved { step, attempt, commit, by, widen: Vec::new() })?;
+            return self.rec.step(&self.step, StepEvent::Approve, StepNote::default());
         }
         if auto {
             let queued = StepNote { why: None, ..note("", None) };

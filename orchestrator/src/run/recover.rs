@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use wattle_planner::StepId;
-use wattle_workspace::{CommitId, GitError, Pool, PoolError, Repo};
+use wattle_workspace::{CommitId, GitError, Pool, PoolError, Repo, fault};
 
 use super::dispatcher::lands::land_events;
 use crate::ids::LandingId;
@@ -57,12 +57,15 @@ pub(crate) fn recover(
 ) -> Result<CommitId, RecoverError> {
     let target = rec.view.started.target.clone();
     let tip = repo.read_ref(&branch_ref(&target))?.ok_or(RecoverError::TargetGone(target))?;
+    fault::point("recover.before");
     landings(rec, repo, &tip)?;
+    fault::point("recover.landings");
     let steps: Vec<StepId> = rec.view.steps.keys().cloned().collect();
     for step in &steps {
         wake(rec, step, lands_only)?;
     }
     free_slots(rec, pool)?;
+    fault::point("recover.after");
     Ok(tip)
 }
 

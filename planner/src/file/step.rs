@@ -8,7 +8,7 @@ use super::{Defaults, DraftStep};
 use crate::globs::Glob;
 use crate::id::{GroupId, StepId};
 use crate::problem::{At, Found};
-use crate::step::{AgentSpec, Context, Mode, Repair, RuleSource, StepCheck, Work};
+use crate::step::{AgentSpec, Context, Mode, Repair, RuleSource, StepCheck, Undo, Work};
 
 /// Most retries: what has failed a hundred times will not be saved by one more.
 pub(super) const RETRIES_MAX: u32 = 100;
@@ -22,12 +22,12 @@ const MAX_TURNS_DEFAULT: u32 = 40;
 /// Most turns of an agent.
 const MAX_TURNS_MAX: u32 = 1000;
 
-pub(crate) const STEP_KEYS: [&str; 18] = [
-    "id", "title", "group", "mode", "needs", "touches", "run", "rewrite", "agent", "expect", "check", "repair",
-    "tools", "env", "ok_exit", "retries", "timeout", "idle",
+pub(crate) const STEP_KEYS: [&str; 19] = [
+    "id", "title", "group", "mode", "needs", "touches", "run", "rewrite", "agent", "revert", "expect", "check",
+    "repair", "tools", "env", "ok_exit", "retries", "timeout", "idle",
 ];
 
-const EXECUTORS: [&str; 3] = ["run", "rewrite", "agent"];
+const EXECUTORS: [&str; 4] = ["run", "rewrite", "agent", "revert"];
 
 /// Reads a step. What cannot be read is noted and left at its default, so that the rest can still be judged.
 pub(super) fn step(found: &mut Found, node: &Node, defaults: &Defaults) -> DraftStep {
@@ -97,7 +97,7 @@ fn mode(found: &mut Found, from: &Fields<'_>, expect_none: bool) -> Mode {
     let words = [Mode::Read, Mode::Write, Mode::Scratch].map(|mode| (mode.as_str(), mode));
     let derived = if expect_none {
         Mode::Read
-    } else if from.get("touches").is_some() || from.get("rewrite").is_some() {
+    } else if ["touches", "rewrite", "revert"].iter().any(|key| from.get(key).is_some()) {
         Mode::Write
     } else {
         Mode::Read
@@ -132,6 +132,9 @@ fn touches_fit(found: &mut Found, from: &Fields<'_>, mode: Mode, expect_none: bo
         ),
         (Some(_) | None, _) => {}
     }
+    if let (Some(pos), Mode::Read | Mode::Scratch) = (from.key_pos("revert"), mode) {
+        found.add_hint(pos, format!("a {name} step cannot revert"), "leave `mode` out");
+    }
     if let (Some(pos), true) = (from.key_pos("expect"), expect_none) {
         if mode != Mode::Read {
             found.add(pos, format!("`expect: none` changes nothing, so the step cannot be `mode: {name}`"));
@@ -165,11 +168,48 @@ fn work(found: &mut Found, from: &Fields<'_>, section: &str, expect_none: bool) 
         .map(|(key, node)| match key {
             "run" => text(found, node, "run").map(|command| Work::Run { command }),
             "rewrite" => rule(found, node, expect_none).map(Work::Rewrite),
-            _ => agent(found, node).map(Work::Agent),
+            "agent" => agent(found, node).map(Work::Agent),
+            _ => revert(found, node).map(Work::Revert),
         })
         .collect::<Vec<_>>()
         .into_iter();
     if more { None } else { works.next().flatten() }
+}
+
+/// Most changes that one step undoes: those of the largest plan.
+const UNDO_MAX: usize = super::STEPS_MAX;
+
+/// The changes that are to be undone, each as two full commit ids.
+fn revert(found: &mut Found, node: &Node) -> Option<Vec<Undo>> {
+    let items = list(found, node, "revert");
+    if items.is_empty() || items.len() > UNDO_MAX {
+        found.add(node.pos, format!("`revert` is a list of 1 to {UNDO_MAX} changes"));
+        return None;
+    }
+    items.iter().map(|item| undo(found, item)).collect()
+}
+
+fn undo(found: &mut Found, node: &Node) -> Option<Undo> {
+    let from = fields(found, node, "revert", &["before", "after", "of"]);
+    if !matches!(node.value, Value::Map(_)) {
+        return None;
+    }
+    let mut commit = |key: &str| {
+        let id = required(found, &from, key, "revert")?;
+        let whole = matches!(id.len(), 40 | 64) && id.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+        if !whole {
+            let pos = from.get(key).map_or(from.pos, |node| node.pos);
+            found.add_hint(
+                pos,
+                format!("`{key}` must be the full id of a commit"),
+                "`wattle revert STEP` writes such a plan",
+            );
+        }
+        whole.then_some(id)
+    };
+    let (before, after) = (commit("before"), commit("after"));
+    let of = texts(found, &from, "of").unwrap_or_default().into_iter().map(|text| text.value).collect();
+    Some(Undo { before: before?, after: after?, of })
 }
 
 fn rule(found: &mut Found, node: &Node, expect_none: bool) -> Option<RuleSource> {

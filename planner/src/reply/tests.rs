@@ -132,7 +132,7 @@ fn problems_name_the_step() {
     check(
         r#"{"steps":["a"]}"#,
         &[
-            "step 1: a step must be a mapping with keys of id, title, group, mode, needs, touches, run, rewrite, agent, expect, check, repair, tools, env, ok_exit, retries, timeout, idle; this is a text",
+            "step 1: a step must be a mapping with keys of id, title, group, mode, needs, touches, run, rewrite, agent, revert, expect, check, repair, tools, env, ok_exit, retries, timeout, idle; this is a text",
         ],
     );
 }

@@ -270,7 +270,7 @@ fn each_mistake_has_its_message_and_place() {
     step("{ run: a }", "p:4:5: a step needs `id`");
     step(
         "just text",
-        "p:4:5: a step must be a mapping with keys of id, title, group, mode, needs, touches, run, rewrite, agent, expect, check, repair, tools, env, ok_exit, retries, timeout, idle; this is a text",
+        "p:4:5: a step must be a mapping with keys of id, title, group, mode, needs, touches, run, rewrite, agent, revert, expect, check, repair, tools, env, ok_exit, retries, timeout, idle; this is a text",
     );
     step("{ id: a, run: a, needs: [a] }", "p:4:30: the step `a` needs itself");
     step("{ id: a, run: a, needs: [\"*\"] }", "p:4:30: no other step matches `*`");
@@ -418,5 +418,23 @@ proptest! {
         if let Err(problems) = parse_plan("p", &text) {
             prop_assert!(problems.problems.iter().all(|p| p.line >= 1 && p.line <= lines + 1));
         }
+    }
+}
+
+#[test]
+fn an_undo_names_whole_commits_and_writes() {
+    let id = "0123456789abcdef0123456789abcdef01234567";
+    let plan = |step: &str| format!("version: 1\ntask: t\nsteps:\n  - {step}\n");
+    let good = plan(&format!("{{ id: a, revert: [{{ before: {id}, after: {id}, of: [r/a] }}] }}"));
+    let parsed = parse_plan("p", &good).unwrap();
+    assert_eq!(parsed.steps()[0].mode, crate::step::Mode::Write);
+    for (bad, why) in [
+        ("{ id: a, revert: [] }".to_owned(), "`revert` is a list of 1 to"),
+        ("{ id: a, revert: [{ before: main, after: main }] }".to_owned(), "must be the full id of a commit"),
+        (format!("{{ id: a, revert: [{{ before: {id} }}] }}"), "after"),
+        (format!("{{ id: a, mode: read, revert: [{{ before: {id}, after: {id} }}] }}"), "a read step cannot revert"),
+    ] {
+        let problems = parse_plan("p", &plan(&bad)).unwrap_err();
+        assert!(problems.to_string().contains(why), "{problems}");
     }
 }

@@ -20,10 +20,20 @@ fn clean_conflicting_and_unrelated() {
     let repo = f.open();
     let Merged::Clean { tree } = repo.merge(&spec(&top, &bottom)).unwrap() else { panic!("it merges") };
     assert_eq!(repo.read_file(&tree, "a").unwrap().unwrap(), b"one\n2\n3\n4\nfive\n");
-    let Merged::Conflicts { tree, paths, messages } = repo.merge(&spec(&clash, &edit)).unwrap() else {
+    let Merged::Conflicts { tree, paths, messages, stages, notes } = repo.merge(&spec(&clash, &edit)).unwrap() else {
         panic!("it does not")
     };
     assert_eq!(paths, ["a", "b"]);
+    let sides: Vec<_> = stages.iter().map(|s| (s.path.as_str(), s.side, s.mode.as_str())).collect();
+    let [base_a, ours_a, theirs_a] = [Side::Base, Side::Ours, Side::Theirs].map(|side| ("a", side, "100644"));
+    assert_eq!(sides, [base_a, ours_a, theirs_a, ("b", Side::Base, "100644"), ("b", Side::Theirs, "100644")]);
+    assert_eq!(stages[1].id, f.git(&["rev-parse", &format!("{clash}:a")]));
+    let kinds: Vec<_> = notes.iter().map(|n| (n.kind.as_str(), n.paths.join(" "))).collect();
+    let note = |kind, path: &str| (kind, path.to_owned());
+    assert_eq!(
+        kinds,
+        [note("Auto-merging", "a"), note("CONFLICT (contents)", "a"), note("CONFLICT (modify/delete)", "b"),]
+    );
     let marked = repo.read_file(&tree, "a").unwrap().unwrap();
     assert!(String::from_utf8(marked).unwrap().contains("<<<<<<<"));
     assert!(messages.contains("CONFLICT (content)") && messages.contains("CONFLICT (modify/delete)"), "{messages}");
@@ -34,7 +44,7 @@ fn clean_conflicting_and_unrelated() {
         (top.clone(), clash.clone()),
     ];
     let one_by_one: Vec<Merged> = pairs.iter().map(|(a, b)| repo.merge(&spec(a, b)).unwrap()).collect();
-    assert_eq!(repo.merge_pairs(&pairs).unwrap(), one_by_one);
+    assert_eq!(repo.trial(Rules::Checkout).unwrap().merge_all(&pairs).unwrap(), one_by_one);
     f.git(&["checkout", "-q", "--orphan", "alone"]);
     let alone = f.commit(&[("c", "c\n")]);
     assert!(matches!(repo.merge(&spec(&alone, &base)).unwrap(), Merged::Clean { .. }));
@@ -178,7 +188,8 @@ proptest! {
         let (ours, theirs) = (commit(&f, &base, &ours), commit(&f, &base, &theirs));
         let repo = f.open();
         let merged = repo.merge(&spec(&ours, &theirs)).unwrap();
-        prop_assert_eq!(&repo.merge_pairs(&[(ours.clone(), theirs.clone())]).unwrap()[0], &merged);
+        let tried = repo.trial(Rules::Checkout).unwrap().merge_all(&[(ours.clone(), theirs.clone())]).unwrap();
+        prop_assert_eq!(&tried[0], &merged);
         f.git(&["checkout", "-q", "--detach", ours.as_str()]);
         let clean = f.succeeds(&f.main(), &["merge", "-q", "--no-ff", "-m", "merge", theirs.as_str()]);
         match merged {

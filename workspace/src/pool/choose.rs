@@ -5,6 +5,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use super::record::Record;
 use super::{Pool, Want};
+use crate::fault;
 use crate::ids::TreeId;
 use crate::salvage::stash_now;
 use crate::slot::{Class, PoolError, SlotId};
@@ -59,6 +60,7 @@ impl Pool {
         record.stash = stash;
         // From here on it is neither where it was nor where it is wanted.
         record.moving = Some(w.base.clone());
+        fault::point("slot.choose");
         record.store(&self.root)?;
         Ok(Some(record))
     }

@@ -48,6 +48,11 @@ impl Pool {
 }
 
 impl Repo {
+    /// What is free on the disk that slots lie on, in bytes.
+    pub fn free_bytes(&self) -> Result<u64, PoolError> {
+        free_bytes(self.state_dir())
+    }
+
     /// What a checkout of a commit takes on disk, without build output; none where that would have to be fetched to know.
     pub fn checkout_bytes(&self, base: &CommitId) -> Result<Option<u64>, GitError> {
         if self.fetches_objects() {
@@ -62,7 +67,7 @@ impl Repo {
 }
 
 /// What is left on the disk of a folder, in bytes.
-pub(crate) fn free_bytes(dir: &Path) -> Result<u64, PoolError> {
+fn free_bytes(dir: &Path) -> Result<u64, PoolError> {
     let stat = rustix::fs::statvfs(dir).map_err(|e| PoolError::io(dir, e.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

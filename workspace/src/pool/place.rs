@@ -15,6 +15,7 @@ use super::print::{difference, print_of};
 use super::record::{Guard, Record, index_of, path_of};
 use super::trash::ASIDE;
 use crate::capture::copy_with_time;
+use crate::fault;
 use crate::git::{At, GitError, Run};
 use crate::ids::CommitId;
 use crate::include;
@@ -210,7 +211,10 @@ impl<'a> Place<'a> {
         self.leave(base)?;
         let git_dir = self.git_dir.as_deref().ok_or_else(|| self.unproven("it has no worktree"))?;
         let (fresh, own) = (git_dir.join("index.wattle"), git_dir.join("index"));
-        let copied = copy_with_time(&self.index, &fresh).and_then(|()| fs::rename(&fresh, &own));
+        let copied = fault::fails("slot.index").and_then(|()| copy_with_time(&self.index, &fresh));
+        fault::point("slot.index.copied");
+        let copied = copied.and_then(|()| fs::rename(&fresh, &own));
+        fault::point("slot.index.placed");
         copied.map_err(|e| PoolError::io(&own, e))
     }
 
@@ -264,6 +268,7 @@ impl<'a> Place<'a> {
 
     /// Makes the slot what a new one at `to` would be: no ignored file is left but those of `.worktreeinclude`.
     pub(crate) fn scrub(&self, to: &CommitId) -> Result<(), PoolError> {
+        fault::point("slot.scrub");
         self.bring(to)?;
         self.clear_ignored()
     }
@@ -282,18 +287,21 @@ impl<'a> Place<'a> {
     /// Forgets the worktree and moves its files, which are clean, aside, to be deleted; gives where they are. What keeps a
     /// name in use must not be half deleted under it.
     pub(crate) fn remove(self, generation: u64) -> Result<PathBuf, PoolError> {
+        fault::point("slot.remove");
         let name = format!("{}{ASIDE}{generation}", self.path.file_name().unwrap_or_default().to_string_lossy());
         let aside = self.path.with_file_name(name);
         {
             let _guard = admin_lock(self.repo)?;
             if self.path.exists() {
                 fs::rename(&self.path, &aside).map_err(|e| PoolError::io(&self.path, e))?;
+                fault::point("slot.aside");
             }
             if self.git_dir.as_ref().is_some_and(|dir| dir.exists()) {
                 let path = self.path.to_str().ok_or_else(|| self.unproven("its path is not text"))?;
                 self.repo.common().args(["worktree", "remove", "--force", "--force", path]).run()?;
             }
         }
+        fault::point("slot.gone");
         forget(&self.index)?;
         Ok(aside)
     }

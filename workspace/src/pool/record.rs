@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use crate::fault;
 use crate::ids::{CommitId, TreeId};
 use crate::slot::{Class, Lease, Owner, PoolError, SlotId, SlotInfo};
 
@@ -169,15 +170,18 @@ impl Record {
     pub(crate) fn store(&self, root: &Path) -> Result<(), PoolError> {
         let path = file_of(root, self.slot);
         let bytes = serde_json::to_vec(self).expect("a record of strings and numbers serialises");
-        let replaced = tempfile::NamedTempFile::new_in(root).and_then(|mut file| {
+        let replaced = fault::fails("slot.record.before").and_then(|()| {
+            let mut file = tempfile::NamedTempFile::new_in(root)?;
             io::Write::write_all(&mut file, &bytes)?;
             file.persist(&path).map_err(|e| e.error)
         });
+        fault::point("slot.record.after");
         replaced.map(drop).map_err(|e| PoolError::io(&path, e))
     }
 
     pub(crate) fn delete(&self, root: &Path) -> Result<(), PoolError> {
         let path = file_of(root, self.slot);
+        fault::point("slot.record.delete");
         fs::remove_file(&path).map_err(|e| PoolError::io(&path, e))
     }
 }

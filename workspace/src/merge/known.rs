@@ -1,0 +1,144 @@
+//! Trial merges that have been made, kept over processes: a file of lines in the state directory.
+//!
+//! A line is a whole answer and holds what it depends on: both commits and the sum of the rules. So it never becomes wrong,
+//! only useless, and a line that a crash has cut off is no line. Losing the file costs time and nothing else.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::Merged;
+use crate::ids::CommitId;
+
+/// The file holds at most this much: ten thousand answers of the usual size, and read in milliseconds.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// An answer longer than this is not kept: a conflict in hundreds of files is rare and merged again.
+const LINE_BYTES_MAX: usize = 16 << 10;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    rules: String,
+    a: CommitId,
+    b: CommitId,
+    merged: Merged,
+}
+
+/// The answers under one set of rules.
+#[derive(Debug)]
+pub(super) struct Known {
+    path: PathBuf,
+    rules: String,
+    answers: HashMap<(CommitId, CommitId), Merged>,
+}
+
+impl Known {
+    /// Reads what is known; what cannot be read is not known.
+    pub(super) fn read(path: PathBuf, rules: String) -> Known {
+        let mut known = Known { path, rules, answers: HashMap::new() };
+        let mut text = String::new();
+        let read = File::open(&known.path).and_then(|mut file| {
+            flock(&file, FlockOperation::LockShared)?;
+            file.read_to_string(&mut text)
+        });
+        if read.is_ok() {
+            let ours = |line: &&str| line.contains(&known.rules);
+            let lines = text.lines().filter(ours).filter_map(|line| serde_json::from_str::<Line>(line).ok());
+            let lines = lines.filter(|line| line.rules == known.rules);
+            known.answers = lines.map(|line| ((line.a, line.b), line.merged)).collect();
+        }
+        known
+    }
+
+    pub(super) fn get(&self, pair: &(CommitId, CommitId)) -> Option<&Merged> {
+        self.answers.get(pair)
+    }
+
+    /// Adds answers, for this process and for later ones.
+    pub(super) fn add(&mut self, answers: Vec<((CommitId, CommitId), Merged)>) {
+        let mut text = String::new();
+        for ((a, b), merged) in answers {
+            let line = Line { rules: self.rules.clone(), a, b, merged };
+            let json = serde_json::to_string(&line).expect("an answer is plain data");
+            if json.len() <= LINE_BYTES_MAX {
+                text.push_str(&json);
+                text.push('\n');
+            }
+            self.answers.insert((line.a, line.b), line.merged);
+        }
+        if let Err(error) = self.append(&text) {
+            tracing::debug!(%error, path = %self.path.display(), "trial merges are not kept");
+        }
+    }
+
+    fn append(&self, text: &str) -> io::Result<()> {
+        if text.is_empty() || text.len() as u64 > FILE_BYTES_MAX {
+            return Ok(());
+        }
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        let before = file.metadata()?.len();
+        if before + text.len() as u64 > FILE_BYTES_MAX {
+            // The newer half stays, from a line's beginning on.
+            let mut kept = Vec::new();
+            file.seek(SeekFrom::Start(before.saturating_sub(FILE_BYTES_MAX / 2)))?;
+            file.read_to_end(&mut kept)?;
+            let from = kept.iter().position(|b| *b == b'\n').map_or(kept.len(), |at| at + 1);
+            let room = (FILE_BYTES_MAX as usize).saturating_sub(text.len());
+            file.set_len(0)?;
+            if kept.len() - from <= room {
+                file.write_all(&kept[from..])?;
+            }
+        } else if before > 0 {
+            // Ends a line that a crash has cut off; an empty line is none.
+            file.write_all(b"\n")?;
+        }
+        file.write_all(text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u32) -> CommitId {
+        format!("{n:040x}").parse().unwrap()
+    }
+
+    fn clean(n: u32) -> Merged {
+        Merged::Clean { tree: format!("{n:040x}").parse().unwrap() }
+    }
+
+    #[test]
+    fn answers_are_kept_by_rules_and_a_cut_line_is_no_line() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("known");
+        let read = |rules: &str| Known::read(path.clone(), rules.to_owned());
+        read("x").add(vec![((id(1), id(2)), clean(3))]);
+        let whole = std::fs::metadata(&path).unwrap().len();
+        read("x").add(vec![((id(4), id(5)), clean(6))]);
+        File::options().write(true).open(&path).unwrap().set_len(whole + 40).unwrap();
+        read("x").add(vec![((id(7), id(8)), clean(9))]);
+        let known = read("x");
+        assert_eq!(known.get(&(id(1), id(2))), Some(&clean(3)));
+        assert_eq!(known.get(&(id(4), id(5))), None);
+        assert_eq!(known.get(&(id(7), id(8))), Some(&clean(9)));
+        assert_eq!(read("y").answers.len(), 0);
+    }
+
+    #[test]
+    fn the_file_is_bounded_and_keeps_the_newest() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("known");
+        let read = || Known::read(path.clone(), "x".to_owned());
+        for round in 0..12 {
+            read().add((0..4_000).map(|n| ((id(round), id(n)), clean(n))).collect());
+            assert!(std::fs::metadata(&path).unwrap().len() <= FILE_BYTES_MAX);
+        }
+        assert_eq!(read().get(&(id(11), id(3_999))), Some(&clean(3_999)));
+        assert_eq!(read().get(&(id(0), id(0))), None);
+    }
+}
