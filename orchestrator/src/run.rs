@@ -27,6 +27,7 @@ pub(crate) mod rules;
 pub(crate) mod salvage;
 pub(crate) mod scheduler;
 pub(crate) mod shared;
+pub(crate) mod theirs;
 pub(crate) mod undo;
 pub(crate) mod verbs;
 pub(crate) mod wake;

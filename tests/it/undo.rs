@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use crate::env::{TestEnv, TestRepo};
 
+mod by_hand;
+mod restack;
 mod revert;
 
 /// A repository with a file in each of `a`, `b` and `c`, and a plan beside it.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::capture::copy_with_time;
 use crate::fault;
 use crate::git::{At, GitError, Run};
-use crate::ids::{CommitId, TreeId};
+use crate::ids::CommitId;
 use crate::refs::{Expect, RefChange, RefError};
 use crate::repo::Repo;
 
@@ -123,7 +124,8 @@ impl Repo {
             return Ok(Advance::TargetMoved { found });
         }
         let (mut checkouts, mut pending) = (Vec::new(), Vec::new());
-        for (worktree, at) in self.worktrees()? {
+        let worktrees = if self.surely_nowhere(branch) { Vec::new() } else { self.worktrees()? };
+        for (worktree, at) in worktrees {
             // Not there now (deleted, or on a medium that is not mounted): nothing that we could move or ask.
             let Some(git_dir) = self.git_dir_of(&worktree) else {
                 continue;
@@ -200,6 +202,32 @@ impl Repo {
         }
         fault::point("land.followed");
         Ok(Advance::Moved { checkouts })
+    }
+
+    /// Whether the files say beyond doubt that no worktree has the branch checked out or will return to it. Anything
+    /// unusual is doubt, and then git is asked.
+    fn surely_nowhere(&self, branch: &str) -> bool {
+        let common = self.common_dir();
+        // There the HEAD of every worktree lies in the table.
+        if common.join("reftable").exists() {
+            return false;
+        }
+        let full = format!("ref: refs/heads/{branch}");
+        // A link is the oldest form of a HEAD, and its text would be a commit's.
+        let elsewhere = |git_dir: &Path| {
+            let head = git_dir.join("HEAD");
+            let file = head.symlink_metadata().is_ok_and(|m| m.is_file());
+            let text = if file { fs::read_to_string(head).ok() } else { None };
+            let away = RETURNS.iter().all(|(name, _)| !git_dir.join(name).exists());
+            away && text.is_some_and(|text| text.trim_end() != full && !text.trim().is_empty())
+        };
+        if !self.is_bare() && !elsewhere(common) {
+            return false;
+        }
+        match fs::read_dir(common.join("worktrees")) {
+            Ok(entries) => entries.into_iter().all(|entry| entry.is_ok_and(|entry| elsewhere(&entry.path()))),
+            Err(e) => e.kind() == io::ErrorKind::NotFound,
+        }
     }
 
     /// Every worktree with a checkout, and the full name of the branch in it.
@@ -375,15 +403,6 @@ impl Checkout<'_> {
 struct IndexCopy {
     path: PathBuf,
     _dir: tempfile::TempDir,
-}
-
-impl Repo {
-    /// Every path that differs between two trees, both sides of a rename.
-    fn changed_paths(&self, from: &TreeId, to: &TreeId) -> Result<BTreeSet<String>, GitError> {
-        let args = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", from.as_str(), to.as_str()];
-        let ran = self.store().args(args).run()?;
-        Ok(ran.fields().map(|f| String::from_utf8_lossy(f).into_owned()).collect())
-    }
 }
 
 /// The paths that git's refusals name: each between the outer quotes of a line.

@@ -4,6 +4,7 @@
 //! here knows of tasks, agents or policy.
 
 mod capture;
+mod changed;
 mod checkout;
 mod commit;
 mod config;

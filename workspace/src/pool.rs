@@ -116,6 +116,12 @@ impl Pool {
         path_of(&self.root, slot)
     }
 
+    /// The commit that HEAD of a held slot names; none when it is unborn.
+    pub fn head(&self, lease: &Lease) -> Result<Option<CommitId>, PoolError> {
+        let record = self.held(lease)?;
+        Ok(head_of(&Place::of(&self.repo, &self.root, &record))?)
+    }
+
     /// Records that the setup of this key is done in the slot.
     pub fn setup_done(&self, lease: &Lease, key: &str) -> Result<(), PoolError> {
         let _one = self.one_at_a_time(lease.class);

@@ -1,6 +1,7 @@
 //! Reads and moves refs. Every move is one transaction of compare-and-swaps; nothing is ever forced.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Component, Path};
 
 use crate::fault;
@@ -103,19 +104,33 @@ impl Repo {
 
     /// The commit a ref points at.
     pub fn read_ref(&self, full: &str) -> Result<Option<CommitId>, GitError> {
-        if let Some(commit) = self.loose_branch(full) {
-            return Ok(Some(commit));
+        if let Some(found) = self.ref_in_files(full) {
+            return Ok(found);
         }
         Ok(self.list_refs(full)?.into_iter().find(|(name, _)| name == full).map(|(_, commit)| commit))
     }
 
-    /// What the file of a ref says, where refs are files and this one names a commit: git itself asks the file before
-    /// anything else. Only of branches and of refs of ours, which are never tags.
-    fn loose_branch(&self, full: &str) -> Option<CommitId> {
+    /// What the files say of a ref, where refs are files: its own file, else the packed ones, as git itself looks; none
+    /// where they do not say it beyond doubt. Only of branches and of refs of ours, which are never tags.
+    fn ref_in_files(&self, full: &str) -> Option<Option<CommitId>> {
+        let common = self.common_dir();
         let ours = full.starts_with("refs/heads/") || full.starts_with("refs/wattle/");
         let plain = ours && Path::new(full).components().all(|c| matches!(c, Component::Normal(_)));
-        let text = plain.then(|| fs::read_to_string(self.common_dir().join(full)).ok()).flatten()?;
-        text.strip_suffix('\n')?.parse().ok()
+        if !plain || common.join("reftable").exists() {
+            return None;
+        }
+        match fs::read(common.join(full)) {
+            // Anything but an id and a line end is git's to explain: a symbolic ref, or a file that is being written.
+            Ok(bytes) => return std::str::from_utf8(&bytes).ok()?.strip_suffix('\n')?.parse().ok().map(Some),
+            // A folder, or a file where a folder would have to be, is no such ref; it can be packed all the same.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory) => {}
+            Err(_) => return None,
+        }
+        match fs::read(common.join("packed-refs")) {
+            Ok(packed) => Some(packed_ref(&packed, full)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Some(None),
+            Err(_) => None,
+        }
     }
 
     /// All refs that are `prefix` or below it (`refs/wattle/`), by name.
@@ -225,6 +240,14 @@ impl Repo {
         }
         Ok(None)
     }
+}
+
+/// Finds a ref among lines `id name`; other lines are comments and what tags point at.
+fn packed_ref(packed: &[u8], full: &str) -> Option<CommitId> {
+    let line = packed.split(|b| *b == b'\n').find(|line| {
+        line.strip_suffix(full.as_bytes()).is_some_and(|id| id.last() == Some(&b' ') && !id.starts_with(b"#"))
+    })?;
+    std::str::from_utf8(line).ok()?.split(' ').next()?.parse().ok()
 }
 
 /// The name of a fault point of a transaction: by what its first ref is for.

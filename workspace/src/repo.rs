@@ -222,6 +222,16 @@ impl Repo {
         }
     }
 
+    /// Whether the configuration says that the repository has no checkout of its own.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.inner.effective.get("core.bare").is_some_and(|bare| bare.eq_ignore_ascii_case("true"))
+    }
+
+    /// Whether a file that we write among git's needs no more than the usual permissions.
+    pub(crate) fn plain_permissions(&self) -> bool {
+        self.inner.effective.get("core.sharedrepository").is_none()
+    }
+
     /// Whether objects may have to be fetched when they are read.
     pub(crate) fn fetches_objects(&self) -> bool {
         self.inner.effective.partial()

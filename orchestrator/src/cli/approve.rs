@@ -33,6 +33,12 @@ pub(crate) fn run(session: &Session, args: &ApproveArgs) -> Done {
     if picked.is_empty() {
         return Err(CliError::usage("nothing waits for review").hint("wattle status"));
     }
+    // A commit of the user's that takes the place of the worker's moves what stands on it.
+    let moved = |step: &wattle_planner::StepId| scene.view.steps[step].why.as_deref() == Some("branch_moved");
+    let moved: Vec<_> = picked.iter().map(|(step, _)| step.clone()).filter(moved).collect();
+    if let Some(words) = verb::consequence(&scene.view, &moved) {
+        session.ui.talk(&words);
+    }
     let mut pinned = Vec::new();
     for (step, typed) in picked {
         let now = scene.view.steps[&step].work.as_ref().map(|work| work.commit.to_string());

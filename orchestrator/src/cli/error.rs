@@ -323,6 +323,7 @@ impl From<RunError> for CliError {
             RunError::Git(error) => error.into(),
             RunError::Pool(error) => error.into(),
             RunError::Ref(error) => error.into(),
+            RunError::Theirs(_) => environment("by_hand", "`wattle doctor` looks at git and the repository"),
             RunError::Recover(_) => environment("recover", "`wattle doctor`, then `wattle resume` again"),
             RunError::Io { .. } => environment("io", "`wattle doctor` looks at the disk"),
         }

@@ -10,6 +10,7 @@ use crate::journal::RunView;
 use crate::journal::command::Verb;
 use crate::report::events::describe;
 use crate::run::context::Context;
+use crate::run::theirs;
 use crate::run::verbs::submit;
 
 /// What a verb works on.
@@ -27,7 +28,8 @@ pub(crate) fn scene(session: &Session, changes: bool) -> Result<Scene, super::er
     let repo = session.repo()?;
     let ctx = session.context(repo)?;
     let found = pick::run(session, ctx.repo.state_dir(), changes)?;
-    let view = found.reader.replay(&found.run)?;
+    let mut view = found.reader.replay(&found.run)?;
+    theirs::overlay(&ctx.repo, &mut view).map_err(crate::run::begin::RunError::from)?;
     Ok(Scene { ctx, found, view })
 }
 
@@ -80,12 +82,30 @@ pub(crate) fn consequence(view: &RunView, steps: &[wattle_planner::StepId]) -> O
             }
         }
     }
-    let again = |id: &&wattle_planner::StepId| {
-        let work = view.plan.step(id).map(|step| &step.work);
-        matches!(work, Some(wattle_planner::Work::Agent(_)))
-    };
-    let agents = touched.iter().filter(again).count();
-    let most = view.started.options.nano_usd_max.filter(|_| agents > 0);
-    let price = most.map_or("$0.00".to_owned(), crate::config::money::format_usd);
-    (!touched.is_empty()).then(|| format!("{} restack, up to {} run again, ≤ {price}", touched.len(), touched.len()))
+    let price = most(view, &touched);
+    let price =
+        price.map_or("no cap in money".to_owned(), |most| format!("≤ {}", crate::config::money::format_usd(most)));
+    (!touched.is_empty()).then(|| format!("{} restack, up to {} run again, {price}", touched.len(), touched.len()))
+}
+
+/// The most that these steps can cost if all of them run again, in nano-dollars: their own caps where all have one,
+/// and never more than what the run's cap has left. `None` = there is no cap in money.
+fn most(view: &RunView, steps: &std::collections::BTreeSet<wattle_planner::StepId>) -> Option<u64> {
+    let works = steps.iter().filter_map(|id| view.plan.step(id));
+    let works = works
+        .flat_map(|step| std::iter::once((&step.work, 1)).chain(step.repair.iter().map(|r| (&r.work, r.attempts))));
+    let caps: Vec<Option<u64>> = works
+        .filter_map(|(work, times)| match work {
+            wattle_planner::Work::Agent(agent) => Some(agent.max_nano_usd.map(|most| most * u64::from(times))),
+            wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) | wattle_planner::Work::Revert(_) => {
+                None
+            }
+        })
+        .collect();
+    let own: Option<u64> = caps.iter().copied().sum();
+    let left = view.started.options.nano_usd_max.map(|most| most.saturating_sub(view.spent.nano_usd));
+    match (own, left) {
+        (Some(own), Some(left)) => Some(own.min(left)),
+        (only, None) | (None, only) => only,
+    }
 }

@@ -94,6 +94,18 @@ pub(crate) enum Verb {
     },
 }
 
+impl Verb {
+    /// Is it about the commit that this step has?
+    pub(crate) fn names(&self, step: &StepId) -> bool {
+        match self {
+            Self::Approve { steps, .. } => steps.iter().any(|pinned| pinned.step == *step),
+            Self::Redo { steps, .. } | Self::Reject { steps, .. } => steps.contains(step),
+            Self::Merge { steps } => steps.is_empty() || steps.contains(step),
+            Self::Comment { .. } | Self::Answer { .. } | Self::Retry { .. } | Self::Stop { .. } => false,
+        }
+    }
+}
+
 /// Why a verb was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -244,6 +256,11 @@ fn check_approve(rec: &Recorder, pinned: &Pinned, widen: &[String]) -> Result<()
     {
         let message = format!("{step} has changed: you saw {seen}, it is now {}", work.commit.short());
         return Err(Refusal::new("changed", message, format!("wattle review {step}, then approve again")));
+    }
+    if work.paths.is_empty() {
+        let message = format!("{step} changes nothing any more: its branch is at what it stands on");
+        let hint = format!("wattle restore {step} shows what there was, wattle reject {step} ends it");
+        return Err(Refusal::new("empty", message, hint));
     }
     let widened: Vec<Glob> = widen.iter().filter_map(|glob| Glob::parse(glob).ok()).collect();
     let open: Vec<&String> =

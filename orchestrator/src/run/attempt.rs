@@ -13,8 +13,8 @@ use wattle_worker::model::Model;
 use wattle_worker::outcome::{Cause, Committed, End, Evidence, Outcome};
 use wattle_worker::perform::perform;
 use wattle_workspace::{
-    Class, CommitId, CommitSpec, Expect, GitError, Lease, MergeSpec, Merged, RefChange, RefError, Repo, SlotId, TreeId,
-    Want,
+    Advance, Class, CommitId, CommitSpec, Expect, GitError, Lease, MergeSpec, Merged, RefChange, RefError, Repo,
+    SlotId, TreeId, Want,
 };
 
 use super::host::LocalHost;
@@ -403,6 +403,18 @@ fn point(repo: &Repo, job: &AttemptJob, commit: &CommitId) -> Result<bool, RefEr
     let name = step_ref(&job.run, &job.step.id);
     // A branch that its user has deleted is made again.
     let there = repo.read_ref(&name)?;
+    if let Some(old) = job.branch_at.as_ref().filter(|old| there.as_ref() == Some(old) && *old != commit) {
+        // Whoever looks at it in a checkout of their own sees the new files, not the old ones as changes.
+        let short = name.trim_start_matches("refs/heads/");
+        match repo.advance(short, old, commit, "wattle: step")? {
+            Advance::Moved { .. } => return Ok(false),
+            Advance::TargetMoved { .. } => {}
+            // The files there are its user's affair; the branch is ours, and what they commit on it is reviewed.
+            Advance::Held { worktree, .. } => {
+                tracing::warn!(worktree = %worktree.display(), "a checkout of a step's branch stays behind");
+            }
+        }
+    }
     let old = job.branch_at.clone().filter(|_| there.is_some()).map_or(Expect::Absent, Expect::Is);
     let change = RefChange { name, new: Some(commit.clone()), old };
     match repo.update_refs(&[change], "wattle: step") {

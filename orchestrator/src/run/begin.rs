@@ -144,6 +144,9 @@ pub(crate) enum RunError {
     /// A ref could not be moved.
     #[error(transparent)]
     Ref(#[from] RefError),
+    /// What a user committed by hand could not be taken in.
+    #[error(transparent)]
+    Theirs(#[from] super::theirs::TheirsError),
     /// The world could not be brought in line.
     #[error(transparent)]
     Recover(#[from] RecoverError),
@@ -246,6 +249,7 @@ pub(crate) fn resume(
     wattle_worker::process::end_leftovers(run.as_str());
     let lands_only = overrides.merge.is_some();
     let tip = recover(&mut rec, &ctx.repo, &pool, lands_only)?;
+    super::theirs::take_in(&mut rec, &ctx.repo, |_| true)?;
     match rec.view.state {
         Run::PlanReady | Run::Planning => rec.run(RunEvent::Start, None)?,
         Run::Review | Run::NeedsInput | Run::Parked | Run::Budget | Run::BaseRed | Run::Interrupted => {

@@ -24,6 +24,7 @@ use super::notify::word;
 use super::outcome::Ended;
 use super::recover::{RecoverError, free_slots};
 use super::scheduler::{Decision, Halt, decide};
+use super::theirs::{TheirsError, take_in};
 use crate::journal::Recorder;
 use crate::journal::command::{self, Live, Refusal, Verb, VerbError};
 use crate::journal::event::{AttemptChange, Body, Event};
@@ -355,6 +356,16 @@ impl<'a> Dispatcher<'a> {
             let message = "the verb is of a newer version".to_owned();
             return Ok(Err(Refusal { code: "version".to_owned(), message, hint: "update wattle".to_owned() }));
         };
+        let repo = self.executor.shared.ctx.repo.clone();
+        if let Err(error) = take_in(&mut self.rec, &repo, |step| verb.names(step)) {
+            match error {
+                TheirsError::Record(error) => return Err(error),
+                error @ (TheirsError::Git(_) | TheirsError::Pool(_) | TheirsError::Ref(_)) => {
+                    let hint = "wattle doctor looks at git and the repository".to_owned();
+                    return Ok(Err(Refusal { code: "by_hand".to_owned(), message: error.to_string(), hint }));
+                }
+            }
+        }
         match command::apply(&mut self.rec, &verb, by, true) {
             Ok(live) => {
                 for live in live {

@@ -20,7 +20,9 @@ pub(crate) fn path(ctx: &Context, view: &RunView, step: &StepId) -> Result<std::
     let commit = record.work.as_ref().map(|work| work.commit.clone()).or_else(|| record.branch.clone());
     for holder in [&own_slot, &looked_at] {
         if let Some(lease) = pool.adopt(holder)? {
-            let outdated = *holder == looked_at && commit.as_ref().is_some_and(|commit| *commit != lease.base);
+            let head = pool.head(&lease)?;
+            let there = |commit: &CommitId| *commit == lease.base || Some(commit) == head.as_ref();
+            let outdated = *holder == looked_at && !commit.as_ref().is_some_and(there);
             if !outdated {
                 return Ok(lease.path);
             }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::begin::{RunError, own};
 use super::context::Context;
+use super::theirs::take_in;
 use super::wake::wake;
 use crate::ids::RunId;
 use crate::journal::command::{Refusal, Verb, VerbError, apply};
@@ -68,6 +69,7 @@ fn apply_here(ctx: &Context, run: &RunId, verb: &Verb) -> Result<Submitted, Subm
     let writer = Writer::open(ctx.repo.state_dir())?;
     let view = writer.reader.replay(run)?;
     let mut rec = Recorder::new(view, writer, ctx.clock.clone())?;
+    take_in(&mut rec, &ctx.repo, |step| verb.names(step)).map_err(RunError::from)?;
     match apply(&mut rec, verb, &ctx.who, false) {
         Ok(_) => {}
         Err(VerbError::Refused(refusal)) => return Err(refusal.into()),

@@ -140,7 +140,13 @@ impl Machine for Step {
         row(&[S::Running], E::NeedsConflict, S::Waiting, "the paths in conflict"),
         row(&[S::Running], E::Done, S::Done, "a report"),
         row(&[S::Running, S::Checking], E::Unchanged, S::Unchanged, "a report, no commit"),
-        row(&[S::Running, S::Checking, S::Queued, S::Landing], E::Review, S::Review, "attempt ref and step branch"),
+        // From review and approved, too: its user has put another commit on its branch.
+        row(
+            &[S::Running, S::Checking, S::Review, S::Approved, S::Queued, S::Landing],
+            E::Review,
+            S::Review,
+            "attempt ref and step branch",
+        ),
         row(&[S::Running, S::Checking, S::Review, S::Approved], E::Queue, S::Queued, "attempt ref and step branch"),
         row(&[S::Review], E::Approve, S::Approved, "who approved which attempt and commit"),
         row(&[S::Approved], E::Lapse, S::Review, "why it lapsed"),

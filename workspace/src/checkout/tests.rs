@@ -210,3 +210,63 @@ fn what_the_user_staged_after_a_landing_is_not_undone_by_a_repeat() {
     assert!(matches!(repo.advance("main", &old, &new, "landing").unwrap(), Advance::Moved { .. }));
     assert_eq!(seen(&f, &f.main()), before);
 }
+
+/// A search path on which git writes down what it is started with, and where it does.
+fn counted(f: &Fixture) -> (std::ffi::OsString, PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    let options = f.options();
+    let exe = crate::git::find(&options.path).unwrap();
+    let (dir, log) = (f.root().join("counted"), f.root().join("counted.log"));
+    fs::create_dir(&dir).unwrap();
+    let script = format!("#!/bin/sh\necho \"$*\" >> {}\nexec {} \"$@\"\n", log.display(), exe.display());
+    fs::write(dir.join("git"), script).unwrap();
+    fs::set_permissions(dir.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    (std::env::join_paths(std::iter::once(dir).chain(std::env::split_paths(&options.path))).unwrap(), log)
+}
+
+/// Lands one branch as the queue does, and gives the commands of git that it took.
+fn land_counted(f: &Fixture) -> Vec<String> {
+    use crate::commit::CommitSpec;
+    use crate::merge::{MergeSpec, Merged};
+    let base = f.head();
+    let work = f.side(&base, &[("b", Some("work\n"))]);
+    let (path, log) = counted(f);
+    let repo = Repo::open(&f.main(), &crate::repo::OpenOptions { path, ..f.options() }).unwrap();
+    repo.configure(&base).unwrap();
+    fs::write(&log, "").unwrap();
+    assert_eq!(repo.read_ref("refs/heads/main").unwrap(), Some(base.clone()));
+    assert_eq!(repo.read_ref("refs/heads/wattle/r/s").unwrap(), None);
+    let spec = MergeSpec { base: None, ours: base.clone(), theirs: work.clone() };
+    let Merged::Clean { tree } = repo.merge(&spec).unwrap() else { panic!("it merges") };
+    let who = repo.identity();
+    let parents = vec![base.clone(), work];
+    let message = "Land s".to_owned();
+    let spec = CommitSpec { tree, parents, message, author: who.clone(), committer: who, time_s: 1 };
+    let new = repo.commit(&spec).unwrap();
+    let changed = repo.changed_paths(&repo.tree_of(&base).unwrap(), &repo.tree_of(&new).unwrap()).unwrap();
+    assert_eq!(changed.into_iter().collect::<Vec<_>>(), ["b"]);
+    let name = "refs/wattle/candidate/r/1".to_owned();
+    repo.update_refs(&[RefChange { name, new: Some(new.clone()), old: Expect::Any }], "candidate").unwrap();
+    assert!(matches!(repo.advance("main", &base, &new, "land").unwrap(), Advance::Moved { .. }));
+    assert_eq!(repo.read_ref("refs/heads/main").unwrap(), Some(new));
+    let word = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+    fs::read_to_string(log).unwrap().lines().map(word).collect()
+}
+
+#[test]
+fn one_landing_takes_three_processes() {
+    let f = Fixture::with(&[("a", "a\n")]);
+    f.git(&["checkout", "-q", "-b", "elsewhere"]);
+    let linked = f.root().join("linked");
+    f.git(&["worktree", "add", "-q", "--detach", linked.to_str().unwrap()]);
+    f.git(&["pack-refs", "--all"]);
+    assert_eq!(land_counted(&f), ["merge-tree", "update-ref", "update-ref"]);
+}
+
+#[test]
+fn a_checkout_of_the_target_takes_the_dry_run_and_the_switch_besides() {
+    let f = Fixture::with(&[("a", "a\n")]);
+    let expected = ["merge-tree", "update-ref", "worktree", "read-tree", "update-ref", "read-tree"];
+    assert_eq!(land_counted(&f), expected);
+    assert!(f.main().join("b").exists());
+}

@@ -125,3 +125,56 @@ fn a_ref_reads_the_same_wherever_git_keeps_it() {
     assert_eq!(read("refs/heads/loose"), None);
     assert_eq!((read("refs/heads"), read("refs/heads/../heads/main"), read("refs/heads/")), (None, None, None));
 }
+
+#[test]
+fn the_files_say_of_a_ref_what_git_says() {
+    let f = Fixture::with(&[("a", "1")]);
+    let one = f.head();
+    let two = f.commit(&[("a", "2")]);
+    for (name, id) in [("packed", &one), ("both", &one), ("dir/packed", &two), ("xpacked", &two)] {
+        f.git(&["update-ref", &format!("refs/heads/{name}"), id.as_str()]);
+    }
+    f.git(&["tag", "-a", "-m", "tag", "packed", two.as_str()]);
+    f.git(&["pack-refs", "--all"]);
+    f.git(&["update-ref", "refs/heads/both", two.as_str()]);
+    f.git(&["update-ref", "refs/heads/loose", one.as_str()]);
+    f.git(&["symbolic-ref", "refs/heads/symbolic", "refs/heads/loose"]);
+    // A folder without a ref in it is left where a ref was.
+    f.git(&["update-ref", "refs/heads/gone/below", one.as_str()]);
+    f.git(&["update-ref", "-d", "refs/heads/gone/below"]);
+    std::fs::create_dir_all(f.main().join(".git/refs/heads/gone")).unwrap();
+    let repo = f.open();
+    for name in
+        ["main", "packed", "both", "dir/packed", "dir", "xpacked", "loose", "symbolic", "gone", "loose/x", "none"]
+    {
+        let full = format!("refs/heads/{name}");
+        let git = f.git(&["for-each-ref", "--format=%(refname) %(objectname)", &full]);
+        let git = git.lines().find_map(|line| line.strip_prefix(&format!("{full} ")).map(|id| id.parse().unwrap()));
+        assert_eq!(repo.read_ref(&full).unwrap(), git, "{name}");
+        assert_eq!(repo.ref_in_files(&full).is_none(), name == "symbolic", "{name}");
+    }
+}
+
+#[test]
+fn names_are_resolved_at_once_as_one_by_one() {
+    let f = Fixture::with(&[("a", "1")]);
+    f.commit(&[("a", "2")]);
+    f.git(&["tag", "-a", "-m", "tag", "v1", "HEAD~1"]);
+    let repo = f.open();
+    let check = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let single: Vec<_> = names.iter().map(|name| repo.resolve(name).unwrap()).collect();
+        assert_eq!(repo.resolve_all(&names).unwrap(), single, "{names:?}");
+        single.iter().flatten().count()
+    };
+    let head = f.head();
+    let short = &head.as_str()[..7];
+    assert_eq!(
+        check(&["HEAD", "main~1", "v1", short, head.as_str(), "nope", "HEAD:a", "HEAD^{tree}", "-x", "main~9"]),
+        5
+    );
+    assert_eq!(check(&["HEAD", "", "a\nb", "main"]), 2);
+    // A name that ends the whole process.
+    assert_eq!(check(&["HEAD", "main@{u}", "main"]), 2);
+    assert_eq!(check(&[]), 0);
+}
