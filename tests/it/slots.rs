@@ -124,26 +124,26 @@ fn beside(steps: usize) -> String {
 #[test]
 fn a_disk_bound_makes_steps_wait_for_a_slot_and_is_said() {
     let env = TestEnv::new();
-    let big = "x".repeat(200_000);
+    let big = "x".repeat(2_000_000);
     let repo = env.repo("repo", &[("big.txt", &big)]);
-    let plan = beside(4).replace("checks: []\n", "checks: []\nlimits: { disk: 500kB, jobs: 4 }\n");
+    let plan = beside(4).replace("checks: []\n", "checks: []\nlimits: { disk: 5MB, jobs: 4 }\n");
     let events = run(&env, &repo, &plan, &[]);
     assert_eq!(events.last().unwrap()["counts"]["landed"], 4);
-    assert!(slots(&env).len() <= 2, "two of 200 kB each fit into 500 kB: {:?}", slots(&env));
+    assert!(slots(&env).len() <= 2, "two of 2 MB each fit into 5 MB: {:?}", slots(&env));
     let said = events.iter().find(|event| event["type"] == "bound_hit" && event["bound"] == "disk").unwrap();
     let message = said["message"].as_str().unwrap();
-    assert!(message.contains("500.0 kB") && message.contains("204.8 kB"), "{message}");
+    assert!(message.contains("5.0 MB") && message.contains("2.0 MB"), "{message}");
 }
 
 #[test]
 fn a_disk_bound_that_no_slot_fits_into_is_refused_with_its_sizes() {
     let env = TestEnv::new();
-    let big = "x".repeat(200_000);
+    let big = "x".repeat(2_000_000);
     let repo = env.repo("repo", &[("big.txt", &big)]);
-    let plan = beside(1).replace("checks: []\n", "checks: []\nlimits: { disk: 100kB }\n");
+    let plan = beside(1).replace("checks: []\n", "checks: []\nlimits: { disk: 1MB }\n");
     std::fs::write(env.root().join("plan.yaml"), plan).unwrap();
     let refused = repo.wattle(&["run", "-f", "../plan.yaml", "--approve", "auto"]).code(1);
-    let words = ["204.8 kB", "100.0 kB", "limits.disk", "wattle clean"];
+    let words = ["2.0 MB", "1.0 MB", "limits.disk", "wattle clean"];
     assert!(words.iter().all(|word| refused.whole().contains(word)), "{}", refused.whole());
     assert_eq!(slots(&env), Vec::<PathBuf>::new());
     assert_eq!(repo.git(&["worktree", "list"]).lines().count(), 1);

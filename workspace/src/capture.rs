@@ -16,9 +16,8 @@ use crate::fault;
 use crate::git::{At, GitError, Run};
 use crate::ids::{CommitId, TreeId};
 use crate::lookup::{Change, MODE_GITLINK};
-use crate::pool::{at_base, captured_of, forget_captured};
 use crate::repo::Repo;
-use crate::slot::SlotId;
+use crate::warm::{SLOTS, at_base, captured_of, forget_captured};
 
 /// What to take from a worktree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,7 +88,7 @@ impl Repo {
 
     /// The index that the pool keeps for a slot, beside the slot.
     pub(crate) fn slot_index(&self, slot: &Path) -> Option<PathBuf> {
-        let slots = self.state_dir().join("slots");
+        let slots = self.state_dir().join(SLOTS);
         let index = (slot.parent() == Some(&slots)).then(|| slot.with_extension("index"))?;
         index.is_file().then_some(index)
     }
@@ -131,7 +130,7 @@ impl<'a> ScratchIndex<'a> {
         // `-m` keeps the stat data of entries that stay, and without an index there are none to keep; `-i` leaves the files
         // out of it, which may be anything by now.
         let merge: &[&str] = if warm.is_some() { &["-m", "-i"] } else { &[] };
-        if warm.is_none() || !at_base(&repo.state_dir().join("slots"), worktree, base) {
+        if warm.is_none() || !at_base(worktree, base) {
             index.git(["read-tree"].iter().chain(merge).copied().chain([base.as_str()])).run()?;
         }
         Ok(index)
@@ -139,17 +138,15 @@ impl<'a> ScratchIndex<'a> {
 
     /// Leaves the index beside the slot, if it has one, for whoever asks whether the slot still holds just this tree.
     fn keep(&self, base: &TreeId, tree: &TreeId) -> Result<(), GitError> {
-        let Some(slot) = self.repo.slot_index(self.worktree).map(|index| index.with_extension("")) else {
+        let slot = self.worktree;
+        if self.repo.slot_index(slot).is_none() {
             return Ok(());
-        };
-        let Some((root, slot)) = slot.parent().zip(slot.file_name().and_then(|n| n.to_str()?.parse().ok())) else {
-            return Ok(());
-        };
-        forget_captured(root, SlotId(slot)).map_err(|e| GitError::io(root, e))?;
+        }
+        forget_captured(slot).map_err(|e| GitError::io(slot, e))?;
         if base == tree {
             return Ok(());
         }
-        let kept = captured_of(root, SlotId(slot), tree);
+        let kept = captured_of(slot, tree);
         fs::rename(&self.path, &kept).map_err(|e| GitError::io(&kept, e))
     }
 

@@ -24,6 +24,7 @@ mod refs;
 mod repo;
 mod salvage;
 mod slot;
+mod warm;
 
 pub use capture::{CaptureError, CaptureOptions, Captured};
 pub use checkout::{Advance, HeldWhy};

@@ -25,13 +25,11 @@ use crate::ids::CommitId;
 use crate::repo::Repo;
 use crate::salvage::{SalvageError, Work, kept, salvage, stash_now};
 use crate::slot::{Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};
+use crate::warm::{SLOTS, captured, forget_captured};
 use distance::Distances;
 use place::{Place, head_of};
-use record::{Guard, Held, Record, captured, file_of, index_of, path_of};
+use record::{Guard, Held, Record, file_of, index_of, path_of};
 use trash::{ASIDE, Trash};
-
-pub(crate) use place::at_base;
-pub(crate) use record::{captured_of, forget_captured};
 
 /// Who holds a slot while it is being removed.
 const REMOVAL: &str = "removal";
@@ -54,7 +52,7 @@ pub struct Pool {
 impl Pool {
     /// The repository's pool, `slots/` in its state directory.
     pub fn open(repo: &Repo, o: PoolOptions) -> Result<Pool, PoolError> {
-        let root = repo.state_dir().join("slots");
+        let root = repo.state_dir().join(SLOTS);
         fs::create_dir_all(&root).map_err(|e| PoolError::io(&root, e))?;
         Ok(Pool {
             repo: repo.clone(),
@@ -248,7 +246,7 @@ impl Pool {
                 let paths = vec![".git".to_owned()];
                 return Err(PoolError::Unexpressible { slot: record.slot, paths });
             }
-            if record.ready && record.class != Class::Check {
+            if record.ready && record.class != Class::Check && !self.as_left(record, &place)? {
                 salvaged = self.save(record, &format!("slot/{}", record.slot))?;
             }
         }
@@ -423,7 +421,7 @@ impl Pool {
             return Ok(false);
         }
         let base = self.repo.tree_of(&record.base)?;
-        let work = captured(&self.root, record.slot).filter(|_| record.class == Class::Work);
+        let work = captured(place.path()).filter(|_| record.class == Class::Work);
         let (index, tree) = work.clone().unwrap_or_else(|| (place.index().to_owned(), base.clone()));
         let known = tree == base || kept(&self.repo, &tree, holder)?;
         let same = known && !place.changed(&index)?;
@@ -446,6 +444,16 @@ impl Pool {
             place.clean()?;
         }
         Ok(true)
+    }
+
+    /// Whether a free slot is just as it was given back. All that is in it was kept then, and whoever has removed that since
+    /// did so on purpose.
+    fn as_left(&self, record: &Record, place: &Place<'_>) -> Result<bool, PoolError> {
+        if !record.whole() || record.retired.is_some() || head_of(place)?.as_ref() != Some(&record.base) {
+            return Ok(false);
+        }
+        let same = stash_now(&self.repo)? == record.stash && !place.changed(place.index())?;
+        Ok(same && self.repo.unexpressible_of(place.path(), &record.base, walk(place.path())?.suspects)?.is_empty())
     }
 
     /// Whether a slot whose way to a commit was cut off holds nothing but files of where it came from and of where it was
@@ -512,7 +520,7 @@ impl Pool {
     }
 
     fn forget_captured(&self, slot: SlotId) -> Result<(), PoolError> {
-        forget_captured(&self.root, slot).map_err(|e| PoolError::io(&self.root, e))
+        forget_captured(&path_of(&self.root, slot)).map_err(|e| PoolError::io(&self.root, e))
     }
 
     /// Deletes what operations that were cut off left: indexes and records of ours that were being written, slots moved

@@ -125,7 +125,7 @@ pub struct SlotInfo {
 pub enum PoolError {
     /// The disk bound is reached and no slot is free.
     #[error(
-        "make another slot: {slots} slots take {}, one more takes about {}, and `limits.disk` allows {}",
+        "make another slot: {slots} take {}, one more about {}, `limits.disk` is {}",
         size_text(*bytes), size_text(*need_bytes), size_text(*bytes_max)
     )]
     Quota {

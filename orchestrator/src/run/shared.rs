@@ -96,15 +96,16 @@ impl Shared {
             tokio::pin!(left);
             left.as_mut().enable();
             let (pool, lease) = (self.pool.clone(), lease.clone());
-            let message = match self.blocking(move || Ok::<_, String>(lease(&pool))).await? {
+            let (message, mend) = match self.blocking(move || Ok::<_, String>(lease(&pool))).await? {
                 Ok(lease) => return Ok((lease, AtWork::begin(&self.room))),
-                Err(error @ (PoolError::Quota { .. } | PoolError::NoRoom { .. })) => error.to_string(),
+                Err(error @ PoolError::Quota { .. }) => (error.to_string(), "raise it"),
+                Err(error @ PoolError::NoRoom { .. }) => (error.to_string(), "make room on it"),
                 Err(error) => return Err(error.to_string()),
             };
             if self.room.at_work.load(Ordering::SeqCst) == 0 {
                 // Whoever left just now has left a slot.
                 if std::mem::replace(&mut alone, true) {
-                    return Err(format!("{message}: allow more (`limits.disk`), or free slots with `wattle clean`"));
+                    return Err(format!("{message}: {mend}, or `wattle clean`"));
                 }
                 continue;
             }

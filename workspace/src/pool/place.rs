@@ -20,7 +20,7 @@ use crate::git::{At, GitError, Run};
 use crate::ids::CommitId;
 use crate::include;
 use crate::repo::Repo;
-use crate::slot::{Class, PoolError, SlotId};
+use crate::slot::{Class, PoolError};
 
 /// What a git command that was under way leaves in a worktree's git directory; the next holder must not inherit it.
 const UNDER_WAY: &[&str] = &[
@@ -352,13 +352,6 @@ impl From<include::IncludeError> for PoolError {
             include::IncludeError::Io { path, source } => PoolError::Io { path, source },
         }
     }
-}
-
-/// The index of the slot at `path`, if it is known to be at `base`; and whether it is.
-pub(crate) fn at_base(root: &Path, path: &Path, base: &CommitId) -> bool {
-    let slot = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse().ok()).map(SlotId);
-    let record = slot.and_then(|slot| Record::load(root, slot).ok().flatten());
-    record.is_some_and(|r| r.whole() && r.base == *base && r.left.is_none())
 }
 
 /// The commit that HEAD of a slot names; none when a worker left it unborn.

@@ -198,29 +198,6 @@ pub(crate) fn index_of(root: &Path, slot: SlotId) -> PathBuf {
     root.join(format!("{slot}.index"))
 }
 
-/// The index of what a holder's work was last captured as; its name says the tree.
-pub(crate) fn captured_of(root: &Path, slot: SlotId, tree: &TreeId) -> PathBuf {
-    root.join(format!("{slot}.captured-{tree}"))
-}
-
-/// The captured index of a slot, with its tree.
-pub(crate) fn captured(root: &Path, slot: SlotId) -> Option<(PathBuf, TreeId)> {
-    let prefix = format!("{slot}.captured-");
-    fs::read_dir(root).ok()?.filter_map(Result::ok).find_map(|entry| {
-        let name = entry.file_name();
-        let tree = name.to_str()?.strip_prefix(&prefix)?.parse().ok()?;
-        Some((entry.path(), tree))
-    })
-}
-
-/// Forgets what a holder's work was captured as.
-pub(crate) fn forget_captured(root: &Path, slot: SlotId) -> io::Result<()> {
-    while let Some((path, _)) = captured(root, slot) {
-        fs::remove_file(path)?;
-    }
-    Ok(())
-}
-
 /// A lock over threads and processes alike, until dropped: every taker opens the file anew.
 #[derive(Debug)]
 pub(crate) struct Guard {
