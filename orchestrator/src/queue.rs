@@ -1,9 +1,13 @@
 //! The merge queue: which change lands next, on what it is checked, and when the target may move.
 //!
-//! [`plan`] decides, as a function of the journal; [`land`] acts with git. One landing is under way at a
-//! time, over one entry or over a group. [`train`] is the planner of many checks at a time.
+//! [`train`] decides what is worth a check, on numbers alone; [`places`] and [`known`] tell it what stands in the queue
+//! and what is known of it; [`plan`] turns its answers into landings; [`land`] acts with git and [`audit`] looks
+//! afterwards whether what was to land is there.
 
+pub(crate) mod audit;
 pub(crate) mod checks;
+pub(crate) mod known;
 pub(crate) mod land;
+pub(crate) mod places;
 pub(crate) mod plan;
 pub mod train;

@@ -230,6 +230,11 @@ impl Plan {
         self.index.get(id).map(|i| &self.steps[*i])
     }
 
+    /// Place of a step in plan order, from 0.
+    pub fn position(&self, id: &StepId) -> Option<usize> {
+        self.index.get(id).copied()
+    }
+
     /// A topological order over `needs` and implicit order: the longest chain of dependents first, then plan order.
     pub fn order(&self) -> Vec<&StepId> {
         self.graph.order().into_iter().map(|i| &self.steps[i].id).collect()

@@ -8,6 +8,7 @@ mod env;
 mod hostile;
 mod live;
 mod real;
+mod repos;
 mod run;
 mod scale;
 mod second;

@@ -227,6 +227,8 @@ pub struct CheckAssignment {
     pub place: Place,
     /// The tree under test.
     pub tree: TreeId,
+    /// The pool has just proved that the slot holds its base, and nothing has run in it since.
+    pub proved: bool,
     /// What runs.
     pub command: Command,
     /// Paths that differ from the tip the candidate was made on (`WATTLE_CHANGED`).

@@ -16,6 +16,7 @@ use crate::fault;
 use crate::git::{At, GitError, Run};
 use crate::ids::{CommitId, TreeId};
 use crate::lookup::{Change, MODE_GITLINK};
+use crate::paths::{shown, shown_path};
 use crate::repo::Repo;
 use crate::warm::{SLOTS, at_base, captured_of, forget_captured};
 
@@ -84,6 +85,23 @@ impl Repo {
         let index = ScratchIndex::new(self, worktree, base)?;
         index.git(["read-tree", "-m", "-u", base.as_str(), tree.as_str()]).run()?;
         Ok(())
+    }
+
+    /// Makes the files of a worktree those of `tree` and gives how they differed (from what was there to `tree`). Only what
+    /// differs is written, by git, so that it is converted as a checkout converts it (line ends, filters); ignored files
+    /// stay. Its HEAD and its index are not touched.
+    pub fn restore_tree(&self, worktree: &Path, base: &CommitId, tree: &TreeId) -> Result<Vec<Change>, CaptureError> {
+        let index = ScratchIndex::new(self, worktree, base)?;
+        let paths = index.unexpressible(&self.tree_of(base)?)?;
+        if !paths.is_empty() {
+            return Err(CaptureError::Unexpressible { paths });
+        }
+        index.git(["add", "--all"]).run()?;
+        let found = index.write_tree()?;
+        if found != *tree {
+            index.git(["read-tree", "--reset", "-u", tree.as_str()]).run()?;
+        }
+        Ok(self.changes(&found, tree)?)
     }
 
     /// The index that the pool keeps for a slot, beside the slot.
@@ -180,7 +198,7 @@ impl<'a> ScratchIndex<'a> {
         let ignored: Vec<&[u8]> = ran.fields().collect();
         let mut paths = Vec::new();
         for path in suspects {
-            let text = path.to_string_lossy().into_owned();
+            let text = shown_path(&path);
             let submodule = self.repo.entry(base, &text)?.is_some_and(|e| e.mode == MODE_GITLINK);
             if !submodule && !ignored.contains(&path.as_os_str().as_bytes()) {
                 paths.push(text);
@@ -197,7 +215,7 @@ impl<'a> ScratchIndex<'a> {
         let mut fields = ran.fields();
         let mut input = Vec::new();
         while let (Some(info), Some(path)) = (fields.next(), fields.next()) {
-            if !discard.is_match(&String::from_utf8_lossy(path)) {
+            if !discard.is_match(&shown(path)) {
                 continue;
             }
             // `:mode-before mode-after id-before id-after status`; mode 0 removes the entry.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::git::GitError;
 use crate::ids::TreeId;
 use crate::lookup::{Entry, MODE_TREE};
+use crate::paths::shown;
 use crate::repo::Repo;
 
 impl Repo {
@@ -27,7 +28,7 @@ impl Repo {
                 let is_file = |entry: Option<&Entry>| entry.is_some_and(|e| e.mode != MODE_TREE);
                 let (below, above) = (tree(old), tree(new));
                 if is_file(old) || is_file(new) {
-                    changed.insert(String::from_utf8_lossy(&path).into_owned());
+                    changed.insert(shown(&path));
                 }
                 if below.is_some() || above.is_some() {
                     left.push(([path.as_slice(), b"/"].concat(), below, above));

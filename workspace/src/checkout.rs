@@ -6,8 +6,10 @@
 //! moved, because a file was saved in that very moment, puts everything back.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,7 @@ use crate::capture::copy_with_time;
 use crate::fault;
 use crate::git::{At, GitError, Run};
 use crate::ids::CommitId;
+use crate::paths::{gitdir, shown};
 use crate::refs::{Expect, RefChange, RefError};
 use crate::repo::Repo;
 
@@ -242,33 +245,41 @@ impl Repo {
             ran = list();
         }
         let ran = ran?;
-        let text = String::from_utf8_lossy(&ran.stdout).into_owned();
         let mut found = Vec::new();
-        for block in text.split("\0\0").filter(|block| !block.is_empty()) {
-            let line = |key: &str| block.split('\0').find_map(|l| l.strip_prefix(key)).map(str::to_owned);
-            let Some(path) = line("worktree ").map(PathBuf::from) else {
+        for (n, block) in blocks(&ran.stdout).enumerate() {
+            let line = |key: &str| block.iter().find_map(|l| l.strip_prefix(key.as_bytes()));
+            let Some(path) = line("worktree ").map(|path| PathBuf::from(OsStr::from_bytes(path))) else {
                 continue;
             };
-            if block.split('\0').any(|l| l == "bare") {
+            if block.contains(&&b"bare"[..]) {
                 continue;
             }
-            // Of a repository whose git directory lies elsewhere git lists that directory instead of the checkout.
-            let elsewhere = path == self.common_dir() && self.git_dir() == self.common_dir();
-            let path = self.worktree().filter(|_| elsewhere).map_or(path, Path::to_owned);
-            found.push((path, line("branch ")));
+            // git derives the first one from the name of the git directory, wherever its checkout really is.
+            let path = self.main_worktree().filter(|_| n == 0).map_or(path, Path::to_owned);
+            found.push((path, line("branch ").map(|name| String::from_utf8_lossy(name).into_owned())));
         }
         Ok(found)
     }
 
     /// The git directory of a worktree, by its `.git`; none if the worktree is not there.
     fn git_dir_of(&self, worktree: &Path) -> Option<PathBuf> {
+        if self.main_worktree() == Some(worktree) {
+            return worktree.is_dir().then(|| self.common_dir().to_owned());
+        }
         let dot = worktree.join(".git");
         if dot.is_dir() {
             return dot.canonicalize().ok();
         }
-        let text = fs::read_to_string(&dot).ok()?;
-        worktree.join(text.trim_end().strip_prefix("gitdir: ")?).canonicalize().ok()
+        let named = gitdir(&fs::read(&dot).ok()?)?;
+        worktree.join(named).canonicalize().ok()
     }
+}
+
+/// The worktrees of a listing, each as its lines: an empty line ends one.
+fn blocks(listing: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
+    let lines: Vec<&[u8]> = listing.split(|b| *b == 0).collect();
+    let blocks: Vec<Vec<&[u8]>> = lines.split(|line| line.is_empty()).map(<[_]>::to_vec).collect();
+    blocks.into_iter().filter(|block| !block.is_empty())
 }
 
 fn refused(e: &RefError) -> GitError {
@@ -347,7 +358,7 @@ impl Checkout<'_> {
     fn differing(&self, args: &[&str]) -> Result<BTreeSet<String>, GitError> {
         let diff = ["diff-index", "-z", "--name-only", "--no-renames", "--ignore-submodules=dirty"];
         let ran = self.git(diff.iter().chain(args).copied()).run()?;
-        Ok(ran.fields().map(|f| String::from_utf8_lossy(f).into_owned()).collect())
+        Ok(ran.fields().map(shown).collect())
     }
 
     fn switch(&self, from: &CommitId, to: &CommitId) -> Result<(), GitError> {
@@ -388,7 +399,7 @@ impl Checkout<'_> {
         for entry in run(&["ls-files", "-z", "--stage"], &at_new).run()?.fields() {
             // `mode id stage<TAB>path`, which is what --index-info reads.
             let name = entry.splitn(2, |b| *b == b'\t').nth(1).unwrap_or_default();
-            if changed.contains(&*String::from_utf8_lossy(name)) && !undone.contains(name) {
+            if changed.contains(&shown(name)) && !undone.contains(name) {
                 input.extend_from_slice(entry);
                 input.push(0);
             }

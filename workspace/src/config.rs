@@ -3,16 +3,18 @@
 //! the content of files is decided.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::git::GitError;
 use crate::ids::Signature;
 
 /// Names the repository's objects to git2, which knows no environment.
-const ALTERNATES: &str = "objects/info/alternates";
+pub(crate) const ALTERNATES: &str = "objects/info/alternates";
+/// The repository's common directory that the folder stands for, as bytes and nothing else.
+const COMMON: &str = "common-dir";
 /// The identity used where the user has none.
 const DEFAULT_NAME: &str = "Wattle";
 const DEFAULT_EMAIL: &str = "wattle@localhost";
@@ -36,20 +38,25 @@ const KEYS: &[&str] = &[
 /// The user's effective configuration, as `git config --list -z` gives it: the last value of a key wins.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Effective {
-    entries: Vec<(String, Option<String>)>,
+    entries: Vec<(String, Option<Vec<u8>>)>,
 }
 
 impl Effective {
     pub(crate) fn parse(list: &[u8]) -> Effective {
-        let text = String::from_utf8_lossy(list);
-        let entries = text.split('\0').filter(|e| !e.is_empty()).map(|e| match e.split_once('\n') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-            None => (e.to_owned(), None),
+        let key = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
+        let entries = list.split(|b| *b == 0).filter(|e| !e.is_empty()).map(|e| {
+            let mut parts = e.splitn(2, |b| *b == b'\n');
+            (key(parts.next().unwrap_or_default()), parts.next().map(<[u8]>::to_vec))
         });
         Effective { entries: entries.collect() }
     }
 
+    /// A setting's value, if it is set and text.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.value(key).and_then(|v| std::str::from_utf8(v).ok())
+    }
+
+    pub(crate) fn value(&self, key: &str) -> Option<&[u8]> {
         self.entries.iter().rev().find(|(k, _)| k == key).and_then(|(_, v)| v.as_deref())
     }
 
@@ -83,35 +90,43 @@ fn split(key: &str) -> Option<(&str, Option<&str>, &str)> {
     }
 }
 
-fn push_entry(out: &mut String, key: &str, value: Option<&str>) {
+fn push_entry(out: &mut Vec<u8>, key: &str, value: Option<&[u8]>) {
     let Some((section, sub, name)) = split(key) else {
         return;
     };
-    let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     match sub {
-        Some(sub) => _ = write!(out, "[{section} \"{}\"]\n\t{name}", escape(sub)),
-        None => _ = write!(out, "[{section}]\n\t{name}"),
-    }
-    match value {
-        Some(value) => {
-            let value = escape(value).replace('\n', "\\n").replace('\t', "\\t");
-            _ = writeln!(out, " = \"{value}\"");
+        Some(sub) => {
+            let sub = sub.replace('\\', "\\\\").replace('"', "\\\"");
+            out.extend_from_slice(format!("[{section} \"{sub}\"]\n\t{name}").as_bytes());
         }
-        None => out.push('\n'),
+        None => out.extend_from_slice(format!("[{section}]\n\t{name}").as_bytes()),
     }
+    if let Some(value) = value {
+        out.extend_from_slice(b" = \"");
+        for byte in value {
+            match byte {
+                b'\\' => out.extend_from_slice(b"\\\\"),
+                b'"' => out.extend_from_slice(b"\\\""),
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\t' => out.extend_from_slice(b"\\t"),
+                plain => out.push(*plain),
+            }
+        }
+        out.push(b'"');
+    }
+    out.push(b'\n');
 }
 
 /// The text of the admitted configuration. `excludes` is where git looks for personal ignore rules when nothing says so.
-fn admitted_text(effective: &Effective, common: &Path, excludes: Option<&Path>) -> String {
-    let mut out = String::from("# Written by wattle at the start of a run from the effective git configuration.\n");
-    let defaults = excludes.filter(|_| effective.get("core.excludesfile").is_none());
-    if let Some(path) = defaults.and_then(Path::to_str) {
-        push_entry(&mut out, "core.excludesfile", Some(path));
+fn admitted_text(effective: &Effective, common: &Path, excludes: Option<&Path>) -> Vec<u8> {
+    let mut out = b"# Written by wattle at the start of a run from the effective git configuration.\n".to_vec();
+    if let Some(path) = excludes.filter(|_| effective.value("core.excludesfile").is_none()) {
+        push_entry(&mut out, "core.excludesfile", Some(path.as_os_str().as_bytes()));
     }
-    let lfs = effective.get("filter.lfs.smudge").or(effective.get("filter.lfs.process")).is_some();
-    if lfs && let Some(path) = common.join("lfs").to_str() {
+    let lfs = effective.value("filter.lfs.smudge").or(effective.value("filter.lfs.process")).is_some();
+    if lfs {
         // Else it would keep its objects in the folder that stands for the repository.
-        push_entry(&mut out, "lfs.storage", Some(path));
+        push_entry(&mut out, "lfs.storage", Some(common.join("lfs").as_os_str().as_bytes()));
     }
     let remotes = lfs || effective.partial();
     for (key, value) in &effective.entries {
@@ -123,10 +138,10 @@ fn admitted_text(effective: &Effective, common: &Path, excludes: Option<&Path>) 
 }
 
 /// The configuration of `store`: the object format of the real repository and nothing else of it.
-fn store_text(effective: &Effective) -> String {
-    let mut out = String::from("[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tlogAllRefUpdates = false\n");
+fn store_text(effective: &Effective) -> Vec<u8> {
+    let mut out = b"[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tlogAllRefUpdates = false\n".to_vec();
     for key in ["extensions.objectformat", "extensions.partialclone"] {
-        if let Some(value) = effective.get(key) {
+        if let Some(value) = effective.value(key) {
             push_entry(&mut out, key, Some(value));
         }
     }
@@ -134,11 +149,11 @@ fn store_text(effective: &Effective) -> String {
 }
 
 /// Writes `text` to `path` whole or not at all, and only if it is not there already.
-fn place(path: &Path, text: &str) -> io::Result<()> {
-    if fs::read(path).is_ok_and(|now| now == text.as_bytes()) {
+fn place(path: &Path, text: &[u8]) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|now| now == text) {
         return Ok(());
     }
-    write_whole(path, text.as_bytes())
+    write_whole(path, text)
 }
 
 /// Replaces a file whole: written beside it, synced, renamed.
@@ -153,8 +168,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Whether `store` was made for the repository whose common directory is `common` now: it may have been moved since.
 pub(crate) fn stands_for(store: &Path, common: &Path) -> bool {
-    let alternates = fs::read_to_string(store.join(ALTERNATES)).unwrap_or_default();
-    store.join("user.config").exists() && Path::new(alternates.trim_end()) == common.join("objects")
+    let stands = fs::read(store.join(COMMON)).unwrap_or_default();
+    store.join("user.config").exists() && stands == common.as_os_str().as_bytes()
 }
 
 /// Makes `store` stand for the repository whose common directory is `common`, with the configuration admitted now.
@@ -164,16 +179,21 @@ pub(crate) fn write_store(
     effective: &Effective,
     excludes: Option<&Path>,
 ) -> Result<(), GitError> {
-    let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
-    files.insert(store.join("HEAD"), "ref: refs/heads/none\n".to_owned());
+    let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+    files.insert(store.join("HEAD"), b"ref: refs/heads/none\n".to_vec());
+    files.insert(store.join(COMMON), common.as_os_str().as_bytes().to_vec());
     files.insert(store.join("config"), store_text(effective));
     files.insert(store.join("user.config"), admitted_text(effective, common, excludes));
-    if let Some(objects) = common.join("objects").to_str() {
-        files.insert(store.join(ALTERNATES), format!("{objects}\n"));
+    let objects = common.join("objects").into_os_string().into_vec();
+    // The file has no way to write a line end that libgit2 could read; then git serves the objects.
+    if objects.contains(&b'\n') {
+        remove_stale(&store.join(ALTERNATES))?;
+    } else {
+        files.insert(store.join(ALTERNATES), [objects.as_slice(), b"\n"].concat());
     }
     for name in ["info/exclude", "info/attributes", "shallow"] {
         let from = common.join(name);
-        match fs::read_to_string(&from) {
+        match fs::read(&from) {
             Ok(text) => _ = files.insert(store.join(name), text),
             Err(e) if e.kind() == io::ErrorKind::NotFound => remove_stale(&store.join(name))?,
             Err(e) => return Err(GitError::io(&from, e)),

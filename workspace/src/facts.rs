@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::git::{GitError, Ran};
 use crate::ids::CommitId;
+use crate::paths::shown;
 use crate::repo::Repo;
 
 /// What is checked out.
@@ -74,7 +75,7 @@ fn read(ran: &Ran) -> Result<Facts, GitError> {
     let (mut commit, mut branch, mut upstream, mut counts) = (None, None, None, None);
     let mut dirty = Vec::new();
     for field in ran.fields() {
-        let field = String::from_utf8_lossy(field);
+        let field = shown(field);
         if let Some(header) = field.strip_prefix("# branch.") {
             match header.split_once(' ') {
                 Some(("oid", oid)) => commit = oid.parse::<CommitId>().ok(),

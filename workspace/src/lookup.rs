@@ -3,6 +3,8 @@
 //! Commits and trees are parsed here from raw objects. What needs the history (`is_ancestor`, `merge_base`) and renames
 //! (`changes`) is git's own answer.
 
+mod differ;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::git::GitError;
 use crate::ids::{BlobId, CommitId, TreeId};
 use crate::objects::Kind;
+use crate::paths::{bytes, shown};
 use crate::repo::Repo;
 
 /// How a path differs between two trees.
@@ -31,7 +34,7 @@ pub enum ChangeKind {
 /// One path that differs between two trees.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Change {
-    /// Its path in the newer tree; of a deleted one, in the older.
+    /// Its path in the newer tree; of a deleted one, in the older. Like all paths here it is shown by the rule of `paths`.
     pub path: String,
     /// Where a renamed one was before.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -127,7 +130,7 @@ impl Repo {
                 path.push(b'/');
                 stack.push((path, self.entries(&entry.id)?.into_iter()));
             } else {
-                paths.push(String::from_utf8_lossy(&path).into_owned());
+                paths.push(shown(&path));
             }
         }
         Ok(paths)
@@ -135,9 +138,10 @@ impl Repo {
 
     pub(crate) fn entry(&self, tree: &TreeId, path: &str) -> Result<Option<Entry>, GitError> {
         let mut tree = tree.as_str().to_owned();
-        let mut names = path.split('/').peekable();
+        let path = bytes(path);
+        let mut names = path.split(|b| *b == b'/').peekable();
         while let Some(name) = names.next() {
-            let found = self.entries(&tree)?.into_iter().find(|e| e.name == name.as_bytes());
+            let found = self.entries(&tree)?.into_iter().find(|e| e.name == name);
             match found {
                 None => return Ok(None),
                 Some(entry) if names.peek().is_none() => return Ok(Some(entry)),
@@ -173,9 +177,12 @@ impl Repo {
         if from == to {
             return Ok(Vec::new());
         }
+        if let Some(changes) = self.plain_changes(from, to)? {
+            return Ok(changes);
+        }
         let args = ["diff-tree", "-r", "-M", "-z", "--raw", "--no-abbrev", from.as_str(), to.as_str()];
         let ran = self.store().args(args).run()?;
-        let mut fields = ran.fields().map(|f| String::from_utf8_lossy(f).into_owned());
+        let mut fields = ran.fields().map(shown);
         let mut changes = Vec::new();
         while let Some(info) = fields.next() {
             let status = info.rsplit(' ').next().and_then(|s| s.chars().next());

@@ -13,6 +13,7 @@ pub use trial::{Rules, Trial};
 
 use crate::git::{GitError, Ran, Version};
 use crate::ids::{CommitId, TreeId};
+use crate::paths::shown;
 use crate::repo::Repo;
 
 /// Commits whose patches are compared when a landing is looked for by its patch. Past this the answer "not landed" is
@@ -154,7 +155,7 @@ fn one<'a>(ran: &Ran, fields: &mut impl Iterator<Item = &'a [u8]>, clean: bool) 
         return Ok(Merged::Clean { tree });
     }
     let mut stages = Vec::new();
-    for field in fields.by_ref().take_while(|f| !f.is_empty()).map(text) {
+    for field in fields.by_ref().take_while(|f| !f.is_empty()).map(shown) {
         stages.push(stage(&field).ok_or_else(|| ran.unreadable(format!("`{field}`")))?);
     }
     let mut paths: Vec<String> = stages.iter().map(|stage| stage.path.clone()).collect();
@@ -162,7 +163,7 @@ fn one<'a>(ran: &Ran, fields: &mut impl Iterator<Item = &'a [u8]>, clean: bool) 
     let mut notes = Vec::new();
     while let Some(count) = fields.next().filter(|f| !f.is_empty()) {
         let count: usize = text(count).parse().map_err(|_| ran.unreadable("a message without its number of paths"))?;
-        let about: Vec<String> = fields.by_ref().take(count).map(text).collect();
+        let about: Vec<String> = fields.by_ref().take(count).map(shown).collect();
         let (kind, said) = (fields.next().map(text), fields.next().map(text));
         let (Some(kind), Some(said)) = (kind, said) else { return Err(ran.unreadable("a message cut off")) };
         notes.push(Note { paths: about, kind, text: said });

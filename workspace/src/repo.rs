@@ -5,6 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,9 +14,10 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, Effective};
-use crate::git::{self, At, Git, GitError, Run, Version};
+use crate::git::{self, At, Git, GitError, Ran, Run, Version};
 use crate::ids::{CommitId, RepoId, Signature};
 use crate::objects::{Objects, open_objects};
+use crate::paths::shown_path;
 
 /// `merge-tree --write-tree`, without which nothing lands, came with this version.
 const VERSION_MIN: Version = Version(2, 38, 0);
@@ -84,6 +86,7 @@ struct Inner {
     common: PathBuf,
     state: PathBuf,
     worktree: Option<PathBuf>,
+    main_worktree: Option<PathBuf>,
     git_dir: PathBuf,
     version: Version,
     exe: PathBuf,
@@ -101,10 +104,10 @@ pub struct Repo {
 
 /// Where discovery found things.
 struct Found {
-    bare: bool,
     git_dir: PathBuf,
     common: PathBuf,
     worktree: Option<PathBuf>,
+    main_worktree: Option<PathBuf>,
 }
 
 /// What `<common>/wattle/id` holds.
@@ -112,7 +115,8 @@ struct Found {
 struct IdRecord {
     v: u32,
     id: RepoId,
-    path: PathBuf,
+    /// As text by the rule of `paths`: a path need not be text.
+    path: String,
     device: u64,
     inode: u64,
 }
@@ -125,6 +129,11 @@ impl Repo {
         let found = discover(&exe, start, o)?;
         let id = repo_id(&found.common, o)?;
         let state = o.state_dir.join("repos").join(id.as_str());
+        if state.to_str().is_none() {
+            // Its paths are in the journal, in reports and in git's worktree files.
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "its path is not UTF-8");
+            return Err(OpenError::StateDir { path: state, source });
+        }
         make_private(&state)?;
         let state = state.canonicalize().map_err(|source| OpenError::StateDir { path: state, source })?;
         let writable = rustix::fs::access(&state, rustix::fs::Access::WRITE_OK);
@@ -146,6 +155,7 @@ impl Repo {
             common: found.common,
             state,
             worktree: found.worktree,
+            main_worktree: found.main_worktree,
             git_dir: found.git_dir,
             version,
             exe,
@@ -175,6 +185,11 @@ impl Repo {
     /// The checkout that we were started in; none in a bare repository.
     pub fn worktree(&self) -> Option<&Path> {
         self.inner.worktree.as_deref()
+    }
+
+    /// The checkout of the common git directory itself, which every other is linked to; none in a bare repository.
+    pub(crate) fn main_worktree(&self) -> Option<&Path> {
+        self.inner.main_worktree.as_deref()
     }
 
     /// git's version, as in `2.47.3`.
@@ -261,11 +276,6 @@ impl Repo {
         self.inner.git.at(At::Worktree { git_dir: &self.inner.git_dir, work_tree })
     }
 
-    /// The git directory of the checkout that we were started in.
-    pub(crate) fn git_dir(&self) -> &Path {
-        &self.inner.git_dir
-    }
-
     /// Whether git is at least this version, else the error that names what is missing.
     pub(crate) fn needs(&self, feature: &'static str, at_least: Version, needed: &'static str) -> Result<(), GitError> {
         if self.inner.version >= at_least {
@@ -342,28 +352,61 @@ fn discover(exe: &Path, start: &Path, o: &OpenOptions) -> Result<Found, OpenErro
     }
     let asked = |args: &[&str]| {
         let start = [OsStr::new("-C"), start.as_os_str()];
-        personal(exe, o).args(start).args(["rev-parse", "--path-format=absolute"]).args(args).text()
+        personal(exe, o).args(start).args(["rev-parse", "--path-format=absolute"]).args(args).run()
     };
-    let text = match asked(&["--is-bare-repository", "--is-inside-work-tree", "--git-dir", "--git-common-dir"]) {
-        Ok(text) => text,
+    let ran = match asked(&["--is-bare-repository", "--is-inside-work-tree", "--git-dir", "--git-common-dir"]) {
+        Ok(ran) => ran,
         Err(GitError::Failed { stderr, .. }) if stderr.contains("not a git repository") => {
             return Err(missing());
         }
         Err(e) => return Err(e.into()),
     };
-    let mut lines = text.lines();
-    let mut next = || lines.next().unwrap_or_default();
-    let (bare, inside) = (next() == "true", next() == "true");
-    let (git_dir, common) = (PathBuf::from(next()), PathBuf::from(next()));
+    let mut lines = ran.stdout.splitn(3, |b| *b == b'\n');
+    let mut flag = || lines.next() == Some(b"true");
+    let (bare, inside) = (flag(), flag());
+    let paths: Vec<&[u8]> = lines.next().unwrap_or_default().split(|b| *b == b'\n').collect();
+    let (git_dir, common) = match paths[..] {
+        [git_dir, common, b""] => (path(git_dir), path(common)),
+        // A line end in a path: one question each.
+        _ => (one_path(&asked(&["--git-dir"])?), one_path(&asked(&["--git-common-dir"])?)),
+    };
     let common = common.canonicalize().map_err(|e| GitError::io(&common, e))?;
-    let worktree = if inside { Some(PathBuf::from(asked(&["--show-toplevel"])?)) } else { None };
-    Ok(Found { bare, git_dir, common, worktree }).map(|found| match (&found.worktree, found.bare) {
-        // Started inside `.git`: its parent is the checkout, as for every other git command.
-        (None, false) if found.git_dir.file_name() == Some(OsStr::new(".git")) => {
-            Found { worktree: found.git_dir.parent().map(Path::to_owned), ..found }
-        }
-        _ => found,
-    })
+    let worktree = match inside {
+        true => Some(one_path(&asked(&["--show-toplevel"])?)),
+        false if bare => None,
+        false => checkout_of(exe, o, &git_dir)?,
+    };
+    let main_worktree = match common == git_dir {
+        true => worktree.clone(),
+        false => checkout_of(exe, o, &common)?,
+    };
+    Ok(Found { git_dir, common, worktree, main_worktree })
+}
+
+fn path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
+/// The path that is all of a command's output.
+fn one_path(ran: &Ran) -> PathBuf {
+    path(ran.stdout.strip_suffix(b"\n").unwrap_or(&ran.stdout))
+}
+
+/// The checkout that a git directory belongs to, for a start inside that directory; none if it has none.
+fn checkout_of(exe: &Path, o: &OpenOptions, git_dir: &Path) -> Result<Option<PathBuf>, GitError> {
+    // Of a linked worktree, as git records it.
+    if let Ok(back) = fs::read(git_dir.join("gitdir")) {
+        let file = path(back.strip_suffix(b"\n").unwrap_or(&back));
+        return Ok(git_dir.join(file).parent().map(Path::to_owned).filter(|dir| dir.is_dir()));
+    }
+    let ask = ["config", "--null", "--get-regexp", r"^core\.(bare|worktree)$"];
+    let ran = personal(exe, o).env("GIT_DIR", git_dir).args(ask).accept(1).run()?;
+    let asked = Effective::parse(&ran.stdout);
+    if let Some(named) = asked.value("core.worktree") {
+        return Ok(git_dir.join(path(named)).canonicalize().ok());
+    }
+    let usual = git_dir.file_name() == Some(OsStr::new(".git")) && asked.get("core.bare") != Some("true");
+    Ok(usual.then(|| git_dir.parent().map(Path::to_owned)).flatten())
 }
 
 /// Makes a folder that only its owner may enter, and its parents.
@@ -379,7 +422,8 @@ fn repo_id(common: &Path, o: &OpenOptions) -> Result<RepoId, OpenError> {
         return given.parse().map_err(|e| fail(io::Error::new(io::ErrorKind::InvalidInput, e)));
     }
     let here = common.metadata().map_err(fail)?;
-    let same = |r: &IdRecord| r.inode == here.ino() && (r.device == here.dev() || r.path == common);
+    let at = shown_path(common);
+    let same = |r: &IdRecord| r.inode == here.ino() && (r.device == here.dev() || r.path == at);
     // Two first openings at once must agree: the folder itself is the lock, so that nothing more is written.
     let folder = fs::File::open(common).map_err(fail)?;
     flock(&folder, FlockOperation::LockExclusive).map_err(|e| fail(e.into()))?;
@@ -389,7 +433,7 @@ fn repo_id(common: &Path, o: &OpenOptions) -> Result<RepoId, OpenError> {
         Err(e) => return Err(fail(e)),
     };
     let kept = recorded.filter(same);
-    if let Some(record) = kept.as_ref().filter(|r| r.path == common && r.device == here.dev()) {
+    if let Some(record) = kept.as_ref().filter(|r| r.path == at && r.device == here.dev()) {
         return Ok(record.id.clone());
     }
     // New, or copied from elsewhere: a new id. Merely moved: the id stays and the record follows.
@@ -397,7 +441,7 @@ fn repo_id(common: &Path, o: &OpenOptions) -> Result<RepoId, OpenError> {
         Some(record) => record.id,
         None => fresh_id().map_err(fail)?,
     };
-    let record = IdRecord { v: 1, id, path: common.to_owned(), device: here.dev(), inode: here.ino() };
+    let record = IdRecord { v: 1, id, path: at, device: here.dev(), inode: here.ino() };
     let bytes = serde_json::to_vec_pretty(&record).expect("a record of strings and numbers serialises");
     fs::create_dir_all(common.join("wattle")).map_err(fail)?;
     config::write_whole(&path, &bytes).map_err(fail)?;

@@ -11,11 +11,6 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// Of one duration.
-    pub(crate) fn of(took: Duration) -> Sample {
-        Sample { sorted: vec![took] }
-    }
-
     /// Adds one.
     pub(crate) fn add(&mut self, took: Duration) {
         let at = self.sorted.partition_point(|other| *other < took);

@@ -1,13 +1,13 @@
 //! Which of the live branches conflict: all pairs of them, and again after one has moved.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use wattle_workspace::{CommitId, Merged, Repo};
+use wattle_workspace::{CommitId, CommitSpec, Merged, Repo};
 
-use crate::measure::{in_turns, ratio, timed};
+use crate::measure::{Sample, in_turns, ratio, timed};
 use crate::place::{Place, Scene};
 use crate::repository::{WORKERS, bare};
 use crate::slots::commit;
@@ -21,40 +21,38 @@ const GOAL_MOVED: f64 = 1.0 / 20.0;
 
 pub(crate) fn run(place: &Place, size: Size, table: &mut Table) -> Res<()> {
     let files = size.of(50_000, 10_000);
-    let scene = place.scene(place.disk())?;
-    let path = bare(place, &scene, files)?;
-    let repo = scene.open(&path)?;
-    repo.configure(&commit(&repo, "refs/heads/main")?)?;
-    let live = (0..WORKERS).map(|n| commit(&repo, &format!("refs/heads/worker/{n:02}")));
-    let live = live.collect::<Res<Vec<_>>>()?;
     let all: Vec<_> = (0..WORKERS).flat_map(|b| (0..b).map(move |a| (a, b))).collect();
-    let pairs: Vec<_> = all.iter().map(|(a, b)| (live[*a].clone(), live[*b].clone())).collect();
+    let of = |live: &[CommitId]| all.iter().map(|(a, b)| (live[*a].clone(), live[*b].clone())).collect::<Vec<_>>();
     // A repository of its own for every turn: whoever comes second would find all trees written.
-    let ours = |_| {
-        let scene = place.scene(place.disk())?;
-        let repo = scene.open(&bare(place, &scene, files)?)?;
-        all_pairs(&repo, &pairs)
-    };
-    let theirs = |_| {
+    let new = || -> Res<(Scene, PathBuf, Repo)> {
         let scene = place.scene(place.disk())?;
         let path = bare(place, &scene, files)?;
-        batch(&scene, &path, &pairs)
+        let repo = scene.open(&path)?;
+        Ok((scene, path, repo))
     };
-    let (ours, theirs) = in_turns(size.of(3, 1), ours, theirs)?;
+    let mut again = Sample::default();
+    let ours = |turn: usize| {
+        let (_, _, repo) = new()?;
+        let mut live = live(&repo)?;
+        let took = all_pairs(&repo, &of(&live))?;
+        live[turn] = moved(&repo, &live[turn])?;
+        again.add(all_pairs(&repo, &of(&live))?);
+        Ok(took)
+    };
+    let theirs = |_| {
+        let (scene, path, repo) = new()?;
+        batch(&scene, &path, &of(&live(&repo)?))
+    };
+    let (ours, theirs) = in_turns(size.of(5, 3), ours, theirs)?;
     let against = ratio(&ours, &theirs);
     table.add(Line {
-        what: format!("all pairs of {WORKERS} live branches ({} pairs, {files} files)", pairs.len()),
+        what: format!("all pairs of {WORKERS} live branches ({} pairs, {files} files)", all.len()),
         ours: ours.shown(),
         git: format!("one `merge-tree --stdin` batch {}", theirs.shown()),
         result: format!("{against:.2}x"),
         goal: "≤ 1.2x",
         reached: Some(against <= GOAL_ALL),
     });
-    let moved: Vec<_> = live[1..].iter().map(|other| (live[0].clone(), other.clone())).collect();
-    let mut again = crate::measure::Sample::default();
-    for _ in 0..size.of(5, 3) {
-        again.add(all_pairs(&repo, &moved)?);
-    }
     let against = ratio(&again, &theirs);
     table.add(Line {
         what: "the same after one branch moved".to_owned(),
@@ -65,6 +63,24 @@ pub(crate) fn run(place: &Place, size: Size, table: &mut Table) -> Res<()> {
         reached: Some(against <= GOAL_MOVED),
     });
     Ok(())
+}
+
+/// Where the branches of the workers are.
+fn live(repo: &Repo) -> Res<Vec<CommitId>> {
+    (0..WORKERS).map(|n| commit(repo, &format!("refs/heads/worker/{n:02}"))).collect()
+}
+
+/// Another commit on a branch.
+fn moved(repo: &Repo, from: &CommitId) -> Res<CommitId> {
+    let who = repo.identity();
+    Ok(repo.commit(&CommitSpec {
+        tree: repo.tree_of(from)?,
+        parents: vec![from.clone()],
+        message: "moved\n".to_owned(),
+        author: who.clone(),
+        committer: who,
+        time_s: 1_767_323_047,
+    })?)
 }
 
 fn all_pairs(repo: &Repo, pairs: &[(CommitId, CommitId)]) -> Res<Duration> {

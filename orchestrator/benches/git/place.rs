@@ -57,22 +57,21 @@ impl Place {
         self.scene(self.disk())?.text("git", self.disk(), &["version"])
     }
 
-    /// A new world below `parent`: a home and a state folder.
+    /// A new world below `parent`: a home and a state folder. It stays until its parent goes: on ext4 deleting it would
+    /// make whatever is measured next slower (the inode allocator walks past what was freed just now).
     pub(crate) fn scene(&self, parent: &Path) -> Res<Scene> {
-        let folder = TempDir::with_prefix_in("scene-", parent)?;
-        let root = folder.path().canonicalize()?;
+        let root = TempDir::with_prefix_in("scene-", parent)?.keep().canonicalize()?;
         for name in ["home", "state", "tmp"] {
             fs::create_dir(root.join(name))?;
         }
         fs::write(root.join("home/.gitconfig"), CONFIG)?;
-        Ok(Scene { _folder: folder, root, path: self.path.clone() })
+        Ok(Scene { root, path: self.path.clone() })
     }
 }
 
 /// One world: home, state folder and repositories of one measurement.
 #[derive(Debug)]
 pub(crate) struct Scene {
-    _folder: TempDir,
     root: PathBuf,
     path: OsString,
 }

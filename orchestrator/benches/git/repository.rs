@@ -66,7 +66,7 @@ fn text_of(file: usize) -> String {
     text
 }
 
-/// A bare repository of so many files: made now, or kept from an earlier run.
+/// A bare repository of so many files, at least as many as the branches need: made now, or kept from an earlier run.
 pub(crate) fn template(place: &Place, files: usize) -> Res<PathBuf> {
     let kept = place.cache().join(format!("files-{files}-v{DEFINITION}.git"));
     if kept.is_dir() {

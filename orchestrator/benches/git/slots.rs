@@ -1,6 +1,5 @@
 //! What a slot costs: a recycled one, brought to another commit and proved, beside a fresh `git worktree add`.
 
-use std::fs;
 use std::time::Duration;
 
 use wattle_workspace::{Class, CommitId, Pool, PoolOptions, Repo, Want};
@@ -65,8 +64,6 @@ fn recycled(place: &Place, size: Size, files: usize, table: &mut Table) -> Res<(
         goal: "",
         reached: None,
     });
-    // Worktrees made in turns are deleted only now: deletions make the next creations of git's slower on ext4.
-    fs::remove_dir_all(scene.root().join("fresh"))?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ const BEGIN_MAX: Duration = Duration::from_secs(60);
 const BEGIN_PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(place: &Place, size: Size, table: &mut Table) -> Res<()> {
-    for files in [200, size.of(50_000, 10_000)] {
+    for files in [2_000, size.of(50_000, 10_000)] {
         let status = during_a_run(place, files, size.of(60, 20))?;
         table.add(Line {
             what: format!("`wattle status` during a run of {STEPS} steps, {files} files"),

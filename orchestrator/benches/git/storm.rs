@@ -19,7 +19,7 @@ const AT_ONCE: usize = 16;
 const FILES: usize = 2_000;
 
 pub(crate) fn run(place: &Place, size: Size, table: &mut Table) -> Res<()> {
-    let (ours, theirs) = size.of((10_000, 320), (400, 160));
+    let (ours, theirs) = size.of((10_000, 160), (400, 96));
     let scene = place.scene(place.disk())?;
     let path = bare(place, &scene, FILES)?;
     let repo = scene.open(&path)?;

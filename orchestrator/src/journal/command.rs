@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use wattle_planner::{Glob, StepId};
 
-use super::event::Body;
+use super::event::{Body, Entry};
 use super::recorder::{RecordError, Recorder, StepNote};
 use crate::ids::LandingId;
 use crate::state::attempt::{Attempt, AttemptEvent};
@@ -406,8 +406,14 @@ pub(crate) fn withdraw(rec: &mut Recorder, id: LandingId, why: &str) -> Result<(
     let record = &rec.view.landings[&id];
     let entries = if record.last { Vec::new() } else { record.entries.clone() };
     rec.landing(id, LandingEvent::Eject, None, Some(why))?;
+    requeue(rec, &entries, why)
+}
+
+/// Puts steps back into the queue that no other landing holds.
+pub(crate) fn requeue(rec: &mut Recorder, entries: &[Entry], why: &str) -> Result<(), RecordError> {
     for entry in entries {
-        if rec.view.step(&entry.step).state == Step::Landing {
+        let held = rec.view.open.iter().any(|id| rec.view.landings[id].entries.contains(entry));
+        if !held && rec.view.step(&entry.step).state == Step::Landing {
             rec.step(&entry.step, StepEvent::Requeue, StepNote::why(why))?;
         }
     }

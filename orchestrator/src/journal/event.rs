@@ -199,6 +199,13 @@ pub(crate) enum Body {
         /// What it did.
         message: String,
     },
+    /// What has landed was looked for on the target, by other means than those that landed it.
+    Audited {
+        /// The landing.
+        landing: LandingId,
+        /// What is not there, in words; empty = all of it is.
+        missing: Vec<String>,
+    },
     /// A worker waits for a human.
     NeedsInput {
         /// The step.
@@ -282,7 +289,7 @@ pub(crate) enum Body {
 }
 
 /// The types of events, each with the keys that it always has.
-pub(crate) const KINDS: [(&str, &str); 28] = [
+pub(crate) const KINDS: [(&str, &str); 29] = [
     ("run_started", "name task base target plan_name plan files brief options isolation pid"),
     ("plan_ready", "plan"),
     ("run_state", "event state"),
@@ -300,6 +307,7 @@ pub(crate) const KINDS: [(&str, &str); 28] = [
     ("landed", "step group commit tree verified"),
     ("landing_held", "landing worktree paths why"),
     ("ejected", "step reason message"),
+    ("audited", "landing missing"),
     ("salvaged", "slot ref commit"),
     ("usage", "step attempt provider model uncached_in cache_read cache_write out nano_usd exact"),
     ("bound_hit", "step bound message"),
@@ -334,6 +342,7 @@ impl Body {
             Self::Landed { .. } => "landed",
             Self::LandingHeld { .. } => "landing_held",
             Self::Ejected { .. } => "ejected",
+            Self::Audited { .. } => "audited",
             Self::Salvaged { .. } => "salvaged",
             Self::Usage { .. } => "usage",
             Self::BoundHit { .. } => "bound_hit",
@@ -497,6 +506,9 @@ pub(crate) struct CheckRef {
     /// Is it the base that is tried, to see who is to blame?
     #[serde(default)]
     pub(crate) control: bool,
+    /// What the verdict depends on: it holds wherever this is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
 }
 
 /// A change of a landing's state.
@@ -521,6 +533,9 @@ pub(crate) struct LandingChange {
     /// Code of the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
+    /// The step that does not merge with those before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) culprit: Option<StepId>,
 }
 
 /// A commit made for a landing.

@@ -6,8 +6,9 @@
 use wattle_planner::StepId;
 use wattle_worker::host::{Intent, Usage};
 use wattle_worker::outcome::Verdict;
+use wattle_workspace::CommitId;
 
-use super::event::{AttemptChange, Body, CheckRef, Event, LandingChange, StepChange};
+use super::event::{AttemptChange, Body, Candidate, CheckRef, Entry, Event, LandingChange, StepChange};
 use super::record::{Approval, AttemptRecord, Draft, Gate, LandingRecord, RunView, Spent, StepRecord, VerdictRecord};
 use crate::ids::{Blob, LandingId};
 use crate::state::attempt::Attempt;
@@ -66,7 +67,7 @@ impl RunView {
                 self.verdicts.retain(|_, record| record.verdict == Verdict::Green);
             }
             Body::TargetMoved { tip } => self.tip = tip.clone(),
-            Body::StepState(change) => self.apply_step(seq, change)?,
+            Body::StepState(change) => self.apply_step(seq, &event.ts, change)?,
             Body::AttemptState(change) => self.apply_attempt(seq, &event.ts, change)?,
             Body::Intent { step, attempt, intent } => self.attempt_mut(seq, step, *attempt)?.intent(intent),
             Body::Evidence { step, attempt, of, evidence, .. } => {
@@ -76,8 +77,8 @@ impl RunView {
             Body::RepairStarted { step, attempt, .. } => self.attempt_mut(seq, step, *attempt)?.repairing = true,
             Body::CancelAsked { step } => self.step_mut(seq, step)?.cancelling = true,
             Body::CheckStarted(check) => self.check_started(check),
-            Body::CheckFinished { check, verdict, output, .. } => {
-                self.check_finished(seq, check, *verdict, output.as_ref())?;
+            Body::CheckFinished { check, verdict, cached, output, .. } => {
+                self.check_finished(seq, check, (*verdict, *cached), output.as_ref())?;
             }
             Body::LandingState(change) => self.apply_landing(seq, &event.ts, change)?,
             Body::Landed { step, commit, .. } => self.step_mut(seq, step)?.landed = Some(commit.clone()),
@@ -95,7 +96,7 @@ impl RunView {
                 }
             }
             Body::Ejected { step, .. } => self.step_mut(seq, step)?.sent_back = true,
-            Body::Salvaged { .. } => {}
+            Body::Salvaged { .. } | Body::Audited { .. } => {}
             Body::BoundHit { .. } | Body::Command { .. } | Body::RunFinished { .. } => {}
         }
         self.seq = seq;
@@ -135,7 +136,7 @@ impl RunView {
         self.step_mut(seq, step)?.attempts.iter_mut().find(|a| a.number == number).ok_or_else(what)
     }
 
-    fn apply_step(&mut self, seq: u64, change: &StepChange) -> Result<(), FoldError> {
+    fn apply_step(&mut self, seq: u64, at: &str, change: &StepChange) -> Result<(), FoldError> {
         let record = self.step_mut(seq, &change.step)?;
         let found = next(record.state, change.event).map_err(|source| FoldError::Illegal { seq, source })?;
         agree(seq, change.state.as_str(), found.as_str())?;
@@ -154,8 +155,16 @@ impl RunView {
             record.feedback.push(feedback.clone());
         }
         record.consequences(seq, change.event);
+        if change.event == StepEvent::Queue {
+            at.clone_into(&mut record.queued_at);
+        }
         if change.work.is_some() || stood != record.stands() {
             record.moved_seq = seq;
+        }
+        if matches!(found, Step::Queued | Step::Landing) {
+            self.standing.insert(change.step.clone());
+        } else {
+            self.standing.remove(&change.step);
         }
         Ok(())
     }
@@ -195,6 +204,21 @@ impl RunView {
         Ok(())
     }
 
+    /// The tip that candidates are made on: that of what is gathered, else the target's.
+    pub(crate) fn front(&self) -> &CommitId {
+        self.gathered.as_ref().unwrap_or(&self.tip)
+    }
+
+    /// What other landings have in common with one that is on the tip is theirs no more.
+    fn shift(&mut self, id: LandingId, entries: &[Entry], made: Option<&Candidate>) {
+        let Some(made) = made else { return };
+        for other in self.open.iter().filter(|other| **other != id) {
+            if let Some(record) = self.landings.get_mut(other).filter(|record| !record.last) {
+                record.shift(entries, made);
+            }
+        }
+    }
+
     /// Forgets checks of a landing that goes back, and what was gathered on top of it.
     fn drop_gathered(&mut self, id: LandingId, gathered: bool) {
         self.checking.retain(|(landing, _, _)| *landing != id);
@@ -222,7 +246,7 @@ impl RunView {
         &mut self,
         seq: u64,
         check: &CheckRef,
-        verdict: Verdict,
+        (verdict, cached): (Verdict, bool),
         output: Option<&Blob>,
     ) -> Result<(), FoldError> {
         if let Some(step) = &check.step {
@@ -234,12 +258,16 @@ impl RunView {
             self.checking.retain(|running| *running != started);
         }
         let key = (check.tree.clone(), check.check.clone());
-        let before = self.verdicts.get(&key).map_or(0, |record| record.unsure);
-        let unsure = match verdict {
-            Verdict::Green | Verdict::Red => 0,
-            Verdict::Timeout | Verdict::Error => before + 1,
+        if cached && self.verdicts.contains_key(&key) {
+            return Ok(());
+        }
+        let (unsure, reds) = self.verdicts.get(&key).map_or((0, 0), |record| (record.unsure, record.reds));
+        let (unsure, reds) = match verdict {
+            Verdict::Green => (0, 0),
+            Verdict::Red => (0, reds + 1),
+            Verdict::Timeout | Verdict::Error => (unsure + 1, 0),
         };
-        self.verdicts.insert(key, VerdictRecord { verdict, output: output.cloned(), unsure });
+        self.verdicts.insert(key, VerdictRecord { verdict, output: output.cloned(), unsure, reds });
         Ok(())
     }
 
@@ -252,38 +280,50 @@ impl RunView {
                 entries: change.entries.clone(),
                 group: change.group.clone(),
                 last: change.last,
+                on: None,
+                culprit: None,
                 candidate: None,
                 why: None,
                 held: Vec::new(),
                 held_by: String::new(),
             };
             self.landings.insert(id, record);
+            self.open.insert(id);
             return Ok(());
         };
         let gathers = self.gathers();
+        let on = (event == LandingEvent::Build).then(|| self.front().clone());
         let record = self.landing_mut(seq, id)?;
         let found = next(record.state, event).map_err(|source| FoldError::Illegal { seq, source })?;
         agree(seq, change.state.as_str(), found.as_str())?;
         let was_green = record.state == Landing::Green;
         record.state = found;
         record.why.clone_from(&change.why);
+        record.culprit.clone_from(&change.culprit);
+        record.on = on.or(record.on.take());
         if let Some(candidate) = &change.candidate {
             record.candidate = Some(candidate.clone());
         }
         let candidate = record.candidate.clone();
-        let last = record.last;
+        let (last, entries) = (record.last, record.entries.clone());
+        if matches!(found, Landing::Landed | Landing::Ejected) {
+            self.open.remove(&id);
+        }
         match event {
             LandingEvent::Pass if gathers && !last => {
-                self.gathered = candidate.map(|c| c.new);
+                self.gathered = candidate.as_ref().map(|c| c.new.clone());
                 self.landed_seq = seq;
+                self.shift(id, &entries, candidate.as_ref());
             }
             LandingEvent::Move => {
                 self.landed_seq = seq;
-                if let Some(candidate) = candidate {
-                    self.tip = candidate.new;
+                if let Some(candidate) = &candidate {
+                    self.tip = candidate.new.clone();
                 }
                 if last {
                     self.gathered = None;
+                } else if !gathers {
+                    self.shift(id, &entries, candidate.as_ref());
                 }
             }
             LandingEvent::Eject => self.drop_gathered(id, was_green && !last),

@@ -1,6 +1,6 @@
 //! What the journal says about one run: the state that events fold into.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wattle_planner::{GroupId, Plan, StepId};
@@ -35,6 +35,10 @@ pub(crate) struct RunView {
     pub(crate) steps: BTreeMap<StepId, StepRecord>,
     /// Its landings.
     pub(crate) landings: BTreeMap<LandingId, LandingRecord>,
+    /// Those that are not over.
+    pub(crate) open: BTreeSet<LandingId>,
+    /// Steps that stand in the queue or are in a landing.
+    pub(crate) standing: BTreeSet<StepId>,
     /// Verdicts by tree and check.
     pub(crate) verdicts: BTreeMap<(TreeId, String), VerdictRecord>,
     /// Checks of the queue that have started and have no verdict yet.
@@ -127,6 +131,8 @@ pub(crate) struct StepRecord {
     pub(crate) moved_seq: u64,
     /// Order in which it joined the queue.
     pub(crate) queued_seq: u64,
+    /// When it joined the queue, RFC 3339; what lands it carries this date, whichever landing does.
+    pub(crate) queued_at: String,
     /// Tokens and money.
     pub(crate) spent: Spent,
 }
@@ -235,6 +241,10 @@ pub(crate) struct LandingRecord {
     pub(crate) group: Option<GroupId>,
     /// Is it the one that moves the target after the final checks?
     pub(crate) last: bool,
+    /// The tip that its candidate is made on, once it is.
+    pub(crate) on: Option<CommitId>,
+    /// The step that does not merge with those before it.
+    pub(crate) culprit: Option<StepId>,
     /// The candidate, once made.
     pub(crate) candidate: Option<Candidate>,
     /// Code of the reason.
@@ -246,6 +256,22 @@ pub(crate) struct LandingRecord {
 }
 
 impl LandingRecord {
+    /// What has landed (or is gathered) up to a commit of this candidate is no longer its own: the rest is the
+    /// candidate of what is left, on the same commits.
+    pub(crate) fn shift(&mut self, landed: &[Entry], made: &Candidate) {
+        let count = landed.len();
+        let Some(candidate) = &mut self.candidate else { return };
+        let ours = candidate.old == made.old && self.entries.len() > count && self.entries.starts_with(landed);
+        if ours && candidate.commits.get(count - 1) == Some(&made.new) {
+            self.entries.drain(..count);
+            candidate.commits.drain(..count);
+            candidate.trees.drain(..count);
+            candidate.old = made.new.clone();
+            candidate.old_tree = made.tree.clone();
+            self.on = Some(made.new.clone());
+        }
+    }
+
     /// Something stands in its way.
     pub(crate) fn hold(&mut self, worktree: &str, paths: &[String], why: &str) {
         self.held = paths.to_vec();
@@ -263,4 +289,6 @@ pub(crate) struct VerdictRecord {
     pub(crate) output: Option<Blob>,
     /// How often in a row it was a timeout or an error.
     pub(crate) unsure: u32,
+    /// How often in a row it was red.
+    pub(crate) reds: u32,
 }

@@ -151,6 +151,24 @@ impl Recorder {
             last: record.last,
             candidate,
             why: why.map(str::to_owned),
+            culprit: None,
+        };
+        self.emit(Body::LandingState(Box::new(change)))
+    }
+
+    /// Gives up a landing because one of its steps does not merge with those before it.
+    pub(crate) fn clash(&mut self, id: LandingId, culprit: &StepId) -> Result<(), RecordError> {
+        let record = &self.view.landings[&id];
+        let change = LandingChange {
+            landing: id,
+            event: Some(LandingEvent::Eject),
+            state: next(record.state, LandingEvent::Eject)?,
+            entries: record.entries.clone(),
+            group: record.group.clone(),
+            last: record.last,
+            candidate: None,
+            why: Some("clash".to_owned()),
+            culprit: Some(culprit.clone()),
         };
         self.emit(Body::LandingState(Box::new(change)))
     }

@@ -54,6 +54,7 @@ impl RunView {
             fresh: false,
             moved_seq: 0,
             queued_seq: 0,
+            queued_at: String::new(),
             spent: Default::default(),
         };
         Self {
@@ -66,6 +67,8 @@ impl RunView {
             steps: plan.steps().iter().map(|step| (step.id.clone(), record())).collect(),
             plan,
             landings: Default::default(),
+            open: Default::default(),
+            standing: Default::default(),
             verdicts: Default::default(),
             checking: Vec::new(),
             spent: Default::default(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+use wattle_worker::outcome::Verdict;
+
 use super::blob::{BlobError, Blobs};
 use super::event::{Body, Event, VERSION};
 use super::record::RunView;
@@ -13,11 +15,15 @@ use crate::ids::RunId;
 use wattle_workspace::fault;
 
 /// Schema of the file. A newer one is refused, an older one is migrated forward after a backup.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// Marks the file as ours: "WTTL".
 const APPLICATION_ID: i64 = 0x5754_544c;
 /// How long a reader waits for a lock: a group commit takes milliseconds, five seconds mean a stuck disk.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Green verdicts by what they depend on: a projection of `check_finished`.
+const VERDICT: &str =
+    "CREATE TABLE IF NOT EXISTS verdict (key TEXT PRIMARY KEY, output TEXT NOT NULL, at_ms INTEGER NOT NULL);";
 
 /// A failure of the journal. Nothing goes on after one.
 #[derive(Debug, thiserror::Error)]
@@ -173,6 +179,18 @@ impl Reader {
         Ok(replay(&self.events(run, 0)?, &self.blobs)?)
     }
 
+    /// The evidence of a check that was green on this key since a time (milliseconds since the epoch), JSON.
+    pub(crate) fn verdict(&self, key: &str, since_ms: i64) -> Result<Option<String>, JournalError> {
+        let query = self.db.query_row(
+            "SELECT output FROM verdict WHERE key = ?1 AND at_ms >= ?2",
+            params![key, since_ms],
+            |row| row.get::<_, String>(0),
+        );
+        let Some(output) = self.check("read", query.optional())? else { return Ok(None) };
+        // A blob that was cleaned away takes its verdict with it.
+        Ok(self.blobs.text(&crate::ids::Blob(output)).ok())
+    }
+
     /// The result of a command: `None` while nobody has taken it up.
     pub(crate) fn command_result(&self, id: i64) -> Result<Option<String>, JournalError> {
         let query = self.db.query_row("SELECT result FROM command WHERE id = ?1", [id], |row| row.get(0));
@@ -224,6 +242,9 @@ impl Writer {
             return Err(JournalError::Newer { path, found });
         }
         db.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;").map_err(sql)?;
+        if found == 1 {
+            migrate(&db, &path).map_err(sql)?;
+        }
         if found == 0 {
             db.execute_batch(&format!(
                 "BEGIN IMMEDIATE;
@@ -239,6 +260,7 @@ impl Writer {
                    by TEXT NOT NULL, result TEXT);
                  CREATE TABLE IF NOT EXISTS owner (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL);
                  INSERT OR IGNORE INTO owner VALUES (1, 0);
+                 {VERDICT}
                  PRAGMA application_id = {APPLICATION_ID};
                  PRAGMA user_version = {SCHEMA};
                  COMMIT;"
@@ -290,6 +312,12 @@ impl Writer {
                 Body::RunState { state, .. } => {
                     tx.execute("UPDATE run SET state = ?2 WHERE id = ?1", params![event.run.as_str(), state.as_str()])?;
                 }
+                Body::CheckFinished { check, verdict: Verdict::Green, cached: false, output: Some(output), .. } => {
+                    if let Some(key) = &check.key {
+                        tx.prepare_cached("INSERT OR REPLACE INTO verdict (key, output, at_ms) VALUES (?1, ?2, ?3)")?
+                            .execute(params![key, output.0, millis(&event.ts)])?;
+                    }
+                }
                 _ => {}
             }
         }
@@ -299,6 +327,20 @@ impl Writer {
         tx.commit()?;
         Ok(epoch)
     }
+}
+
+/// Brings a journal of schema 1 forward, after a backup beside it.
+fn migrate(db: &Connection, path: &Path) -> rusqlite::Result<()> {
+    let backup = path.with_extension("db.schema-1");
+    if !backup.exists() {
+        db.execute("VACUUM INTO ?1", [backup.to_string_lossy()])?;
+    }
+    db.execute_batch(&format!("BEGIN IMMEDIATE; {VERDICT} PRAGMA user_version = {SCHEMA}; COMMIT;"))
+}
+
+/// Milliseconds since the epoch of an event's time.
+fn millis(ts: &str) -> i64 {
+    ts.parse::<jiff::Timestamp>().map_or(0, |time| time.as_millisecond())
 }
 
 /// Makes an event of its parts.

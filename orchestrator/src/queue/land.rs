@@ -5,6 +5,7 @@ use wattle_workspace::{
     Advance, CommitId, CommitSpec, Expect, GitError, HeldWhy, MergeSpec, Merged, RefChange, RefError, Repo, Signature,
 };
 
+use crate::ids::LandingId;
 use crate::journal::event::{Candidate, Entry};
 
 /// What a candidate is made of.
@@ -12,6 +13,8 @@ use crate::journal::event::{Candidate, Entry};
 pub(crate) struct CandidateJob {
     /// Id of the run.
     pub(crate) run: String,
+    /// The landing.
+    pub(crate) landing: LandingId,
     /// Short name of the target branch.
     pub(crate) target: String,
     /// Where the target has to be.
@@ -24,8 +27,10 @@ pub(crate) struct CandidateJob {
     pub(crate) style: Style,
     /// Committer and author of what we make.
     pub(crate) identity: Signature,
-    /// Their date, seconds since the epoch.
+    /// The date of a commit that several parts share, seconds since the epoch.
     pub(crate) time_s: i64,
+    /// Commits that land the first parts on this tip, made for another landing: they are not made again.
+    pub(crate) made: Vec<CommitId>,
     /// The ref that keeps the candidate.
     pub(crate) candidate_ref: String,
     /// Files that the landing makes anew.
@@ -45,6 +50,9 @@ pub(crate) struct Part {
     pub(crate) message: String,
     /// The step's branch.
     pub(crate) branch: String,
+    /// When it joined the queue, seconds since the epoch: the date of the commit that lands it, so that every landing
+    /// which holds it makes the same commit.
+    pub(crate) time_s: i64,
 }
 
 /// What came of making a candidate.
@@ -157,9 +165,9 @@ pub(crate) fn build(repo: &Repo, job: &CandidateJob) -> Result<CandidateEnd, Git
     if let Some((tip, commits)) = &job.gathered {
         return Ok(CandidateEnd::Built(keep(repo, job, tip.clone(), commits.clone())?));
     }
-    let mut tip = job.tip.clone();
-    let mut commits = Vec::new();
-    for part in &job.parts {
+    let mut commits = job.made.clone();
+    let mut tip = commits.last().unwrap_or(&job.tip).clone();
+    for part in job.parts.iter().skip(commits.len()) {
         // A squashed commit leaves no history to find a common ancestor by: the step's base is the ancestor.
         let base = match job.style {
             Style::Merge => None,
@@ -182,7 +190,7 @@ pub(crate) fn build(repo: &Repo, job: &CandidateJob) -> Result<CandidateEnd, Git
             message: part.message.clone(),
             author: job.identity.clone(),
             committer: job.identity.clone(),
-            time_s: job.time_s,
+            time_s: part.time_s,
         })?;
         commits.push(tip.clone());
     }

@@ -1,22 +1,31 @@
 //! What the queue does next: a pure function of the run's state.
+//!
+//! Which candidate is worth a check slot, what may land and who is sent back is decided by [`super::train`] on places of
+//! the queue; here its answers become landings. A landing is one candidate: the tip with one or more places on it.
+//! Several are open at once over the same places (a prefix, a longer one, what is behind a red one); one at a time
+//! moves the target, and those that begin with it go on from there.
 
-use wattle_planner::{At, Check, StepId};
-use wattle_worker::outcome::Verdict;
+use wattle_planner::StepId;
 use wattle_workspace::TreeId;
 
-use super::checks::applies;
+use super::known::{Line, Said, given_up, judged, runs, said, wanted};
+use super::places::PLACES_MAX;
+use super::train::{Act, Known, Limits, UNSURE_MAX, plan};
 use crate::ids::LandingId;
 use crate::journal::RunView;
 use crate::journal::event::Entry;
 use crate::journal::record::LandingRecord;
-use crate::options::Until;
 use crate::state::Machine;
 use crate::state::landing::{Landing, LandingEvent};
 use crate::state::step::{Step, StepEvent};
 
-/// A verdict that says nothing (a timeout, a failed spawn) is asked for again this often in all.
-/// Two: one bad moment of a machine is common, two in a row are the check's own.
-const UNSURE_MAX: u32 = 2;
+/// Share of changes taken to be red, and how many changes that guess is worth against what the run has seen. One in
+/// twenty is what large merge queues report.
+const RED_SHARE: (f64, f64) = (0.05, 20.0);
+/// Share of checks taken to be red without a reason. With one in a hundred, two reds in a row make a verdict.
+const FLAKE_SHARE: f64 = 0.01;
+/// So many reds in a row make the verdict of a final check. Two: the second is on a clean slot.
+const FINAL_REDS: u32 = 2;
 
 /// What the queue wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +49,8 @@ pub(crate) enum Wish {
         tree: TreeId,
         /// Is that tree the base's?
         control: bool,
+        /// Has it been red on this tree, so that it is asked once more on a clean slot?
+        again: bool,
     },
     /// Change the state of a landing.
     Turn {
@@ -49,6 +60,13 @@ pub(crate) enum Wish {
         event: LandingEvent,
         /// Code of the reason.
         why: Option<&'static str>,
+    },
+    /// Give up a landing through no fault of its entries.
+    Withdraw {
+        /// Which.
+        landing: LandingId,
+        /// Code of the reason.
+        why: &'static str,
     },
     /// A check is red on the base: stop the line.
     BaseRed {
@@ -63,24 +81,26 @@ pub(crate) enum Wish {
 
 /// The next wish, if any.
 pub(crate) fn wish(view: &RunView) -> Option<Wish> {
-    for (id, record) in &view.landings {
-        if let Some(wish) = advance(view, *id, record) {
-            return Some(wish);
+    let line = Line::of(view);
+    let held = view.open.iter().any(|id| view.landings[id].state == Landing::Held);
+    stale(view, &line, held).or_else(|| {
+        if held {
+            return None;
         }
-    }
-    if view.landings.values().any(|record| busy(view, record)) {
-        return None;
-    }
-    regroup(view).or_else(|| open(view)).or_else(|| open_last(view))
+        let moving = view.open.iter().any(|id| moves(view, &view.landings[id]));
+        let built = view.open.iter().find_map(|id| advance(view, *id, &view.landings[id]));
+        built.or_else(|| next_check(view)).or_else(|| {
+            if moving {
+                return None;
+            }
+            regroup(view).or_else(|| train(view, &line)).or_else(|| open_last(view))
+        })
+    })
 }
 
-/// Is a landing under way or held, so that no other may be opened?
-fn busy(view: &RunView, record: &LandingRecord) -> bool {
-    match record.state {
-        Landing::Queued | Landing::Candidate | Landing::Checking | Landing::Red | Landing::Held => true,
-        Landing::Green => !gathered(view, record),
-        Landing::Landed | Landing::Ejected => false,
-    }
+/// Is the target about to move to this one?
+fn moves(view: &RunView, record: &LandingRecord) -> bool {
+    record.state == Landing::Green && !gathered(view, record)
 }
 
 /// Has this landing passed its own checks and does it wait for the final ones?
@@ -94,149 +114,229 @@ pub(crate) fn landed(view: &RunView, entry: &Entry) -> bool {
     record.landed.is_some() && record.work.as_ref().is_some_and(|work| work.commit == entry.commit)
 }
 
-/// Is the commit of an entry in the tip that candidates are made on?
-fn in_tip(view: &RunView, entry: &Entry) -> bool {
-    landed(view, entry) || view.landings.values().any(|r| gathered(view, r) && r.entries.contains(entry))
+/// A landing whose entries or whose tip are not what they were, or that a held one stands before.
+fn stale(view: &RunView, line: &Line<'_>, held: bool) -> Option<Wish> {
+    line.open().find_map(|(landing, record)| {
+        let why = match record.state {
+            Landing::Held | Landing::Green => return None,
+            Landing::Queued | Landing::Candidate | Landing::Checking | Landing::Red if held => "held",
+            _ if line.items(&record.entries).is_none() => "base_changed",
+            // What is being made is waited for: it tells how it found the tip.
+            Landing::Queued | Landing::Candidate => return None,
+            _ if record.candidate.as_ref().is_some_and(|made| made.old != *view.front()) => "tip_moved",
+            Landing::Checking | Landing::Red | Landing::Landed | Landing::Ejected => return None,
+        };
+        Some(Wish::Withdraw { landing, why })
+    })
 }
 
 fn advance(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> {
     match record.state {
         Landing::Queued => Some(Wish::Build(id)),
-        Landing::Checking => check(view, id, record),
-        Landing::Red => control(view, id, record),
-        Landing::Green | Landing::Candidate => None,
+        Landing::Checking => fault(view, id, record).or_else(|| decided(view, id, record)),
+        Landing::Red if record.last => blame(view, id, record),
+        Landing::Red | Landing::Green | Landing::Candidate => None,
         Landing::Held | Landing::Landed | Landing::Ejected => None,
     }
 }
 
-/// What is known of one check on one tree.
-enum Known {
-    Green,
-    Bad,
-    Ask,
-    /// It cannot be run here: nobody's change is to blame.
-    Fault,
-}
-
-fn known(view: &RunView, tree: &TreeId, check: &Check) -> Known {
-    match view.verdicts.get(&(tree.clone(), check.name.clone())) {
-        None => Known::Ask,
-        Some(record) => match record.verdict {
-            Verdict::Green => Known::Green,
-            Verdict::Red => Known::Bad,
-            Verdict::Timeout | Verdict::Error if record.unsure < UNSURE_MAX => Known::Ask,
-            Verdict::Timeout => Known::Bad,
-            Verdict::Error => Known::Fault,
-        },
-    }
-}
-
-/// The checks that a landing has to pass.
-pub(crate) fn wanted<'a>(view: &'a RunView, record: &LandingRecord) -> Vec<&'a Check> {
-    let at = if record.last { At::Final } else { At::Land };
-    let changed = record.candidate.as_ref().map_or(&[][..], |candidate| &candidate.changed);
-    let checks = view.plan.checks().unwrap_or_default();
-    checks.iter().filter(|check| check.at == at && applies(check, changed)).collect()
-}
-
-fn check(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> {
+/// A check that cannot be run here: the landing waits for the machine to be mended.
+fn fault(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> {
     let candidate = record.candidate.as_ref()?;
-    let running = view.checking.iter().filter(|(landing, _, _)| *landing == id);
-    let names: Vec<&String> = running.map(|(_, check, _)| check).collect();
-    let mut red = false;
-    let mut open = None;
-    for check in wanted(view, record) {
-        match known(view, &candidate.tree, check) {
-            Known::Green => {}
-            Known::Bad => red = true,
-            Known::Fault if names.is_empty() => return Some(held(id)),
-            Known::Fault => {}
-            Known::Ask if names.contains(&&check.name) => {}
-            Known::Ask => open = open.or(Some(check)),
+    let gone = |tree| {
+        let is_fault = |check| matches!(said(view, tree, check), Said::Fault(times) if times >= UNSURE_MAX);
+        wanted(view, record).into_iter().any(|check| is_fault(check) && !runs(view, id, tree, check))
+    };
+    let hold = Wish::Turn { landing: id, event: LandingEvent::Hold, why: Some("environment") };
+    (gone(&candidate.tree) || gone(&candidate.old_tree)).then_some(hold)
+}
+
+/// What the verdicts say of a landing that nobody has to be asked about any more.
+fn decided(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> {
+    let known = judged(view, id, record);
+    let turn = |event| Some(Wish::Turn { landing: id, event, why: None });
+    match known {
+        Known::Green if record.last => turn(LandingEvent::Pass),
+        Known::Red { times } if record.last && times >= FINAL_REDS => turn(LandingEvent::Fail),
+        Known::Unsure { .. } if record.last && given_up(known) => turn(LandingEvent::Fail),
+        // Which of several is to blame is asked with other candidates; that it was red stays known.
+        Known::Red { .. } if !is_one(view, record) => Some(Wish::Withdraw { landing: id, why: "split" }),
+        Known::Unsure { .. } if given_up(known) && !is_one(view, record) && !record.last => {
+            Some(Wish::Withdraw { landing: id, why: "split" })
         }
-    }
-    if red {
-        let fail = Wish::Turn { landing: id, event: LandingEvent::Fail, why: None };
-        return names.is_empty().then_some(fail);
-    }
-    match open {
-        Some(check) if names.len() < view.started.options.checks as usize => {
-            Some(Wish::Check { landing: id, check: check.name.clone(), tree: candidate.tree.clone(), control: false })
-        }
-        Some(_) => None,
-        None if names.is_empty() => Some(Wish::Turn { landing: id, event: LandingEvent::Pass, why: None }),
-        None => None,
+        Known::Green | Known::Red { .. } | Known::Unsure { .. } => None,
+        Known::Unknown | Known::Running | Known::Clash => None,
     }
 }
 
-/// The machine is at fault: the landing waits for it to be mended.
-fn held(landing: LandingId) -> Wish {
-    Wish::Turn { landing, event: LandingEvent::Hold, why: Some("environment") }
+/// Is a landing over one place alone (or the last one, which cannot be split)?
+fn is_one(view: &RunView, record: &LandingRecord) -> bool {
+    let group = |entry: &Entry| view.plan.step(&entry.step).and_then(|step| step.group.clone());
+    let first = record.entries.first();
+    record.last
+        || record.entries.len() == 1
+        || first.is_some_and(|first| group(first).is_some() && record.entries.iter().all(|e| group(e) == group(first)))
 }
 
-/// A red candidate: is it the change, or is the base red by itself?
-fn control(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> {
+/// The next check of a landing that has one open. First those that have none under way, then more of the same.
+fn next_check(view: &RunView) -> Option<Wish> {
+    if view.checking.len() >= view.started.options.checks as usize {
+        return None;
+    }
+    let of = |id: LandingId, record: &LandingRecord, alone: bool| {
+        let candidate = record.candidate.as_ref()?;
+        if record.state != Landing::Checking || (alone && view.checking.iter().any(|(other, _, _)| *other == id)) {
+            return None;
+        }
+        let red = matches!(judged(view, id, record), Known::Red { .. });
+        let (check, again) = wanted(view, record).into_iter().find_map(|check| {
+            let open = match said(view, &candidate.tree, check) {
+                _ if runs(view, id, &candidate.tree, check) => return None,
+                Said::Ask => !red,
+                Said::Late(times) | Said::Fault(times) => !red && times < UNSURE_MAX,
+                Said::Red(times) if record.last && times < FINAL_REDS => return Some((check, true)),
+                Said::Green | Said::Red(_) => false,
+            };
+            open.then_some((check, false))
+        })?;
+        let (check, tree) = (check.name.clone(), candidate.tree.clone());
+        Some(Wish::Check { landing: id, check, tree, control: false, again })
+    };
+    let find = |alone| view.open.iter().find_map(|id| of(*id, &view.landings[id], alone));
+    find(true).or_else(|| find(false))
+}
+
+/// A red last landing: is it what was gathered, or is the base red by itself?
+fn blame(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> {
     let candidate = record.candidate.as_ref()?;
-    let is_bad = |check: &&Check| matches!(known(view, &candidate.tree, check), Known::Bad);
+    let is_bad = |check: &&wattle_planner::Check| {
+        matches!(said(view, &candidate.tree, check), Said::Red(_) | Said::Late(_) | Said::Fault(_))
+    };
     let check = wanted(view, record).into_iter().find(is_bad)?;
-    match known(view, &candidate.old_tree, check) {
-        Known::Green => Some(Wish::Turn { landing: id, event: LandingEvent::Eject, why: Some("red") }),
-        Known::Bad => Some(Wish::BaseRed { landing: id, check: check.name.clone() }),
-        Known::Fault => Some(held(id)),
-        Known::Ask => {
-            let running = view.checking.iter().any(|(landing, _, _)| *landing == id);
-            let tree = candidate.old_tree.clone();
-            (!running).then(|| Wish::Check { landing: id, check: check.name.clone(), tree, control: true })
-        }
+    let (name, tree) = (check.name.clone(), candidate.old_tree.clone());
+    let ask = |again| {
+        let running = view.checking.iter().any(|(landing, _, _)| *landing == id);
+        let (check, tree) = (name.clone(), tree.clone());
+        (!running).then_some(Wish::Check { landing: id, check, tree, control: true, again })
+    };
+    match said(view, &tree, check) {
+        Said::Green => Some(Wish::Turn { landing: id, event: LandingEvent::Eject, why: Some("red") }),
+        Said::Red(times) if times < FINAL_REDS => ask(true),
+        Said::Late(times) | Said::Fault(times) if times < UNSURE_MAX => ask(false),
+        Said::Red(_) | Said::Late(_) => Some(Wish::BaseRed { landing: id, check: name }),
+        Said::Fault(_) => Some(Wish::Turn { landing: id, event: LandingEvent::Hold, why: Some("environment") }),
+        Said::Ask => ask(false),
     }
+}
+
+/// What the queue does with its places and its free slots.
+fn train(view: &RunView, line: &Line<'_>) -> Option<Wish> {
+    let queue = line.queue();
+    let under_way = |(id, record): &(LandingId, &LandingRecord)| match record.state {
+        Landing::Queued | Landing::Candidate => true,
+        Landing::Checking => {
+            let asked =
+                |(landing, _, tree): &(LandingId, String, TreeId)| landing == id && !is_control(view, *id, tree);
+            judged(view, *id, record) == Known::Running || view.checking.iter().any(asked)
+        }
+        Landing::Green | Landing::Red | Landing::Held | Landing::Landed | Landing::Ejected => false,
+    };
+    let mut running: Vec<_> =
+        line.open().filter(under_way).filter_map(|(_, record)| line.items(&record.entries)).collect();
+    if view.checking.iter().any(|(id, _, tree)| is_control(view, *id, tree)) {
+        running.push(Vec::new());
+    }
+    let limits = Limits {
+        slots: view.started.options.checks as usize,
+        look_ahead: PLACES_MAX,
+        red_share: red_share(view),
+        flake_share: FLAKE_SHARE,
+    };
+    plan(&queue, &running, line, &limits).into_iter().find_map(|act| wish_of(view, line, act))
+}
+
+fn is_control(view: &RunView, id: LandingId, tree: &TreeId) -> bool {
+    let candidate = view.landings[&id].candidate.as_ref();
+    candidate.is_some_and(|candidate| candidate.old_tree == *tree && candidate.tree != *tree)
+}
+
+fn wish_of(view: &RunView, line: &Line<'_>, act: Act) -> Option<Wish> {
+    let turn = |landing, event, why| Wish::Turn { landing, event, why };
+    match act {
+        Act::Land { items } => Some(match line.landing(&items) {
+            Some((id, _)) => turn(id, LandingEvent::Pass, None),
+            None => Wish::Open { entries: line.entries(&items), last: false },
+        }),
+        Act::Check { items, .. } if items.is_empty() => control(view, line),
+        Act::Check { items, .. } => match line.landing(&items) {
+            Some((id, record)) => again(view, line, id, record),
+            None => {
+                let entries = line.entries(&items);
+                line.is_whole(&entries).then_some(Wish::Open { entries, last: false })
+            }
+        },
+        Act::Eject { item, why } => {
+            let (id, _) = line.landing(&[item])?;
+            let why = match why {
+                super::train::Why::Red => "red",
+                super::train::Why::Timeout => "timeout",
+                super::train::Why::Clash => "conflict",
+            };
+            Some(turn(id, LandingEvent::Eject, Some(why)))
+        }
+        Act::BaseRed => {
+            let (landing, record) = line.suspect()?;
+            let check = line.blamed(record).first()?.name.clone();
+            Some(Wish::BaseRed { landing, check })
+        }
+        Act::Cancel { items } => line.landing(&items).map(|(landing, _)| Wish::Withdraw { landing, why: "superseded" }),
+    }
+}
+
+/// A check that is red on a place alone is asked once more, on a clean slot.
+fn again(view: &RunView, line: &Line<'_>, landing: LandingId, record: &LandingRecord) -> Option<Wish> {
+    let tree = record.candidate.as_ref()?.tree.clone();
+    let free = view.checking.len() < view.started.options.checks as usize;
+    let open = |check: &&wattle_planner::Check| {
+        matches!(said(view, &tree, check), Said::Red(_)) && !runs(view, landing, &tree, check)
+    };
+    let check = line.blamed(record).into_iter().find(open).filter(|_| free)?.name.clone();
+    Some(Wish::Check { landing, check, tree, control: false, again: true })
+}
+
+/// A check that blames the first place is asked what it says of the tip.
+fn control(view: &RunView, line: &Line<'_>) -> Option<Wish> {
+    let (landing, record) = line.suspect()?;
+    if view.checking.len() >= view.started.options.checks as usize {
+        return None;
+    }
+    let tree = record.candidate.as_ref()?.old_tree.clone();
+    let (check, again) = line.blamed(record).into_iter().find_map(|check| match said(view, &tree, check) {
+        _ if runs(view, landing, &tree, check) => None,
+        Said::Ask | Said::Late(_) | Said::Fault(_) => Some((check, false)),
+        Said::Red(_) => Some((check, true)),
+        Said::Green => None,
+    })?;
+    Some(Wish::Check { landing, check: check.name.clone(), tree, control: true, again })
+}
+
+/// The share of red changes: the guess, corrected by what the run has seen.
+fn red_share(view: &RunView) -> f64 {
+    let landed = view.steps.values().filter(|record| record.landed.is_some()).count();
+    let red = view.landings.values().filter(|record| record.why.as_deref() == Some("red")).count();
+    let (share, weight) = RED_SHARE;
+    (red as f64 + share * weight) / ((landed + red) as f64 + weight)
 }
 
 /// A member of a group whose group cannot land any more.
 fn regroup(view: &RunView) -> Option<Wish> {
-    view.plan.steps().iter().find_map(|step| {
-        let group = step.group.as_ref()?;
-        let queued = view.step(&step.id).state == Step::Queued;
+    view.standing.iter().find_map(|id| {
+        let group = view.plan.step(id)?.group.as_ref()?;
         let broken = view.plan.group_members(group).iter().any(|member| {
             let state = view.step(&member.id).state;
             state.terminal() && !matches!(state, Step::Landed | Step::Unchanged | Step::Done)
         });
-        (queued && broken).then(|| Wish::Regroup(step.id.clone()))
-    })
-}
-
-/// The next landing: first come, first served, among those whose base has landed.
-fn open(view: &RunView) -> Option<Wish> {
-    // A run that ends at its reviews lands only what somebody asks for.
-    let asked = |step: &StepId| view.started.options.until == Until::Landed || view.step(step).merge_asked;
-    let mut queued: Vec<_> =
-        view.plan.steps().iter().filter(|step| view.step(&step.id).state == Step::Queued).collect();
-    queued.sort_by_key(|step| view.step(&step.id).queued_seq);
-    queued.iter().find_map(|step| {
-        let members = match &step.group {
-            None => vec![*step],
-            Some(group) => view.plan.group_members(group),
-        };
-        let settled = members.iter().all(|member| {
-            let state = view.step(&member.id).state;
-            matches!(state, Step::Queued | Step::Unchanged | Step::Done | Step::Landed)
-        });
-        let mut entries: Vec<Entry> = members
-            .iter()
-            .filter(|member| view.step(&member.id).state == Step::Queued)
-            .filter_map(|member| {
-                let work = view.step(&member.id).work.as_ref()?;
-                Some(Entry { step: member.id.clone(), commit: work.commit.clone() })
-            })
-            .collect();
-        // Within a group the order is that of the bases: what stands on another comes after it.
-        let order = view.plan.order();
-        entries.sort_by_key(|entry| order.iter().position(|id| **id == entry.step));
-        let eligible = entries.iter().all(|entry| {
-            let on = view.step(&entry.step).work.iter().flat_map(|work| &work.on);
-            on.into_iter().all(|below| in_tip(view, below) || entries.contains(below))
-        });
-        let wanted = entries.iter().all(|entry| asked(&entry.step));
-        (settled && eligible && wanted && !entries.is_empty()).then_some(Wish::Open { entries, last: false })
+        (view.step(id).state == Step::Queued && broken).then(|| Wish::Regroup(id.clone()))
     })
 }
 
@@ -244,9 +344,10 @@ fn open(view: &RunView) -> Option<Wish> {
 fn open_last(view: &RunView) -> Option<Wish> {
     view.gathered.as_ref()?;
     let open = view.steps.values().any(|record| !record.state.terminal() && record.state != Step::Landing);
+    let busy = view.open.iter().any(|id| !gathered(view, &view.landings[id]));
     let gathered = view.landings.values().filter(|record| gathered(view, record));
     let entries: Vec<Entry> = gathered.flat_map(|record| record.entries.clone()).collect();
-    (!open && !entries.is_empty()).then_some(Wish::Open { entries, last: true })
+    (!open && !busy && !entries.is_empty()).then_some(Wish::Open { entries, last: true })
 }
 
 /// What an ejected entry's step gets: another try or its end.

@@ -207,12 +207,11 @@ impl Line<'_> {
             return Some(self.chain[..len].to_vec());
         }
         let red = self.shape().red?;
-        let behind = (1..=n.saturating_sub(red)).rev().find_map(|len| {
+        (1..=n.saturating_sub(red)).rev().find_map(|len| {
             let mut starts = 1..=n - len;
             let start = starts.find(|&start| is_green(&self.chain[start..start + len]))?;
             Some(self.chain[start..start + len].to_vec())
-        });
-        behind
+        })
     }
 
     fn shape(&self) -> Shape {

@@ -53,6 +53,8 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
         Body::Ejected { step, reason, message } => {
             (Style::Bad, format!("{step}: sent back ({reason}): {}", one_line(message, WORDS_MAX)))
         }
+        Body::Audited { missing, .. } if missing.is_empty() => return None,
+        Body::Audited { missing, .. } => (Style::Bad, format!("not on the target: {}", missing.join("; "))),
         Body::Salvaged { name, .. } => (Style::Wait, format!("work put aside under {name}")),
         Body::BoundHit { step, bound, message } => {
             let step = step.as_ref().map_or(String::new(), |step| format!("{step}: "));

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wattle_planner::StepId;
 use wattle_worker::host::Reply;
+use wattle_workspace::TreeId;
 
 use super::executor::{Effect, Executor};
 use super::input::Input;
@@ -25,6 +26,7 @@ use super::outcome::Ended;
 use super::recover::{RecoverError, free_slots};
 use super::scheduler::{Decision, Halt, decide};
 use super::theirs::{TheirsError, take_in};
+use crate::ids::LandingId;
 use crate::journal::Recorder;
 use crate::journal::command::{self, Live, Refusal, Verb, VerbError};
 use crate::journal::event::{AttemptChange, Body, Event};
@@ -58,6 +60,8 @@ pub(crate) struct Dispatcher<'a> {
     pub(crate) reserving: Vec<(StepId, Claim, oneshot::Sender<Reply>)>,
     /// What stops each worker.
     pub(crate) stops: BTreeMap<StepId, CancellationToken>,
+    /// What stops each check of the queue.
+    pub(crate) checks: BTreeMap<(LandingId, String, TreeId), CancellationToken>,
     /// Does it only land what is there?
     pub(crate) lands_only: bool,
     /// Steps that a human has stopped while they asked.
@@ -91,6 +95,7 @@ impl<'a> Dispatcher<'a> {
             asking: BTreeMap::new(),
             reserving: Vec::new(),
             stops: BTreeMap::new(),
+            checks: BTreeMap::new(),
             lands_only: false,
             stopping: Vec::new(),
             failing: Vec::new(),
@@ -135,6 +140,14 @@ impl<'a> Dispatcher<'a> {
         for effect in self.effects.drain(..) {
             self.executor.perform(effect);
         }
+        let checking = &self.rec.view.checking;
+        self.checks.retain(|check, cancel| {
+            let wanted = checking.contains(check);
+            if !wanted {
+                cancel.cancel();
+            }
+            wanted
+        });
         for (reply, answer) in self.replies.drain(..) {
             // A worker that has gone meanwhile needs no answer.
             let _ = reply.send(answer);
@@ -260,9 +273,8 @@ impl<'a> Dispatcher<'a> {
                 Ok(())
             }
             Input::Candidate { landing, end } => self.candidate(landing, end),
-            Input::Check { landing, check, tree, control, result } => {
-                self.checked(landing, check, tree, control, *result)
-            }
+            Input::Check { landing, check, tree, told } => self.checked(landing, check, tree, *told),
+            Input::Audit { landing, missing } => self.audited(landing, missing),
             Input::Move { landing, end } => self.moved(landing, end),
             Input::Salvaged(salvaged) => {
                 self.rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })
@@ -271,9 +283,7 @@ impl<'a> Dispatcher<'a> {
                 let message = format!("{path} is kept as it is and not used again: {why}");
                 self.rec.emit(Body::BoundHit { step: None, bound: "slot_retired".to_owned(), message })
             }
-            Input::NoRoom(message) => {
-                self.rec.emit(Body::BoundHit { step: None, bound: "disk".to_owned(), message })
-            }
+            Input::NoRoom(message) => self.rec.emit(Body::BoundHit { step: None, bound: "disk".to_owned(), message }),
             Input::Wake => self.take_commands(),
             Input::Signal => {
                 self.stop_all(Halt::Interrupt);
@@ -315,7 +325,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Makes the candidate of a landing.
-    pub(crate) fn build(&mut self, landing: crate::ids::LandingId) {
+    pub(crate) fn build(&mut self, landing: LandingId) {
         let job = candidate_job(&self.rec.view, landing, &self.executor.shared.identity);
         self.effects.push(Effect::Candidate(landing, Box::new(job)));
     }

@@ -14,6 +14,7 @@ use super::notify::notify;
 use super::shared::Shared;
 use crate::ids::LandingId;
 use crate::journal::event::Candidate;
+use crate::queue::audit::{AuditJob, audit};
 use crate::queue::land::{self, CandidateEnd, CandidateJob};
 
 /// One effect.
@@ -24,6 +25,8 @@ pub(crate) enum Effect {
     Candidate(LandingId, Box<CandidateJob>),
     /// Run a check of the queue.
     Check(Box<CheckJob>),
+    /// Look whether what has landed is there.
+    Audit(Box<AuditJob>),
     /// Give back the slot that an ended attempt had kept, if it had.
     Free(String),
     /// Tell somebody of an event.
@@ -85,6 +88,10 @@ impl Executor {
                 Effect::Free(holder) => return attempt::free(&shared, holder).await,
                 Effect::Notify { run, seq, json } => return notify(&shared, run, seq, json).await,
                 Effect::Check(job) => check::run(shared.clone(), *job).await,
+                Effect::Audit(job) => {
+                    let (repo, landing) = (shared.ctx.repo.clone(), job.landing);
+                    Input::Audit { landing, missing: shared.git(move || audit(&repo, &job)).await }
+                }
                 Effect::Move { landing, target, candidate, reason } => {
                     let repo = shared.ctx.repo.clone();
                     let end = shared.git(move || land::advance(&repo, &target, &candidate, &reason)).await;

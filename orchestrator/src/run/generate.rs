@@ -30,7 +30,7 @@ pub(crate) async fn generate(
     let want = Want {
         class: Class::Check,
         base: candidate.new.clone(),
-        holder: format!("{}/generate", job.run),
+        holder: format!("{}/generate-{}", job.run, job.landing.0),
         setup_key: None,
     };
     let (lease, _at_work) = shared.lease(want).await?;

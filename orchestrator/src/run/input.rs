@@ -3,9 +3,10 @@
 use tokio::sync::oneshot;
 use wattle_planner::StepId;
 use wattle_worker::host::{Message, Reply};
-use wattle_worker::outcome::{CheckResult, Outcome};
+use wattle_worker::outcome::Outcome;
 use wattle_workspace::{CommitId, Salvaged, TreeId};
 
+use super::check::Told;
 use crate::ids::LandingId;
 use crate::journal::event::{Entry, Work};
 use crate::queue::land::{CandidateEnd, MoveEnd};
@@ -58,10 +59,15 @@ pub(crate) enum Input {
         check: String,
         /// On which tree.
         tree: TreeId,
-        /// Was it the base's?
-        control: bool,
         /// What it says.
-        result: Box<CheckResult>,
+        told: Box<Told>,
+    },
+    /// What has landed was looked for on the target.
+    Audit {
+        /// The landing.
+        landing: LandingId,
+        /// What is not there.
+        missing: Result<Vec<String>, String>,
     },
     /// The target was moved, or not.
     Move {

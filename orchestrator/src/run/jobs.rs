@@ -11,7 +11,7 @@ use crate::ids::LandingId;
 use crate::journal::RunView;
 use crate::journal::blob::{BlobError, Blobs};
 use crate::journal::event::{self, Entry};
-use crate::journal::record::AttemptRecord;
+use crate::journal::record::{AttemptRecord, LandingRecord};
 use crate::queue::checks::of_step;
 use crate::queue::land::{CandidateJob, Part, attempt_ref, message, reverts, step_ref};
 use crate::queue::plan::gathered;
@@ -22,6 +22,10 @@ use crate::run::scheduler::below;
 pub(crate) const OUTPUT_BYTES_MAX: u64 = 256 << 10;
 /// A needed step's report is passed on whole up to this; more is a file's work.
 const REPORT_BYTES_MAX: usize = 64 << 10;
+
+/// Landings whose commits are looked at for another to begin with, newest first. Those on the present tip are among
+/// the newest: a queue has a few dozen.
+const REUSE_MAX: usize = 64;
 
 /// One attempt of one step.
 pub(crate) struct AttemptJob {
@@ -321,11 +325,13 @@ pub(crate) fn candidate_job(view: &RunView, id: LandingId, identity: &Signature)
             base: step.work.as_ref()?.base.clone(),
             message: message(&view.plan, run, &entry.step, by, identity),
             branch: step_ref(run, &entry.step),
+            time_s: seconds(&step.queued_at),
         })
     });
     let tip = view.gathered.clone().unwrap_or_else(|| view.tip.clone());
     CandidateJob {
         run: run.to_owned(),
+        landing: id,
         target: view.started.target.clone(),
         target_tip: view.tip.clone(),
         tip: if record.last { view.tip.clone() } else { tip },
@@ -333,6 +339,7 @@ pub(crate) fn candidate_job(view: &RunView, id: LandingId, identity: &Signature)
         style: view.plan.commit().style,
         identity: identity.clone(),
         time_s: seconds(&record.since),
+        made: made(view, record),
         candidate_ref: format!("refs/wattle/candidate/{run}/{}", id.0),
         generated: if record.last { Vec::new() } else { view.plan.generated().to_vec() },
         gathered: view.gathered.clone().filter(|_| record.last).map(|tip| {
@@ -341,4 +348,18 @@ pub(crate) fn candidate_job(view: &RunView, id: LandingId, identity: &Signature)
             (tip, commits.collect())
         }),
     }
+}
+
+/// Commits that other landings have made of the first entries of this one, on the same tip.
+fn made(view: &RunView, record: &LandingRecord) -> Vec<CommitId> {
+    // With generated files the last commit of a candidate is not what a longer one holds in its place.
+    if record.last || !view.plan.generated().is_empty() {
+        return Vec::new();
+    }
+    let others = view.landings.values().rev().take(REUSE_MAX).filter_map(|other| {
+        let candidate = other.candidate.as_ref().filter(|made| made.old == *view.front() && !other.last)?;
+        let common = record.entries.iter().zip(&other.entries).take_while(|(a, b)| a == b).count();
+        Some(&candidate.commits[..common.min(candidate.commits.len())])
+    });
+    others.max_by_key(|commits| commits.len()).map(<[CommitId]>::to_vec).unwrap_or_default()
 }

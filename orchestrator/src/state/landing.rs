@@ -121,6 +121,12 @@ impl Machine for Landing {
                 "interrupted",
                 "released",
                 "withdrawn",
+                "timeout",
+                "split",
+                "clash",
+                "superseded",
+                "held",
+                "base_changed",
             ],
             S::Queued | S::Candidate | S::Checking | S::Green | S::Red | S::Landed => &[],
         }

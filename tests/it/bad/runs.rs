@@ -241,10 +241,9 @@ fn a_run_is_told_in_few_lines() {
     pkg-a: queued
     pkg-b: queued
     pkg-a: landing
-    check ok for the queue: green
-    pkg-a: landed as COMMIT
     pkg-b: landing
     check ok for the queue: green
+    pkg-a: landed as COMMIT
     pkg-b: landed as COMMIT
     ");
     assert_snapshot!(repo.wattle(&["resume"]).shown(), @"
@@ -274,12 +273,11 @@ fn a_run_is_told_in_few_lines() {
         44 TIME pkg-a: queued
         45 TIME pkg-b: queued
         48 TIME pkg-a: landing
-        51 TIME check ok for the queue: green
-        53 TIME pkg-a: landed as COMMIT
-        58 TIME pkg-b: landing
-        61 TIME check ok for the queue: green
-        63 TIME pkg-b: landed as COMMIT
-        67 TIME run completed: 3 steps, $0.00
+        49 TIME pkg-b: landing
+        52 TIME check ok for the queue: green
+        54 TIME pkg-a: landed as COMMIT
+        56 TIME pkg-b: landed as COMMIT
+        60 TIME run completed: 3 steps, $0.00
     ");
     assert_snapshot!(repo.wattle(&["log", "pkg-a"]).shown(), @"
     exit 0

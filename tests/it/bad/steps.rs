@@ -145,6 +145,7 @@ fn a_check_that_is_red_on_the_base_blames_nobody_and_says_why() {
     one: landing
     check tool for the queue: red
     check tool on the base for the queue: red
+    check tool on the base for the queue: red
     base_red: check tool is red on the base itself
     one: queued: a check is red on the base itself
     ");

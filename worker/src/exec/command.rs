@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use wattle_workspace::path_of_shown;
 
 use super::{ExecEnd, Executed};
 use crate::assignment::{Command, NeedReport, Owner, Place, StepAssignment};
@@ -119,7 +122,11 @@ impl Scene<'_> {
         }
         if let Some(changed) = self.changed {
             let path = folder.join("changed");
-            let list: String = changed.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
+            let mut list = Vec::new();
+            for changed in changed {
+                list.extend_from_slice(path_of_shown(changed).as_os_str().as_bytes());
+                list.push(0);
+            }
             make(&path, |path| std::fs::write(path, list))?;
             env.insert("WATTLE_CHANGED".into(), path.into());
         }

@@ -119,3 +119,63 @@ fn parallel_readers_get_their_own_answers() {
         }
     });
 }
+
+#[test]
+fn what_is_read_in_process_is_what_git_says() {
+    let f =
+        Fixture::with(&[("a.txt", "a\n"), ("d/b.txt", "b\n"), ("d/e/c.txt", "c\n"), ("d.txt", "d\n"), ("z/l", "l\n")]);
+    let repo = f.open();
+    let base = f.head();
+    let sides: [(&[(&str, Option<&str>)], bool); 7] = [
+        (&[("a.txt", Some("A\n")), ("d/e/c.txt", Some("C\n")), ("d.txt", Some("D\n"))], true),
+        (&[("d/e/n/new.txt", Some("n\n")), ("d-1.txt", Some("n\n")), ("d/b.txt", Some("B\n"))], true),
+        (&[("d/b.txt", None), ("d/e/c.txt", None), ("a.txt", Some("A\n"))], true),
+        (&[], true),
+        // Moved, a folder where a file was, a name that is shown otherwise: git is asked.
+        (&[("d/b.txt", None), ("moved.txt", Some("b\n"))], false),
+        (&[("d.txt", None), ("d.txt/x", Some("x\n"))], false),
+        (&[("back\\slash", Some("x\n"))], false),
+    ];
+    for (files, here) in sides {
+        let side = f.side(&base, files);
+        let (from, to) = (repo.tree_of(&base).unwrap(), repo.tree_of(&side).unwrap());
+        let plain = repo.plain_changes(&from, &to).unwrap();
+        assert_eq!(plain.is_some(), here, "{files:?}");
+        let said = f.git(&[
+            "-c",
+            "core.quotePath=false",
+            "diff-tree",
+            "-r",
+            "-M",
+            "--name-status",
+            from.as_str(),
+            to.as_str(),
+        ]);
+        let letter = |change: &Change| match change.kind {
+            ChangeKind::Added => 'A',
+            ChangeKind::Modified => 'M',
+            ChangeKind::Deleted => 'D',
+            ChangeKind::TypeChanged => 'T',
+            ChangeKind::Renamed => 'R',
+        };
+        if let Some(plain) = plain {
+            let lines: Vec<_> = plain.iter().map(|change| format!("{}\t{}", letter(change), change.path)).collect();
+            assert_eq!(lines.join("\n"), said, "{files:?}");
+        }
+    }
+}
+
+#[test]
+fn kinds_and_modes_are_told_as_git_does() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let f = Fixture::with(&[("run.sh", "x\n"), ("link", "y\n"), ("same", "z\n")]);
+    let from = f.open().tree_of(&f.head()).unwrap();
+    std::fs::set_permissions(f.main().join("run.sh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::remove_file(f.main().join("link")).unwrap();
+    symlink("run.sh", f.main().join("link")).unwrap();
+    let to = f.open().tree_of(&f.commit(&[])).unwrap();
+    let plain = f.open().plain_changes(&from, &to).unwrap().unwrap();
+    let kinds: Vec<_> = plain.iter().map(|change| (change.path.as_str(), change.kind)).collect();
+    assert_eq!(kinds, [("link", ChangeKind::TypeChanged), ("run.sh", ChangeKind::Modified)]);
+    assert_eq!(f.git(&["diff-tree", "-r", "--name-status", from.as_str(), to.as_str()]), "T\tlink\nM\trun.sh");
+}

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 
 use super::{Kind, Objects};
+use crate::config::ALTERNATES;
 use crate::git::{Git, GitError};
 
 /// Idle handles kept, likewise one per usual reader: each holds its own object cache.
@@ -28,6 +29,10 @@ impl fmt::Debug for Libgit2 {
 impl Libgit2 {
     /// A pool, if git2 can open the repository at all.
     pub(crate) fn probe(store: &Path) -> Option<Libgit2> {
+        // Without it git2 would open an empty repository.
+        if !store.join(ALTERNATES).exists() {
+            return None;
+        }
         match Repository::open_bare(store) {
             Ok(repo) => Some(Libgit2 { store: store.to_owned(), idle: Mutex::new(vec![repo]) }),
             Err(e) => {

@@ -19,6 +19,7 @@ use crate::fault;
 use crate::git::{At, GitError, Run};
 use crate::ids::CommitId;
 use crate::include;
+use crate::paths::{gitdir, shown};
 use crate::repo::Repo;
 use crate::slot::{Class, PoolError};
 
@@ -92,8 +93,7 @@ impl<'a> Place<'a> {
         let add = ["worktree", "add", "--force", "--detach", "--no-checkout"];
         self.repo.common().args(add).args([path, base.as_str()]).run()?;
         let file = self.path.join(".git");
-        let text = fs::read_to_string(&file).map_err(|e| PoolError::io(&file, e))?;
-        let git_dir = text.trim_end().strip_prefix("gitdir: ").map(PathBuf::from);
+        let git_dir = gitdir(&fs::read(&file).map_err(|e| PoolError::io(&file, e))?);
         let name = git_dir.as_deref().and_then(Path::file_name).and_then(|n| n.to_str());
         let name = name.ok_or_else(|| self.unproven("its .git names no folder"))?.to_owned();
         self.git_dir = Some(admin_dir(self.repo, &name));
@@ -121,8 +121,7 @@ impl<'a> Place<'a> {
         }
         let file = self.path.join(".git");
         let plain = fs::symlink_metadata(&file).is_ok_and(|m| m.is_file());
-        let forth = fs::read_to_string(&file).unwrap_or_default();
-        let forth = forth.trim_end().strip_prefix("gitdir: ").and_then(|p| Path::new(p).canonicalize().ok());
+        let forth = gitdir(&fs::read(&file).unwrap_or_default()).and_then(|p| p.canonicalize().ok());
         if !plain || forth.as_deref() != Some(git_dir) {
             return Err(self.unproven(format!("its .git does not name {}", git_dir.display())));
         }
@@ -184,7 +183,7 @@ impl<'a> Place<'a> {
     pub(crate) fn dirt(&self) -> Result<Vec<String>, PoolError> {
         let args = ["ls-files", "-z", "-m", "-d", "-o", "--exclude-standard", "--directory", "--no-empty-directory"];
         let ran = self.files(args).run()?;
-        let mut paths: Vec<_> = ran.fields().map(|f| String::from_utf8_lossy(f).into_owned()).collect();
+        let mut paths: Vec<_> = ran.fields().map(shown).collect();
         paths.sort();
         paths.dedup();
         Ok(paths)

@@ -9,17 +9,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// What git itself writes there in the course of its work. It is replaced, emptied, or tells the next holder nothing.
-const USUAL: &[&str] = &[
-    "COMMIT_EDITMSG",
-    "FETCH_HEAD",
-    "HEAD",
-    "ORIG_HEAD",
-    "index",
-    "logs",
-    "modules",
-    "refs",
-    "reftable",
-];
+const USUAL: &[&str] =
+    &["COMMIT_EDITMSG", "FETCH_HEAD", "HEAD", "ORIG_HEAD", "index", "logs", "modules", "refs", "reftable"];
 /// The files whose content counts are a line or two; one that is longer differs already by what is read of it.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 

@@ -193,5 +193,6 @@ fn own_check(step: &StepId, tree: &TreeId) -> CheckRef {
         step: Some(step.clone()),
         landing: None,
         control: false,
+        key: None,
     }
 }

@@ -2,23 +2,32 @@
 
 use wattle_planner::{At, StepId};
 use wattle_worker::assignment::{Bounds, Command};
-use wattle_worker::outcome::{CheckResult, Verdict};
-use wattle_workspace::TreeId;
+use wattle_worker::outcome::Verdict;
+use wattle_workspace::{CommitId, TreeId};
 
 use super::Dispatcher;
 use crate::ids::LandingId;
-use crate::journal::command::withdraw;
+use crate::journal::command::{requeue, withdraw};
 use crate::journal::event::{Body, CheckRef, Entry, LandingChange, Work};
+use crate::journal::record::LandingRecord;
 use crate::journal::recorder::{RecordError, StepNote};
+use crate::queue::audit::audit_job;
+use crate::queue::known::wanted;
 use crate::queue::land::{CandidateEnd, MoveEnd};
-use crate::queue::plan::{Wish, gathered, sent_back, wanted};
-use crate::run::check::CheckJob;
+use crate::queue::plan::{Wish, gathered, sent_back};
+use crate::run::check::{CheckJob, Told};
 use crate::run::executor::Effect;
 use crate::run::jobs::{OUTPUT_BYTES_MAX, setup};
 use crate::run::outcome::cut;
 use crate::run::scheduler::Halt;
 use crate::state::landing::{Landing, LandingEvent};
 use crate::state::step::{Step, StepEvent};
+
+/// How a check is asked.
+struct Ask {
+    control: bool,
+    again: bool,
+}
 
 impl Dispatcher<'_> {
     /// Does what the queue wants.
@@ -30,13 +39,22 @@ impl Dispatcher<'_> {
                 let record = &self.rec.view.landings[&id];
                 let entries = if record.last { Vec::new() } else { record.entries.clone() };
                 for entry in entries {
-                    self.rec.step(&entry.step, StepEvent::Land, StepNote::default())?;
+                    // Another landing may hold it already.
+                    if self.rec.view.step(&entry.step).state == Step::Queued {
+                        self.rec.step(&entry.step, StepEvent::Land, StepNote::default())?;
+                    }
                 }
                 self.build(id);
                 Ok(())
             }
-            Wish::Check { landing, check, tree, control } => self.check(landing, &check, tree, control),
+            Wish::Check { landing, check, tree, control, again } => {
+                self.check(landing, &check, tree, Ask { control, again })
+            }
+            Wish::Withdraw { landing, why } => withdraw(&mut self.rec, landing, why),
             Wish::Turn { landing, event: LandingEvent::Eject, why } => {
+                if self.rec.view.landings[&landing].state == Landing::Checking {
+                    self.rec.landing(landing, LandingEvent::Fail, None, why)?;
+                }
                 self.eject(landing, why.unwrap_or("red"), None, self.red_output(landing))
             }
             Wish::Turn { landing, event: LandingEvent::Hold, .. } => {
@@ -65,8 +83,9 @@ impl Dispatcher<'_> {
 
     fn open(&mut self, entries: Vec<Entry>, last: bool) -> Result<(), RecordError> {
         let id = LandingId(self.rec.view.landings.len() as u32 + 1);
-        let first = entries.first().and_then(|entry| self.rec.view.plan.step(&entry.step));
-        let group = first.and_then(|step| step.group.clone()).filter(|_| !last);
+        let group = |entry: &Entry| self.rec.view.plan.step(&entry.step).and_then(|step| step.group.clone());
+        let first = entries.first().and_then(group).filter(|_| !last);
+        let group = first.filter(|first| entries.iter().all(|entry| group(entry).as_ref() == Some(first)));
         self.rec.emit(Body::LandingState(Box::new(LandingChange {
             landing: id,
             event: None,
@@ -76,10 +95,12 @@ impl Dispatcher<'_> {
             last,
             candidate: None,
             why: None,
+            culprit: None,
         })))
     }
 
-    fn check(&mut self, landing: LandingId, name: &str, tree: TreeId, control: bool) -> Result<(), RecordError> {
+    fn check(&mut self, landing: LandingId, name: &str, tree: TreeId, ask: Ask) -> Result<(), RecordError> {
+        let Ask { control, again } = ask;
         let view = &self.rec.view;
         let record = &view.landings[&landing];
         let checks = view.plan.checks().unwrap_or_default();
@@ -100,10 +121,15 @@ impl Dispatcher<'_> {
             command,
             changed: if control { Vec::new() } else { candidate.changed.clone() },
             setup: setup(&view.plan),
+            again,
+            cancel: self.executor.shared.stop.child_token(),
+            isolation: view.started.isolation.clone(),
             step: record.entries.first().map(|entry| entry.step.clone()).filter(|_| record.entries.len() == 1),
         };
         let at = check.at.as_str().to_owned();
-        let check = CheckRef { check: name.to_owned(), at, tree, step: None, landing: Some(landing), control };
+        self.checks.insert((landing, name.to_owned(), tree.clone()), job.cancel.clone());
+        let check =
+            CheckRef { check: name.to_owned(), at, tree, step: None, landing: Some(landing), control, key: None };
         self.rec.emit(Body::CheckStarted(check))?;
         self.effect(Effect::Check(Box::new(job)));
         Ok(())
@@ -115,9 +141,14 @@ impl Dispatcher<'_> {
         landing: LandingId,
         check: String,
         tree: TreeId,
-        control: bool,
-        result: CheckResult,
+        told: Told,
     ) -> Result<(), RecordError> {
+        let Told { control, cached, key, result } = told;
+        let under_way = (landing, check.clone(), tree.clone());
+        if !self.rec.view.checking.contains(&under_way) {
+            // Nobody waits for it any more, and it may have been stopped: what it says is nothing.
+            return Ok(());
+        }
         if self.halt.is_some_and(Halt::cancels) && self.executor.shared.stop.is_cancelled() {
             // It was stopped: what it says of the tree is nothing, and its landing goes back to the queue.
             return self.withdraw_check(landing);
@@ -126,9 +157,9 @@ impl Dispatcher<'_> {
         let at = self.rec.view.plan.checks().unwrap_or_default().iter().find(|c| c.name == check);
         let at = at.map_or("land", |check| check.at.as_str()).to_owned();
         self.rec.emit(Body::CheckFinished {
-            check: CheckRef { check, at, tree, step: None, landing: Some(landing), control },
+            check: CheckRef { check, at, tree, step: None, landing: Some(landing), control, key },
             verdict: result.verdict,
-            cached: false,
+            cached,
             exit: result.evidence.exit,
             elapsed_ms: result.evidence.elapsed_ms,
             output,
@@ -145,6 +176,10 @@ impl Dispatcher<'_> {
 
     /// A candidate was made, or not.
     pub(super) fn candidate(&mut self, id: LandingId, end: Result<CandidateEnd, String>) -> Result<(), RecordError> {
+        if self.rec.view.landings[&id].state != Landing::Candidate {
+            // It was given up meanwhile.
+            return Ok(());
+        }
         match end {
             Ok(CandidateEnd::Built(candidate)) => {
                 self.rec.landing(id, LandingEvent::Check, Some(candidate), None)?;
@@ -152,7 +187,7 @@ impl Dispatcher<'_> {
             }
             Ok(CandidateEnd::Conflict { step, paths, messages }) => {
                 let message = format!("conflict in {}\n{}", paths.join(", "), cut(&messages));
-                self.eject(id, "conflict", Some(&step), message)
+                self.conflict(id, &step, message)
             }
             Ok(CandidateEnd::NotGenerated(message)) => {
                 // The command runs on our side of the merge: a run that stops has stopped it, too.
@@ -162,9 +197,11 @@ impl Dispatcher<'_> {
                 self.eject(id, "red", None, message)
             }
             Ok(CandidateEnd::BranchMoved { step, found }) => self.branch_moved(id, &step, found),
+            // Our own landing has moved it, or is just doing so.
+            Ok(CandidateEnd::TargetMoved(tip)) if self.is_ours(&tip) => withdraw(&mut self.rec, id, "tip_moved"),
             Ok(CandidateEnd::TargetMoved(tip)) => {
                 self.rec.emit(Body::TargetMoved { tip })?;
-                self.rebuild_all(id, "tip_moved")
+                self.rebuild_all("tip_moved")
             }
             Ok(CandidateEnd::TargetGone) => {
                 let target = self.rec.view.started.target.clone();
@@ -184,7 +221,7 @@ impl Dispatcher<'_> {
             let verdict = view.verdicts.get(&(candidate.tree.clone(), check.name.clone()));
             let Some(verdict) = verdict.filter(|verdict| verdict.unsure == 0) else { continue };
             let (name, at, tree) = (check.name.clone(), check.at.as_str().to_owned(), candidate.tree.clone());
-            let check = CheckRef { check: name, at, tree, step: None, landing: Some(id), control: false };
+            let check = CheckRef { check: name, at, tree, step: None, landing: Some(id), control: false, key: None };
             let output = verdict.output.clone();
             known.push(Body::CheckFinished {
                 check,
@@ -246,23 +283,78 @@ impl Dispatcher<'_> {
             Ok(MoveEnd::Held { worktree, paths, why }) => self.hold(id, worktree, paths, why, ""),
             Ok(MoveEnd::TargetMoved(Some(tip))) => {
                 self.rec.emit(Body::TargetMoved { tip })?;
-                self.rebuild_all(id, "tip_moved")
+                self.rebuild_all("tip_moved")
             }
             Ok(MoveEnd::TargetMoved(None)) => self.machine_failed(id, "the target branch is gone".to_owned()),
             Err(message) => self.machine_failed(id, message),
         }
     }
 
-    /// Journals that the target holds a landing.
+    /// Journals that the target holds a landing, and has it looked at once more.
     pub(super) fn landed(&mut self, id: LandingId) -> Result<(), RecordError> {
-        land_events(&mut self.rec, id)
+        let job = audit_job(&self.rec.view, id);
+        land_events(&mut self.rec, id)?;
+        if let Some(job) = job {
+            self.effect(Effect::Audit(Box::new(job)));
+        }
+        Ok(())
     }
 
-    /// The tip has moved under a landing: it goes back to the queue, with all that was gathered below it.
-    fn rebuild_all(&mut self, id: LandingId, why: &str) -> Result<(), RecordError> {
-        withdraw(&mut self.rec, id, why)?;
-        for below in self.gathered_ids() {
-            withdraw(&mut self.rec, below, why)?;
+    /// What has landed was looked for. What is not there stops the line: nothing lands on a loss.
+    pub(super) fn audited(
+        &mut self,
+        landing: LandingId,
+        missing: Result<Vec<String>, String>,
+    ) -> Result<(), RecordError> {
+        let missing = missing.unwrap_or_else(|error| vec![format!("it could not be looked at: {error}")]);
+        if let Some(first) = missing.first() {
+            let message = format!("landing {}: {first}; the target is left as it is", landing.0);
+            self.rec.emit(Body::BoundHit { step: None, bound: "audit".to_owned(), message })?;
+            self.stop_all(Halt::Stop);
+        }
+        self.rec.emit(Body::Audited { landing, missing })
+    }
+
+    /// Is the target there because a landing of ours has moved it, or is moving it?
+    fn is_ours(&self, tip: &CommitId) -> bool {
+        let view = &self.rec.view;
+        let moves = |record: &LandingRecord| {
+            record.state == Landing::Green
+                && !gathered(view, record)
+                && record.candidate.as_ref().is_some_and(|candidate| candidate.new == *tip)
+        };
+        view.tip == *tip || view.open.iter().any(|id| moves(&view.landings[id]))
+    }
+
+    /// The tip has moved under the queue: every landing goes back to it, with all that was gathered.
+    fn rebuild_all(&mut self, why: &str) -> Result<(), RecordError> {
+        for id in self.rec.view.open.clone() {
+            withdraw(&mut self.rec, id, why)?;
+        }
+        Ok(())
+    }
+
+    /// An entry does not merge. On the tip itself that is its own; behind others it waits for what becomes of them.
+    fn conflict(&mut self, id: LandingId, step: &StepId, message: String) -> Result<(), RecordError> {
+        let record = self.rec.view.landings[&id].clone();
+        let group = |step: &StepId| self.rec.view.plan.step(step).and_then(|step| step.group.clone());
+        let first = record.entries.first().map(|entry| &entry.step);
+        let own = first == Some(step) || (group(step).is_some() && first.and_then(group) == group(step));
+        if own {
+            return self.eject(id, "conflict", Some(step), message);
+        }
+        self.rec.clash(id, step)?;
+        requeue(&mut self.rec, &record.entries, "clash")
+    }
+
+    /// Other landings over the same entries: they hold what is sent back.
+    fn release(&mut self, id: LandingId, entries: &[Entry]) -> Result<(), RecordError> {
+        for other in self.rec.view.open.clone().into_iter().filter(|other| *other != id) {
+            let record = &self.rec.view.landings[&other];
+            let shares = record.entries.iter().any(|entry| entries.contains(entry));
+            if shares && !record.last && !gathered(&self.rec.view, record) {
+                withdraw(&mut self.rec, other, "split")?;
+            }
         }
         Ok(())
     }
@@ -274,14 +366,12 @@ impl Dispatcher<'_> {
         ids.map(|(id, _)| *id).collect()
     }
 
-    fn branch_moved(
-        &mut self,
-        id: LandingId,
-        step: &StepId,
-        found: Option<wattle_workspace::CommitId>,
-    ) -> Result<(), RecordError> {
-        let last = self.rec.view.landings[&id].last;
+    fn branch_moved(&mut self, id: LandingId, step: &StepId, found: Option<CommitId>) -> Result<(), RecordError> {
+        let record = self.rec.view.landings[&id].clone();
+        let last = record.last;
         withdraw(&mut self.rec, id, "branch_moved")?;
+        let moved: Vec<Entry> = record.entries.into_iter().filter(|entry| entry.step == *step).collect();
+        self.release(id, &moved)?;
         for below in self.gathered_ids().into_iter().filter(|_| last) {
             withdraw(&mut self.rec, below, "branch_moved")?;
         }
@@ -334,13 +424,25 @@ impl Dispatcher<'_> {
     ) -> Result<(), RecordError> {
         let record = self.rec.view.landings[&id].clone();
         let why = if record.last { "final_red" } else { reason };
-        let mut entries = record.entries;
+        let group = |step: &StepId| self.rec.view.plan.step(step).and_then(|step| step.group.clone());
+        // A landing over several places sends back the one that is to blame; the others join the queue again.
+        let own = |step: &StepId| {
+            record.last
+                || culprit
+                    .is_none_or(|culprit| culprit == step || (group(step).is_some() && group(step) == group(culprit)))
+        };
+        let (mut entries, others): (Vec<Entry>, Vec<Entry>) =
+            record.entries.iter().cloned().partition(|entry| own(&entry.step));
+        if !record.last {
+            self.release(id, &entries)?;
+        }
         if record.last {
             for below in self.gathered_ids() {
                 self.rec.landing(below, LandingEvent::Eject, None, Some(why))?;
             }
         }
         self.rec.landing(id, LandingEvent::Eject, None, Some(why))?;
+        requeue(&mut self.rec, &others, "split")?;
         entries.sort_by_key(|entry| Some(&entry.step) != culprit);
         for entry in entries {
             let step = entry.step;
@@ -399,7 +501,7 @@ pub(crate) fn land_events(rec: &mut crate::journal::Recorder, id: LandingId) -> 
             let tree = tree.clone();
             rec.emit(Body::Landed {
                 step: entry.step.clone(),
-                group: part.group.clone(),
+                group: rec.view.plan.step(&entry.step).and_then(|step| step.group.clone()),
                 commit: commit.clone(),
                 tree,
                 verified: checked,

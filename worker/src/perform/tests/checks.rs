@@ -18,6 +18,7 @@ async fn checked(bench: &Bench, change: impl FnOnce(&mut CheckAssignment)) -> Ou
         name: "build".to_owned(),
         place: bench.place(Class::Check, "check"),
         tree: bench.tools.repo.tree_of(&bench.base).unwrap(),
+        proved: false,
         command: command("true"),
         changed: vec!["a.txt".to_owned(), "b c.txt".to_owned()],
     };
@@ -63,6 +64,20 @@ async fn another_tree_is_not_checked() {
     .await;
     assert!(matches!(outcome.end, End::Failed { cause: Cause::Environment, .. }), "{:?}", outcome.end);
     assert_eq!(outcome.check.unwrap().verdict, Verdict::Error);
+}
+
+#[tokio::test]
+async fn a_slot_proved_for_its_base_is_proved_for_no_other_tree() {
+    let bench = Bench::new(FILES).await;
+    let empty = bench.tools.repo.empty_tree().unwrap();
+    for (tree, expected) in [(None, Verdict::Green), (Some(empty), Verdict::Error)] {
+        let outcome = checked(&bench, |check| {
+            check.proved = true;
+            check.tree = tree.unwrap_or(check.tree.clone());
+        })
+        .await;
+        assert_eq!(outcome.check.unwrap().verdict, expected);
+    }
 }
 
 #[tokio::test]
