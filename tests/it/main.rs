@@ -12,6 +12,7 @@ mod repos;
 mod run;
 mod scale;
 mod second;
+mod slots;
 mod tidy;
 mod undo;
 mod verbs;

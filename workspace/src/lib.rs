@@ -27,6 +27,7 @@ mod salvage;
 mod shape;
 mod slot;
 mod submodule;
+mod warm;
 
 pub use capture::{CaptureError, CaptureOptions, Captured};
 pub use checkout::{Advance, HeldWhy};
@@ -42,4 +43,4 @@ pub use paths::{path_of_shown, shown};
 pub use pool::Pool;
 pub use refs::{Expect, RefChange, RefError};
 pub use repo::{OpenError, OpenOptions, Repo};
-pub use slot::{Class, Lease, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};
+pub use slot::{Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want, size_text};

@@ -39,6 +39,16 @@ pub(crate) enum Wire {
     OpenAi,
 }
 
+/// What goes when a slot changes hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Clean {
+    /// What is not ignored.
+    Untracked,
+    /// Ignored files, too.
+    Ignored,
+}
+
 /// What a file says; `None` = nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct File {
@@ -52,6 +62,8 @@ pub(crate) struct File {
     pub(crate) tokens: Option<u64>,
     /// `limits.disk`, in bytes.
     pub(crate) disk_bytes: Option<u64>,
+    /// `clean`.
+    pub(crate) clean: Option<Clean>,
     /// `approve`.
     pub(crate) approve: Option<Approve>,
     /// `on_input`.
@@ -71,7 +83,7 @@ pub(crate) const FRAME: [&str; 8] =
     ["checks", "setup", "checkout", "discard", "generated", "commit", "notify", "defaults"];
 /// Those of them that run something: they need trust.
 pub(crate) const RUNS: [&str; 4] = ["checks", "setup", "generated", "notify"];
-const KEYS: [&str; 6] = ["limits", "approve", "on_input", "model", "target", "models"];
+const KEYS: [&str; 7] = ["limits", "clean", "approve", "on_input", "model", "target", "models"];
 const LIMITS: [&str; 5] = ["jobs", "checks", "usd", "tokens", "disk"];
 
 /// Reads a file: what it says, and every mistake in it.
@@ -104,6 +116,10 @@ impl Reader {
         for (key, mark, value) in pairs {
             match key.as_str() {
                 "limits" => self.limits(value),
+                "clean" => {
+                    let choices = [("untracked", Clean::Untracked), ("ignored", Clean::Ignored)];
+                    self.file.clean = self.choice(key, value, &choices);
+                }
                 "approve" => {
                     self.file.approve = self.choice(key, value, &[("manual", Approve::Manual), ("auto", Approve::Auto)])
                 }

@@ -285,7 +285,8 @@ pub(crate) fn may_start(view: &RunView, step: &StepId) -> bool {
 
 fn open_pool(ctx: &Context, view: &RunView) -> Result<Arc<Pool>, RunError> {
     let disk_bytes_max = view.started.options.disk_bytes_max;
-    Ok(Arc::new(Pool::open(&ctx.repo, PoolOptions { disk_bytes_max })?))
+    let clean_ignored = view.started.options.clean_ignored;
+    Ok(Arc::new(Pool::open(&ctx.repo, PoolOptions { disk_bytes_max, clean_ignored })?))
 }
 
 fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(Base, String), RunError> {

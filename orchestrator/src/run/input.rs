@@ -85,6 +85,8 @@ pub(crate) enum Input {
         /// Why.
         why: String,
     },
+    /// There is no room on the disk for another slot, and somebody waits for one.
+    NoRoom(String),
     /// Look at table `command`.
     Wake,
     /// SIGINT or SIGTERM.

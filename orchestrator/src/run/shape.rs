@@ -12,5 +12,8 @@ pub(crate) fn shape(plan: &Plan) -> Shape {
 /// Fixes how git is configured for a run and what its slots hold.
 pub(crate) fn configure(repo: &Repo, base: &CommitId, plan: &Plan) -> Result<(), GitError> {
     repo.configure(base)?;
-    repo.check_out_as(&shape(plan))
+    let mut shape = shape(plan);
+    // Where there are none nothing has to be looked for in any slot.
+    shape.submodules &= repo.blob_of(&repo.tree_of(base)?, ".gitmodules")?.is_some();
+    repo.check_out_as(&shape)
 }
