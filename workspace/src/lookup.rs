@@ -5,6 +5,7 @@
 
 mod differ;
 
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,10 @@ pub(crate) struct Entry {
     pub(crate) name: Vec<u8>,
     pub(crate) id: String,
 }
+
+/// Commits read in process before git is asked for an ancestor: reading this many costs less than starting git, and a
+/// candidate of the queue is no longer.
+const NEAR_MAX: usize = 64;
 
 pub(crate) const MODE_TREE: u32 = 0o040_000;
 pub(crate) const MODE_GITLINK: u32 = 0o160_000;
@@ -98,11 +103,32 @@ impl Repo {
 
     /// Whether `a` is `b` or in its history.
     pub fn is_ancestor(&self, a: &CommitId, b: &CommitId) -> Result<bool, GitError> {
-        if a == b {
+        if a == b || self.is_near(a, b) {
             return Ok(true);
         }
         let ran = self.store().args(["merge-base", "--is-ancestor", a.as_str(), b.as_str()]).accept(1).run()?;
         Ok(ran.code == 0)
+    }
+
+    /// Whether `a` is among the nearest ancestors of `b`, as what has just landed is; read in process. `false` says nothing:
+    /// it may be farther away, or beyond what a shallow history holds.
+    fn is_near(&self, a: &CommitId, b: &CommitId) -> bool {
+        let mut seen = BTreeSet::from([b.clone()]);
+        let mut left = VecDeque::from([b.clone()]);
+        while let Some(commit) = left.pop_front() {
+            let Ok(parents) = self.parents(&commit) else {
+                return false;
+            };
+            for parent in parents {
+                if parent == *a {
+                    return true;
+                }
+                if seen.len() < NEAR_MAX && seen.insert(parent.clone()) {
+                    left.push_back(parent);
+                }
+            }
+        }
+        false
     }
 
     /// The best common ancestor, if the histories meet.

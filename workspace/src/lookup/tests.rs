@@ -120,13 +120,16 @@ fn parallel_readers_get_their_own_answers() {
     });
 }
 
+/// Files of a commit, as a fixture makes them.
+type Files<'a> = &'a [(&'a str, Option<&'a str>)];
+
 #[test]
 fn what_is_read_in_process_is_what_git_says() {
     let f =
         Fixture::with(&[("a.txt", "a\n"), ("d/b.txt", "b\n"), ("d/e/c.txt", "c\n"), ("d.txt", "d\n"), ("z/l", "l\n")]);
     let repo = f.open();
     let base = f.head();
-    let sides: [(&[(&str, Option<&str>)], bool); 7] = [
+    let sides: [(Files<'_>, bool); 7] = [
         (&[("a.txt", Some("A\n")), ("d/e/c.txt", Some("C\n")), ("d.txt", Some("D\n"))], true),
         (&[("d/e/n/new.txt", Some("n\n")), ("d-1.txt", Some("n\n")), ("d/b.txt", Some("B\n"))], true),
         (&[("d/b.txt", None), ("d/e/c.txt", None), ("a.txt", Some("A\n"))], true),
@@ -178,4 +181,38 @@ fn kinds_and_modes_are_told_as_git_does() {
     let kinds: Vec<_> = plain.iter().map(|change| (change.path.as_str(), change.kind)).collect();
     assert_eq!(kinds, [("link", ChangeKind::TypeChanged), ("run.sh", ChangeKind::Modified)]);
     assert_eq!(f.git(&["diff-tree", "-r", "--name-status", from.as_str(), to.as_str()]), "T\tlink\nM\trun.sh");
+}
+
+#[test]
+fn ancestors_are_told_near_and_far() {
+    let f = Fixture::with(&[("a.txt", "a\n")]);
+    let first = f.head();
+    let side = f.side(&first, &[("b.txt", Some("b\n"))]);
+    f.commit(&[("c.txt", "c\n")]);
+    f.git(&["merge", "-q", "--no-ff", "-m", "merge", side.as_str()]);
+    let (repo, merge) = (f.open(), f.head());
+    let cases = [(&first, &merge, true), (&side, &merge, true), (&merge, &merge, true), (&merge, &side, false)];
+    for (a, b, expected) in cases {
+        assert_eq!(repo.is_ancestor(a, b).unwrap(), expected);
+        assert_eq!(f.succeeds(&f.main(), &["merge-base", "--is-ancestor", a.as_str(), b.as_str()]), expected);
+    }
+    assert!(repo.is_near(&side, &merge) && !repo.is_near(&merge, &first));
+    // Farther than is looked in process: git says it.
+    let tree = repo.tree_of(&merge).unwrap();
+    let who = repo.identity();
+    let mut tip = merge.clone();
+    for n in 0..=super::NEAR_MAX {
+        let (author, committer) = (who.clone(), who.clone());
+        let spec = CommitSpec {
+            tree: tree.clone(),
+            parents: vec![tip],
+            message: format!("{n}"),
+            author,
+            committer,
+            time_s: 1,
+        };
+        tip = repo.commit(&spec).unwrap();
+    }
+    assert!(!repo.is_near(&first, &tip));
+    assert!(repo.is_ancestor(&first, &tip).unwrap());
 }
