@@ -63,6 +63,15 @@ impl<T: Copy + Ord> Limit<T> {
     }
 }
 
+/// How long what was put aside is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub(crate) struct Keep {
+    /// Days after a `clean` has first listed it.
+    pub(crate) days: u32,
+    /// How much at most, the newest first.
+    pub(crate) count: u32,
+}
+
 /// The configuration that holds for this process and this repository.
 #[derive(Debug, Clone, serde::Serialize)]
 pub(crate) struct Effective {
@@ -78,6 +87,8 @@ pub(crate) struct Effective {
     pub(crate) disk_bytes: Limit<u64>,
     /// What goes when a slot changes hands.
     pub(crate) clean: Clean,
+    /// How long what was put aside is kept.
+    pub(crate) keep: Keep,
     /// Who lets work into the queue.
     pub(crate) approve: Approve,
     /// What a worker's question does.
@@ -183,6 +194,7 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
     };
     let nano_usd = tighten("limits.usd", project.nano_usd, user.nano_usd.or(defaults.nano_usd));
     let tokens = tighten("limits.tokens", project.tokens, user.tokens);
+    let keep = keep_of(&project, &user, &defaults, &mut ignored);
     let users_approve = user.approve.or(defaults.approve).unwrap_or(Approve::Manual);
     if project.approve > Some(users_approve) {
         ignored.push("approve: a project can only say manual".to_owned());
@@ -208,6 +220,7 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
         tokens: Limit { given: None, configured: tokens, ceiling: user.tokens },
         disk_bytes: Limit { given: None, configured: project.disk_bytes.or(user.disk_bytes), ceiling: None },
         clean: project.clean.or(user.clean).or(defaults.clean).unwrap_or(Clean::Untracked),
+        keep,
         approve: flags.approve.or(variables.approve).unwrap_or(files_approve),
         on_input: flags
             .on_input
@@ -221,6 +234,30 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
         frame,
         ignored,
     }
+}
+
+/// How long what was put aside is kept: a project may only make that longer.
+fn keep_of(project: &File, user: &File, defaults: &File, ignored: &mut Vec<String>) -> Keep {
+    let mut raise = |key: &str, project: Option<u32>, users: Option<u32>, default: Option<u32>| {
+        let bound = users.or(default).unwrap_or_default();
+        if project.is_some_and(|asked| asked < bound) {
+            ignored.push(format!("{key}: a project can only raise it"));
+        }
+        project.map_or(bound, |asked| asked.max(bound))
+    };
+    Keep {
+        days: raise("keep.days", project.keep_days, user.keep_days, defaults.keep_days),
+        count: raise("keep.count", project.keep_count, user.keep_count, defaults.keep_count),
+    }
+}
+
+/// How long what was put aside is kept, by the two files alone: they need no trust for that.
+pub(crate) fn keep(env: &Environment, places: &Places) -> Result<Keep, ConfigError> {
+    let read = |path: Option<PathBuf>| {
+        Ok::<File, ConfigError>(read_file(path.as_deref())?.map(|(file, _)| file).unwrap_or_default())
+    };
+    let (project, user) = (read(places.project_file())?, read(env.user_config())?);
+    Ok(keep_of(&project, &user, &file::read(DEFAULTS).0, &mut Vec::new()))
 }
 
 /// Where models are: by the user's file and the environment alone, for a project may not redirect them.

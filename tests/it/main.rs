@@ -10,6 +10,7 @@ mod live;
 mod real;
 mod repos;
 mod run;
+mod safety;
 mod scale;
 mod second;
 mod slots;

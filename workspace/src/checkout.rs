@@ -117,6 +117,15 @@ impl Repo {
         listed.into_iter().filter(|(_, at)| *at == Some(full.clone())).map(|(path, _)| path).collect()
     }
 
+    /// Every branch (full name) that is checked out in a worktree, with one of those; none when git cannot tell.
+    pub fn branches_checked_out(&self) -> std::collections::BTreeMap<String, PathBuf> {
+        let listed = self.worktrees().unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "worktrees cannot be listed");
+            Vec::new()
+        });
+        listed.into_iter().filter_map(|(path, at)| Some((at?, path))).collect()
+    }
+
     /// Moves the branch (short name) from `old` to `new`, and every checkout of it, or nothing. When the branch is at `new`
     /// already, completes checkouts that are still at `old`. Nothing of the user's is reset, stashed or cleaned.
     pub fn advance(&self, branch: &str, old: &CommitId, new: &CommitId, reason: &str) -> Result<Advance, GitError> {

@@ -140,6 +140,13 @@ impl Repo {
         ran.text().parse().map(Some).map_err(|e| ran.unreadable(format!("{e}")))
     }
 
+    /// How many commits `to` has that `from` has not.
+    pub fn commits_between(&self, from: &CommitId, to: &CommitId) -> Result<u64, GitError> {
+        let range = format!("{from}..{to}");
+        let ran = self.store().args(["rev-list", "--count", range.as_str()]).run()?;
+        ran.text().parse().map_err(|e| ran.unreadable(format!("{e}")))
+    }
+
     /// The paths of every file, link and submodule in a tree, in git's order.
     pub fn files(&self, tree: &TreeId) -> Result<Vec<String>, GitError> {
         let mut paths = Vec::new();

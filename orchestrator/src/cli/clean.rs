@@ -4,10 +4,16 @@
 use super::Done;
 use super::error::Exit;
 use super::session::Session;
+use crate::config::{self, Keep};
 use crate::report::reason::counted;
 use crate::run::clean::{Cleaned, Item, clean};
 
 /// Free slots, branches and blobs of finished runs.
+///
+/// A branch goes only when its work is in the target (by history, tree or patch, so what was squashed or rebased
+/// counts) or was rejected; what the target does not hold is put under refs/wattle/salvage/ first, where `wattle
+/// restore` finds it. That is kept for keep.days and keep.count of the configuration, counted from the clean that first
+/// listed it. Ignored files are build output and go with their slot. What cannot be told is kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CleanArgs {
     /// Only list what would be freed.
@@ -18,7 +24,8 @@ pub(crate) struct CleanArgs {
 /// Frees what can be freed.
 pub(crate) fn run(session: &Session, args: &CleanArgs) -> Done {
     let ctx = session.context(session.repo()?)?;
-    let cleaned = clean(&ctx, args.dry_run)?;
+    let keep = config::keep(&session.env, &session.places(&ctx.repo)?)?;
+    let cleaned = clean(&ctx, keep, args.dry_run)?;
     show(session, args, &cleaned);
     Ok(Exit::Reached)
 }
@@ -31,7 +38,10 @@ fn show(session: &Session, args: &CleanArgs, cleaned: &Cleaned) {
         return session.ui.object(&json);
     }
     let verb = if args.dry_run { "would free" } else { "freed" };
-    let line = |verb: &str, item: &Item| format!("{verb} {} {}: {}\n", item.kind, item.name, item.why);
+    let line = |verb: &str, item: &Item| {
+        let size = item.bytes.map_or(String::new(), |bytes| format!(", {bytes} bytes"));
+        format!("{verb} {} {}: {}{size}\n", item.kind, item.name, item.why)
+    };
     for item in &cleaned.freed {
         session.ui.data(&line(verb, item));
     }
@@ -43,4 +53,13 @@ fn show(session: &Session, args: &CleanArgs, cleaned: &Cleaned) {
         (freed, kept) => format!("{verb} {}, kept {kept}", counted(freed, "thing")),
     };
     session.ui.talk(&words);
+    if cleaned.freed.iter().any(|item| item.kind == "slot") {
+        session.ui.talk("ignored files are build output: they go with their slot and are not put aside");
+    }
+    if cleaned.freed.iter().chain(&cleaned.kept).any(|item| item.kind == "salvage" || item.why.contains("put aside")) {
+        let Keep { days, count } = cleaned.keep;
+        session
+            .ui
+            .talk(&format!("what is put aside is kept for {days} days, {count} at most (keys keep.days, keep.count)"));
+    }
 }

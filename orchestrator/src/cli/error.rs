@@ -303,6 +303,8 @@ impl From<RunError> for CliError {
                 Self::new(Exit::Invalid, "no_checks", message).hint("write `checks: []` to land unverified")
             }
             RunError::Refused(refusal) => refusal.into(),
+            RunError::BranchTaken(name) => Self::usage(format!("there is a branch {name} already, at another commit"))
+                .hint("--branch takes a new name"),
             RunError::NoWork(_) => environment("no_work", "wattle status shows what each step has left"),
             RunError::Lead { cause: Cause::Model | Cause::ModelRefused, .. } => {
                 environment("model", "look at the key, the address and the name of the model, then try again")

@@ -12,6 +12,12 @@ pub(crate) fn parse_parallel(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Reads a number from 1 to a bound.
+pub(crate) fn parse_within(text: &str, max: u32) -> Result<u32, String> {
+    let number = text.trim().parse::<u32>().ok().filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| format!("`{text}` is not a number from 1 to {max}"))
+}
+
 /// Reads `250000`, `250k`, `2M`.
 pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
     scaled(text, &[("k", 1_000), ("K", 1_000), ("M", 1_000_000), ("", 1)])

@@ -64,6 +64,10 @@ pub(crate) struct File {
     pub(crate) disk_bytes: Option<u64>,
     /// `clean`.
     pub(crate) clean: Option<Clean>,
+    /// `keep.days`.
+    pub(crate) keep_days: Option<u32>,
+    /// `keep.count`.
+    pub(crate) keep_count: Option<u32>,
     /// `approve`.
     pub(crate) approve: Option<Approve>,
     /// `on_input`.
@@ -83,7 +87,11 @@ pub(crate) const FRAME: [&str; 8] =
     ["checks", "setup", "checkout", "discard", "generated", "commit", "notify", "defaults"];
 /// Those of them that run something: they need trust.
 pub(crate) const RUNS: [&str; 4] = ["checks", "setup", "generated", "notify"];
-const KEYS: [&str; 7] = ["limits", "clean", "approve", "on_input", "model", "target", "models"];
+const KEYS: [&str; 8] = ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models"];
+/// Longest that what was put aside is kept by a number: ten years, past which nobody asks for it.
+const KEEP_DAYS_MAX: u32 = 3650;
+/// Most that can be kept: as refs, git lists this many in about a tenth of a second.
+const KEEP_COUNT_MAX: u32 = 100_000;
 const LIMITS: [&str; 5] = ["jobs", "checks", "usd", "tokens", "disk"];
 
 /// Reads a file: what it says, and every mistake in it.
@@ -120,6 +128,7 @@ impl Reader {
                     let choices = [("untracked", Clean::Untracked), ("ignored", Clean::Ignored)];
                     self.file.clean = self.choice(key, value, &choices);
                 }
+                "keep" => self.keep(value),
                 "approve" => {
                     self.file.approve = self.choice(key, value, &[("manual", Approve::Manual), ("auto", Approve::Auto)])
                 }
@@ -166,6 +175,23 @@ impl Reader {
                 "tokens" => self.file.tokens = self.parsed(key, value, amount::parse_count),
                 "disk" => self.file.disk_bytes = self.parsed(key, value, amount::parse_bytes),
                 _ => self.unknown(key, *mark, &LIMITS),
+            }
+        }
+    }
+
+    fn keep(&mut self, node: &Node) {
+        let Some(pairs) = self.map(node, "keep") else {
+            return;
+        };
+        for (key, mark, value) in pairs {
+            match key.as_str() {
+                "days" => {
+                    self.file.keep_days = self.parsed(key, value, |text| amount::parse_within(text, KEEP_DAYS_MAX))
+                }
+                "count" => {
+                    self.file.keep_count = self.parsed(key, value, |text| amount::parse_within(text, KEEP_COUNT_MAX))
+                }
+                _ => self.unknown(key, *mark, &["days", "count"]),
             }
         }
     }
@@ -300,6 +326,7 @@ mod tests {
         assert_eq!(mistakes, []);
         assert_eq!((file.jobs, file.checks, file.nano_usd), (Some(4), Some(1), Some(10_000_000_000)));
         assert_eq!((file.approve, file.on_input), (Some(Approve::Manual), Some(OnInput::Wait)));
+        assert_eq!((file.keep_days, file.keep_count), (Some(30), Some(500)));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) struct AuditJob {
     /// The landing.
     pub(crate) landing: LandingId,
     target: String,
+    old: CommitId,
     new: CommitId,
     tree: TreeId,
     /// Does history hold the entries' own commits?
@@ -35,7 +36,9 @@ struct Part {
     paths: Vec<String>,
     /// The tree that it was put on.
     on: TreeId,
-    /// The tree that came of it.
+    /// The commit that came of it.
+    commit: CommitId,
+    /// Its tree.
     made: TreeId,
 }
 
@@ -49,6 +52,7 @@ pub(crate) fn audit_job(view: &RunView, id: LandingId) -> Option<AuditJob> {
     Some(AuditJob {
         landing: id,
         target: view.started.target.clone(),
+        old: candidate.old.clone(),
         new: candidate.new.clone(),
         tree: candidate.tree.clone(),
         merged: view.plan.commit().style == Style::Merge,
@@ -58,8 +62,8 @@ pub(crate) fn audit_job(view: &RunView, id: LandingId) -> Option<AuditJob> {
 
 fn parts(view: &RunView, entries: &[Entry], made: &Candidate) -> Vec<Part> {
     let on = std::iter::once(&made.old_tree).chain(&made.trees);
-    let each = entries.iter().zip(on).zip(&made.trees);
-    each.filter_map(|((entry, on), tree)| {
+    let each = entries.iter().zip(on).zip(made.commits.iter().zip(&made.trees));
+    each.filter_map(|((entry, on), (commit, tree))| {
         let work = view.step(&entry.step).work.as_ref()?;
         let generated = view.plan.generated();
         // What the landing makes anew is not what the step has made.
@@ -69,6 +73,7 @@ fn parts(view: &RunView, entries: &[Entry], made: &Candidate) -> Vec<Part> {
             base: work.base.clone(),
             paths: paths.take(PATHS_MAX).cloned().collect(),
             on: on.clone(),
+            commit: commit.clone(),
             made: tree.clone(),
         })
     })
@@ -87,11 +92,17 @@ pub(crate) fn audit(repo: &Repo, job: &AuditJob) -> Result<Vec<String>, GitError
     if repo.tree_of(&job.new)? != job.tree {
         missing.push(format!("the tree of {} is not the one that was checked", job.new.short()));
     }
+    let mut below = &job.old;
     for part in &job.parts {
-        if job.merged && !repo.is_ancestor(&part.entry.commit, &job.new)? {
+        let parents = repo.parents(&part.commit)?;
+        if parents.first() != Some(below) || (job.merged && !parents.contains(&part.entry.commit)) {
             missing.push(format!("the commit of {} is not in its history", part.entry.step));
         }
         missing.extend(lost(repo, part)?);
+        below = &part.commit;
+    }
+    if *below != job.new {
+        missing.push(format!("{} is not what its steps were put together to", job.new.short()));
     }
     Ok(missing)
 }

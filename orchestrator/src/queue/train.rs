@@ -1,13 +1,28 @@
 //! The k-ary prefix queue, as a pure planner: what is checked next, on what, and what may land.
 //!
 //! A *candidate* is the tip of the target with some changes merged onto it in order. Every check runs on a whole
-//! candidate, so what lands is always a tree that was checked. The longest green prefix of the queue lands; a red one
-//! is a *gap* that all free check slots split, while one slot tries what is behind it without it. [`plan`] is run from
+//! candidate, so what lands is always a tree that was checked, and only prefixes of the queue land: nobody is overtaken
+//! but by what the one in front clashes with. A red prefix is a *gap* that all free check slots split; those that are
+//! left try the line without one suspect, which is the prefix as soon as that one is sent back. [`plan`] is run from
 //! scratch on every event and remembers nothing: a signal that comes twice, or a process that died, does no harm.
+//!
+//! With one slot the cuts are those that cost the fewest checks (`alone`); with more, each next check is the one
+//! from which most is to be expected beside what runs already (`worlds`). A timeout is never bisected: the same
+//! candidate is asked again, then the line goes one by one from the front.
 //!
 //! What a change clashes with, what a verdict says of a tree and when a tip moves is the caller's knowledge; it comes
 //! in through [`Knowledge`] by exact lists of items. After `[1, 2]` has landed, what was known of `[1, 2, 3]` is known
 //! of `[3]`: it is the same tree.
+
+mod alone;
+mod estimate;
+mod order;
+#[cfg(test)]
+mod tests;
+mod worlds;
+
+pub use estimate::Estimate;
+pub use order::{Entry, STEP_MS, order};
 
 /// One place in the queue: a change or a group. The number is the caller's and stays.
 pub type Item = u32;
@@ -17,7 +32,7 @@ pub type Item = u32;
 pub enum Known {
     /// It was never asked.
     Unknown,
-    /// A check is under way on exactly this.
+    /// The first check on exactly this is under way. While a verdict is asked for once more, it is still told.
     Running,
     /// It passed.
     Green,
@@ -80,7 +95,7 @@ pub enum Act {
         /// What it holds.
         items: Vec<Item>,
     },
-    /// Send an item back.
+    /// Send an item back. It is always the first of those that merge with the tip.
     Eject {
         /// Which.
         item: Item,
@@ -106,32 +121,20 @@ pub const FALSE_EJECTS: f64 = 0.0002;
 /// More repetitions than this tell nothing new: at 10 % flakes four reds in a row are one in 10,000.
 const REDS_MAX: u32 = 4;
 
-/// With one slot a prefix of this over the root of the share of reds costs the fewest checks (Dorfman's group size,
-/// with the halving of a red one priced in).
-const ALONE: f64 = 1.6;
-
 /// The share of reds is taken to lie between these: below, prefixes grow past every look-ahead; above, batches do not
 /// pay at all (Ungar: 0.38).
 const RED_SHARE: (f64, f64) = (0.002, 0.35);
 
-/// So many reds in a row make a verdict, by the share of checks that are red without a reason.
-#[must_use]
-pub fn reds_needed(flake_share: f64) -> u32 {
-    let mut chance = flake_share;
-    let mut reds = 1;
-    while chance > FALSE_EJECTS && reds < REDS_MAX {
-        chance *= flake_share;
-        reds += 1;
-    }
-    reds
-}
+/// So many items are looked at, whatever the limit says: the bits of a set. Longer prefixes would nearly always be red.
+const LOOK_AHEAD_MAX: usize = 64;
 
-/// What to do now. `queue` is in order, front first; `running` are the candidates that are being checked.
+/// What to do now. `queue` is in order, front first. `running` are the candidates that are being checked; one that
+/// does not stand on the tip any more is told with an item that is not in the queue.
 #[must_use]
 pub fn plan(queue: &[Item], running: &[Vec<Item>], known: &dyn Knowledge, limits: &Limits) -> Vec<Act> {
-    let reds = reds_needed(limits.flake_share);
-    match known.of(&[]) {
-        Known::Red { times } if times >= reds => return vec![Act::BaseRed],
+    let tip = known.of(&[]);
+    match tip {
+        Known::Red { times } if times >= reds_needed(limits.flake_share) => return vec![Act::BaseRed],
         Known::Unsure { times } if times >= UNSURE_MAX => return vec![Act::BaseRed],
         Known::Red { .. } | Known::Unsure { .. } | Known::Unknown => {}
         Known::Running | Known::Green | Known::Clash => {}
@@ -140,23 +143,37 @@ pub fn plan(queue: &[Item], running: &[Vec<Item>], known: &dyn Knowledge, limits
         Ok(chain) => chain,
         Err(item) => return vec![Act::Eject { item, why: Why::Clash }],
     };
-    let mut line = Line { chain: &chain, known, limits, reds, running: running.to_vec(), acts: Vec::new() };
-    line.decide();
+    let prefixes: Vec<Known> = (1..=chain.len()).map(|len| known.of(&chain[..len])).collect();
+    if let Some(last) = prefixes.iter().rposition(|known| *known == Known::Green) {
+        return vec![Act::Land { items: chain[..=last].to_vec() }];
+    }
+    let limits = Limits { red_share: limits.red_share.clamp(RED_SHARE.0, RED_SHARE.1), ..*limits };
+    let red = prefixes.iter().position(|known| matches!(known, Known::Red { .. })).map(|at| at + 1);
+    let unsure = prefixes.iter().position(|known| matches!(known, Known::Unsure { times } if *times >= UNSURE_MAX));
+    let unsure = unsure.map(|at| at + 1).filter(|unsure| red.is_none_or(|red| *unsure < red));
+    let mut line =
+        Line { chain: &chain, prefixes, red, unsure, tip, known, limits, running: Vec::new(), acts: Vec::new() };
+    if let Some(act) = line.verdict() {
+        return vec![act];
+    }
+    line.keep(running);
+    line.repeat();
+    line.dispatch();
     line.acts
 }
 
 /// The items that merge one onto the other, up to the look-ahead. What clashes with something in front of it is
-/// passed over. The error is an item that clashes with the tip itself.
+/// passed over. The error is a first item, which clashes with the tip itself.
 fn chain(queue: &[Item], known: &dyn Knowledge, limits: &Limits) -> Result<Vec<Item>, Item> {
     let mut chain: Vec<Item> = Vec::new();
     for &item in queue {
-        if chain.len() >= limits.look_ahead.max(1) {
+        if chain.len() >= limits.look_ahead.clamp(1, LOOK_AHEAD_MAX) {
             break;
         }
         chain.push(item);
         if known.of(&chain) == Known::Clash {
             chain.pop();
-            if chain.is_empty() || known.of(&[item]) == Known::Clash {
+            if chain.is_empty() {
                 return Err(item);
             }
         }
@@ -164,200 +181,172 @@ fn chain(queue: &[Item], known: &dyn Knowledge, limits: &Limits) -> Result<Vec<I
     Ok(chain)
 }
 
-/// One planning: what is decided so far.
+/// So many reds in a row make a verdict, by the share of checks that are red without a reason: no more than
+/// [`FALSE_EJECTS`] are to be false. One is enough only where no check ever is.
+#[must_use]
+pub fn reds_needed(flake_share: f64) -> u32 {
+    reds_beside(1.0, flake_share)
+}
+
+/// As [`reds_needed`], beside something that an innocent change would bring about with this chance.
+fn reds_beside(witness: f64, flake_share: f64) -> u32 {
+    let flake = flake_share.clamp(0.0, 1.0);
+    let mut chance = flake;
+    let mut reds = 1;
+    // However good a witness is, a red is repeated once where checks lie at all.
+    while reds < REDS_MAX && chance * if reds > 1 { witness } else { 1.0 } > FALSE_EJECTS {
+        chance *= flake;
+        reds += 1;
+    }
+    reds
+}
+
+/// One planning: what is known of the line, and what is decided so far.
 struct Line<'a> {
     chain: &'a [Item],
+    /// Of the prefix of one item, of two, and so on.
+    prefixes: Vec<Known>,
+    /// Length of the shortest prefix that is red.
+    red: Option<usize>,
+    /// Length of the shortest prefix in front of that which has said nothing as often as it is asked.
+    unsure: Option<usize>,
+    tip: Known,
     known: &'a dyn Knowledge,
-    limits: &'a Limits,
-    reds: u32,
+    limits: Limits,
+    /// What runs and stays, with what is started.
     running: Vec<Vec<Item>>,
     acts: Vec<Act>,
 }
 
-/// What of the chain is decided.
-struct Shape {
-    /// Length of the shortest prefix that is red.
-    red: Option<usize>,
-    /// Length of the shortest prefix that has said nothing as often as it is asked.
-    unsure: Option<usize>,
-}
-
 impl Line<'_> {
-    fn decide(&mut self) {
-        if let Some(items) = self.green() {
-            self.acts.push(Act::Land { items });
-            return;
-        }
-        let shape = self.shape();
-        if let Some(act) = self.verdict(&shape) {
-            self.acts.push(act);
-            return;
-        }
-        self.cancel(&shape);
-        self.repeat(&shape);
-        self.dispatch(&shape);
-    }
-
-    /// The longest green candidate: of the prefixes, else of what is behind a gap.
-    fn green(&self) -> Option<Vec<Item>> {
-        let is_green = |items: &[Item]| self.known.of(items) == Known::Green;
-        let n = self.chain.len();
-        let prefix = (1..=n).rev().find(|&len| is_green(&self.chain[..len]));
-        if let Some(len) = prefix {
-            return Some(self.chain[..len].to_vec());
-        }
-        let red = self.shape().red?;
-        (1..=n.saturating_sub(red)).rev().find_map(|len| {
-            let mut starts = 1..=n - len;
-            let start = starts.find(|&start| is_green(&self.chain[start..start + len]))?;
-            Some(self.chain[start..start + len].to_vec())
-        })
-    }
-
-    fn shape(&self) -> Shape {
-        let of = |len: usize| self.known.of(&self.chain[..len]);
-        let lengths = 1..=self.chain.len();
-        Shape {
-            red: lengths.clone().find(|&len| matches!(of(len), Known::Red { .. })),
-            unsure: lengths.clone().find(|&len| matches!(of(len), Known::Unsure { times } if times >= UNSURE_MAX)),
-        }
-    }
-
-    /// What can be said of the first item alone.
-    fn verdict(&self, shape: &Shape) -> Option<Act> {
+    /// What can be said of the first item.
+    fn verdict(&self) -> Option<Act> {
         let item = *self.chain.first()?;
-        if self.known.of(&[]) != Known::Green || (shape.red != Some(1) && shape.unsure != Some(1)) {
+        if self.tip != Known::Green {
             return None;
         }
-        match self.known.of(&[item]) {
-            Known::Red { times } if times >= self.reds => Some(Act::Eject { item, why: Why::Red }),
-            Known::Unsure { times } if times >= UNSURE_MAX => Some(Act::Eject { item, why: Why::Timeout }),
-            Known::Red { .. } | Known::Unsure { .. } | Known::Unknown => None,
-            Known::Running | Known::Green | Known::Clash => None,
+        match self.prefixes[0] {
+            Known::Red { times } => (times >= self.reds_needed()).then_some(Act::Eject { item, why: Why::Red }),
+            Known::Unsure { times } => (times >= UNSURE_MAX).then_some(Act::Eject { item, why: Why::Timeout }),
+            Known::Unknown | Known::Running | Known::Green | Known::Clash => None,
         }
     }
 
-    /// Checks of what is not in the line any more.
-    fn cancel(&mut self, shape: &Shape) {
-        let gone = |items: &Vec<Item>| {
-            let prefix = self.chain.starts_with(items);
-            let beyond = prefix && shape.red.is_some_and(|red| items.len() > red);
-            let part = items.is_empty() || self.chain.windows(items.len()).any(|window| window == items);
-            beyond || !part
+    /// For the first item. A longer red candidate that holds it is a witness: so many others would have to be to blame.
+    fn reds_needed(&self) -> u32 {
+        let flake = self.limits.flake_share;
+        let others = self.prefixes.iter().skip(1).position(|known| matches!(known, Known::Red { .. }));
+        let innocent = |others: usize| {
+            let good = (0..=others).fold(1.0, |good, _| good * (1.0 - self.limits.red_share));
+            1.0 - good * (1.0 - flake)
         };
-        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running).into_iter().partition(gone);
-        self.running = kept;
-        self.acts.extend(gone.into_iter().map(|items| Act::Cancel { items }));
+        reds_beside(others.map_or(1.0, innocent), flake)
+    }
+
+    /// Sorts what runs: a check stays as long as its verdict can matter.
+    fn keep(&mut self, running: &[Vec<Item>]) {
+        for items in running {
+            // Where checks are red without a reason, the longer one may still be green.
+            let flaky = self.limits.flake_share > FALSE_EJECTS;
+            let dead = match worlds::set(self.chain, items) {
+                None => true,
+                Some(_) if items.is_empty() => self.tip == Known::Green,
+                Some(set) => !flaky && self.red.is_some_and(|red| worlds::prefix(red) & !set == 0 && items.len() > red),
+            };
+            if dead {
+                self.acts.push(Act::Cancel { items: items.clone() });
+            } else {
+                self.running.push(items.clone());
+            }
+        }
     }
 
     fn free(&self) -> usize {
         self.limits.slots.max(1).saturating_sub(self.running.len())
     }
 
-    fn runs(&self, items: &[Item]) -> bool {
-        self.running.iter().any(|other| other == items)
-    }
-
-    /// Starts a check, if there is a slot and it has no verdict that stands.
-    fn check(&mut self, items: &[Item]) {
-        if self.free() == 0 || self.runs(items) {
-            return;
+    /// Starts a check if there is a slot, unless it runs or has a verdict that stands.
+    fn check(&mut self, items: &[Item]) -> bool {
+        if self.free() == 0 || self.running.iter().any(|other| other == items) {
+            return false;
         }
         let again = match self.known.of(items) {
             Known::Unknown => false,
-            Known::Red { times } if items.len() <= 1 && times < self.reds => true,
+            Known::Red { times } if items.is_empty() && times < reds_needed(self.limits.flake_share) => true,
+            Known::Red { times } if items.len() == 1 && times < self.reds_needed() => true,
             Known::Unsure { times } if times < UNSURE_MAX => true,
-            Known::Running | Known::Green | Known::Red { .. } | Known::Unsure { .. } | Known::Clash => return,
+            Known::Running | Known::Green | Known::Red { .. } | Known::Unsure { .. } | Known::Clash => return false,
         };
         self.running.push(items.to_vec());
         self.acts.push(Act::Check { items: items.to_vec(), again });
+        true
     }
 
-    /// What has a verdict that is not enough: a first item that is red, a control, a timeout.
-    fn repeat(&mut self, shape: &Shape) {
+    /// What has a verdict that is not enough: a first item that is red, with a control; a timeout, whole.
+    fn repeat(&mut self) {
         let chain = self.chain;
-        if shape.red == Some(1) || shape.unsure == Some(1) {
-            if self.known.of(&[]) != Known::Green {
+        if self.red == Some(1) || self.unsure == Some(1) {
+            if self.tip != Known::Green {
                 self.check(&[]);
             }
             self.check(&chain[..1]);
         }
-        let end = shape.red.unwrap_or(chain.len());
-        for len in 1..=end {
-            if matches!(self.known.of(&chain[..len]), Known::Unsure { .. }) {
+        for len in 1..=self.red.unwrap_or(chain.len()) {
+            if matches!(self.prefixes[len - 1], Known::Unsure { .. }) {
                 self.check(&chain[..len]);
             }
         }
     }
 
-    fn dispatch(&mut self, shape: &Shape) {
+    fn dispatch(&mut self) {
         let chain = self.chain;
-        match (shape.red, shape.unsure) {
-            (red, Some(unsure)) if red.is_none_or(|red| unsure < red) => {
-                // One after the other, from the front: whose the time is cannot be told from a half.
-                for len in 1..unsure {
-                    self.check(&chain[..len]);
-                }
+        if let Some(unsure) = self.unsure {
+            // One after the other, from the front: whose the time is cannot be told from a half.
+            for len in 1..unsure {
+                self.check(&chain[..len]);
             }
-            (Some(1), _) => self.cover(&chain[1..]),
-            (Some(red), _) => {
-                let behind = red < chain.len() && self.limits.slots > 1;
-                let keep = usize::from(behind && !self.running.iter().any(|items| !chain.starts_with(items)));
-                self.split(red, keep);
-                if behind {
-                    self.cover(&chain[red..]);
-                }
+        } else if self.limits.slots <= 1 {
+            if self.free() > 0 && !chain.is_empty() && self.red != Some(1) {
+                let len = alone::cut(chain.len(), self.red, self.limits.red_share);
+                self.check(&chain[..len]);
             }
-            (None, _) => self.cover(chain),
+        } else {
+            self.choose();
+        }
+        // Whatever was chosen, the line never stands still.
+        if self.running.is_empty() {
+            for len in 1..=chain.len() {
+                self.check(&chain[..len]);
+            }
         }
     }
 
-    /// Checks of prefixes of `line` that no check covers yet: each, if there are slots for all of them, else evenly
-    /// spaced with the longest always among them.
-    fn cover(&mut self, line: &[Item]) {
-        let covered = self.running.iter().filter(|items| line.starts_with(items)).map(Vec::len).max().unwrap_or(0);
-        let known = (1..=line.len()).rev().find(|&len| self.known.of(&line[..len]) != Known::Unknown);
-        let covered = covered.max(known.unwrap_or(0));
-        let free = self.free();
-        let end = if self.limits.slots <= 1 { line.len().min(self.alone()) } else { line.len() };
-        if free == 0 || covered >= end {
+    /// The checks from which most is to be expected, one after the other.
+    fn choose(&mut self) {
+        if self.free() == 0 || self.chain.is_empty() {
             return;
         }
-        let open = end - covered;
-        let cuts = free.min(open);
-        for cut in 1..=cuts {
-            self.check(&line[..covered + (open * cut).div_ceil(cuts)]);
-        }
-    }
-
-    /// Splits the largest gaps inside a red prefix, with all free slots but `keep`.
-    fn split(&mut self, red: usize, keep: usize) {
-        while self.free() > keep {
-            let mut cuts: Vec<usize> = (1..red).filter(|&len| self.runs(&self.chain[..len])).collect();
-            cuts.insert(0, 0);
-            cuts.push(red);
-            let gap = cuts.windows(2).max_by_key(|gap| (gap[1] - gap[0], std::cmp::Reverse(gap[0])));
-            let Some((from, to)) = gap.map(|gap| (gap[0], gap[1])).filter(|(from, to)| to - from > 1) else { return };
-            let before = self.running.len();
-            let chain = self.chain;
-            self.check(&chain[..usize::midpoint(from, to)]);
-            if self.running.len() == before {
-                return;
+        let mut belief = worlds::Belief::new(self.chain.len(), self.red, &self.limits);
+        let (chain, known) = (self.chain, self.known);
+        let mut options = Vec::new();
+        for set in worlds::options(chain.len(), self.red) {
+            let items = worlds::items(chain, set);
+            match known.of(&items) {
+                Known::Red { times } => belief.is_red(set, times),
+                Known::Green => belief.is_green(set),
+                Known::Unknown => options.push(set),
+                Known::Running | Known::Unsure { .. } | Known::Clash => {}
             }
         }
-    }
-
-    /// The longest prefix that one slot alone tries.
-    fn alone(&self) -> usize {
-        let share = self.limits.red_share.clamp(RED_SHARE.0, RED_SHARE.1);
-        let length = (1..=self.limits.look_ahead.max(1)).take_while(|&len| f64_of(len) * share.sqrt() <= ALONE).last();
-        length.unwrap_or(1)
+        for set in self.running.iter().filter_map(|items| worlds::set(chain, items)) {
+            options.retain(|option| *option != set);
+            belief.expect(set);
+        }
+        while self.free() > 0 {
+            let Some(set) = belief.best(&options) else { return };
+            options.retain(|option| *option != set);
+            self.check(&worlds::items(chain, set));
+            belief.expect(set);
+        }
     }
 }
-
-fn f64_of(count: usize) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-#[cfg(test)]
-mod tests;

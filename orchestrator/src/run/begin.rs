@@ -116,6 +116,9 @@ pub(crate) enum RunError {
     /// A step has left no work.
     #[error("find work of {0}: it has left none")]
     NoWork(String),
+    /// A branch of the asked name is at something else.
+    #[error("restore to {0}: there is such a branch, at another commit")]
+    BranchTaken(String),
     /// The lead proposed no valid plan.
     #[error("plan the task: {message}")]
     Lead {
@@ -319,7 +322,7 @@ fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(
 }
 
 /// Can a branch have this name, by git's rules for refs?
-fn is_branch_name(name: &str) -> bool {
+pub(crate) fn is_branch_name(name: &str) -> bool {
     let forbidden = |c: char| c.is_ascii_control() || " ~^:?*[\\".contains(c);
     let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
     let whole = !name.starts_with('-') && !name.ends_with('.') && !["@", "HEAD"].contains(&name);

@@ -18,7 +18,7 @@ use super::wake::Listener;
 use crate::journal::{Event, Recorder};
 
 /// Beginning of the names of an owner's scratch folders.
-const SCRATCH: &str = "wattle-";
+pub(crate) const SCRATCH: &str = "wattle-";
 
 /// How a run is driven.
 pub(crate) struct Drive<'a> {

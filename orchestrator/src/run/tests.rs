@@ -15,7 +15,7 @@ use wattle_workspace::{OpenOptions, Repo};
 use super::begin::{Overrides, RunEnd, RunRequest, resume, start};
 use super::clean::{Item, clean};
 use super::context::Context;
-use super::salvage::{path, restore};
+use super::salvage::{kept, path, restore};
 use super::verbs::submit;
 use crate::clock::SystemClock;
 use crate::ids::RunId;
@@ -539,8 +539,9 @@ steps:
     env.verb(&end.run, Verb::Approve { steps: vec![pinned], widen: Vec::new() });
     let end = env.resume(&end.run, Overrides { merge: Some(Vec::new()), ..Overrides::default() });
     env.verb(&end.run, Verb::Reject { steps: vec![id("two")], text: None });
-    let would = clean(&env.ctx, true).expect("a dry run");
-    let done = clean(&env.ctx, false).expect("cleaning");
+    let keep = crate::config::Keep { days: 30, count: 500 };
+    let would = clean(&env.ctx, keep, true).expect("a dry run");
+    let done = clean(&env.ctx, keep, false).expect("cleaning");
     assert_eq!(would.freed.len(), done.freed.len(), "a dry run says what would be done");
     let names = |items: &[Item], kind: &str| -> Vec<String> {
         let items = items.iter().filter(|item| item.kind == kind);
@@ -550,7 +551,8 @@ steps:
     assert_eq!(names(&done.kept, "branch"), ["three"]);
     assert!(names(&done.kept, "slot").is_empty());
     assert_eq!(git(&env.repo(), &["worktree", "list"]).lines().count(), 1);
-    let two = restore(&env.ctx, &end.run, &id("two")).expect("salvaged work");
+    let two = kept(&env.ctx, Some((&end.run, &id("two")))).expect("the refs can be read");
+    let two = restore(&env.ctx, &two, "two", None, None).expect("salvaged work");
     assert_eq!(git(&env.repo(), &["show", &format!("{}:c.txt", two.branch)]), "two\n");
     let three = path(&env.ctx, &env.view(&end.run), &id("three")).expect("a worktree");
     assert_eq!(std::fs::read_to_string(three.join("d.txt")).expect("its work"), "three\n");

@@ -303,12 +303,14 @@ fn a_run_is_told_in_few_lines() {
     --- stdout
     freed branch wattle/RUN/pkg-a: its work is in main
     freed branch wattle/RUN/pkg-b: its work is in main
-    freed slot $ROOT/state/repos/ID/slots/1: nobody works in it
-    freed slot $ROOT/state/repos/ID/slots/2: nobody works in it
-    freed slot $ROOT/state/repos/ID/slots/3: nobody works in it
+    freed candidate refs/wattle/candidate/RUN/: 1 landing over
+    freed slot $ROOT/state/repos/ID/slots/1: nobody works in it, N bytes
+    freed slot $ROOT/state/repos/ID/slots/2: nobody works in it, N bytes
+    freed slot $ROOT/state/repos/ID/slots/3: nobody works in it, N bytes
     freed blobs N bytes: outputs of runs with nothing left to do
     --- stderr
-    freed 6 things, kept 0
+    freed 7 things, kept 0
+    ignored files are build output: they go with their slot and are not put aside
     ");
     assert_eq!(repo.git(&["worktree", "list"]).lines().count(), 1);
 }

@@ -122,7 +122,7 @@ fn a_nested_repository_in_a_slot_is_kept_and_named() {
     let slot = std::path::PathBuf::from(slot.expect("the slot is still there"));
     assert_eq!(env.git(&slot.join("n"), &["log", "--format=%s"]), "z", "nothing of it is lost");
     std::fs::remove_dir_all(slot.join("n")).unwrap();
-    assert_snapshot!(kept(&repo.wattle(&["clean"]).ok().out), @"freed slot $ROOT/state/repos/ID/slots/1: nobody works in it");
+    assert_snapshot!(kept(&repo.wattle(&["clean"]).ok().out), @"freed slot $ROOT/state/repos/ID/slots/1: nobody works in it, N bytes");
     assert_eq!(repo.git(&["worktree", "list"]).lines().count(), 1);
 }
 
