@@ -9,6 +9,7 @@ mod content;
 mod formats;
 mod layouts;
 mod slots;
+mod special;
 mod world;
 
 pub(crate) use world::{Kind, check};

@@ -349,7 +349,11 @@ impl Run {
         let output = output.map_err(start)?;
         fault::point_of(|| self.fault("after"));
         let said = &output.stderr[..output.stderr.len().min(STDERR_BYTES_MAX)];
-        let stderr = String::from_utf8_lossy(said).trim_end().to_owned();
+        let mut stderr = String::from_utf8_lossy(said).trim_end().to_owned();
+        if !output.status.success() && stderr.contains("from promisor remote") {
+            // git begins with what its transport says, which a line of ours may have no room to get past.
+            stderr = format!("what this partial clone lacks cannot be fetched from its remote: {stderr}");
+        }
         tracing::trace!(command = %line, code = output.status.code(), "git");
         match output.status.code() {
             Some(code) if (0..=self.accepted).contains(&code) => {
