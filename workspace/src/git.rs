@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -163,6 +164,13 @@ impl Git {
     /// The commit whose `.gitattributes` count, if one has been fixed.
     pub(crate) fn attributes(&self) -> Option<String> {
         self.attributes.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// What every git of ours has in its environment, and no other process.
+    pub(crate) fn marker(&self) -> Vec<u8> {
+        let mut marker = b"GIT_CONFIG_GLOBAL=".to_vec();
+        marker.extend_from_slice(self.config.as_os_str().as_bytes());
+        marker
     }
 
     pub(crate) fn store(&self) -> &Path {

@@ -25,7 +25,9 @@ mod refs;
 mod repo;
 mod salvage;
 mod slot;
+mod stale;
 mod warm;
+mod whole;
 
 pub use capture::{CaptureError, CaptureOptions, Captured};
 pub use checkout::{Advance, HeldWhy};
@@ -41,3 +43,4 @@ pub use pool::Pool;
 pub use refs::{Expect, RefChange, RefError};
 pub use repo::{OpenError, OpenOptions, Repo};
 pub use slot::{Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want, size_text};
+pub use stale::StaleError;
