@@ -22,6 +22,7 @@ pub(crate) mod limits;
 pub(crate) mod models;
 pub(crate) mod notify;
 pub(crate) mod outcome;
+pub(crate) mod predict;
 pub(crate) mod recover;
 pub(crate) mod rules;
 pub(crate) mod salvage;

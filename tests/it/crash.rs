@@ -7,7 +7,7 @@
 
 mod agent;
 mod signals;
-mod world;
+pub(crate) mod world;
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ fn undisturbed() -> Expected {
     let repo = world(&env);
     let end = start(&repo).end().ok();
     let events = end.events().len();
-    let expected = Expected::of(&repo, events);
+    let expected = Expected::of(&repo, events, wreck);
     assert_eq!(expected.landed.len(), 16, "every write but `none` has landed: {:?}", expected.landed);
     expected.hold(&env, &repo);
     expected

@@ -144,6 +144,13 @@ impl TestEnv {
         self.output(output.status, &output.stdout, &output.stderr)
     }
 
+    /// Runs the program to its end with more variables in its environment.
+    pub(crate) fn wattle_with(&self, folder: &Path, vars: &[(&str, &str)], args: &[&str]) -> Output {
+        let mut command = self.command(&program(), folder, args);
+        let output = command.envs(vars.iter().copied()).output().expect("the program was built with the tests");
+        self.output(output.status, &output.stdout, &output.stderr)
+    }
+
     /// Runs another program of the machine to its end.
     pub(crate) fn program(&self, name: &str, folder: &Path, args: &[&str]) -> Output {
         let mut command = self.command(Path::new(name), folder, args);
@@ -159,7 +166,13 @@ impl TestEnv {
 
     /// Starts the program in the background; its stdout is read line by line as JSON.
     pub(crate) fn spawn(&self, folder: &Path, args: &[&str]) -> Background<'_> {
+        self.spawn_with(folder, &[], args)
+    }
+
+    /// The same, with more variables in its environment.
+    pub(crate) fn spawn_with(&self, folder: &Path, vars: &[(&str, &str)], args: &[&str]) -> Background<'_> {
         let mut command = self.command(&program(), folder, args);
+        command.envs(vars.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program was built with the tests");
         let (stdout, stderr) = (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
@@ -214,7 +227,7 @@ pub(crate) fn at_once(events: &[Value]) -> usize {
 }
 
 /// The program under test; `.ci/run` names another copy when it runs the tests as somebody else.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "set by .ci/run alone")]
     let given = std::env::var_os("WATTLE_TEST_BIN");
     given.unwrap_or_else(|| env!("CARGO_BIN_EXE_wattle").into()).into()
@@ -360,6 +373,30 @@ impl Background<'_> {
         self.child.kill().expect("it is our child");
         self.child.wait().expect("it is our child");
         alive
+    }
+
+    /// Waits until it has stopped itself (as by SIGSTOP). `false` = it has ended.
+    pub(crate) fn stopped(&self) -> bool {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let pid = i32::try_from(self.child.id()).expect("process ids fit");
+        let pid = rustix::process::Pid::from_raw(pid).expect("process ids are positive");
+        let ends = WaitIdOptions::STOPPED | WaitIdOptions::EXITED;
+        // Left to be waited for again by whoever ends it.
+        let status = waitid(WaitId::Pid(pid), ends | WaitIdOptions::NOWAIT).expect("it is our child");
+        let stopped = status.is_some_and(|status| status.stopped());
+        if stopped {
+            waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).expect("it is our child");
+        }
+        stopped
+    }
+
+    /// The commits that it has said to have landed so far.
+    pub(crate) fn landed(&mut self) -> Vec<String> {
+        for line in self.lines.try_iter() {
+            self.seen.push(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")));
+        }
+        let landed = self.seen.iter().filter(|event| event["type"] == "landed");
+        landed.map(|event| event["commit"].as_str().expect("a commit").to_owned()).collect()
     }
 
     /// Asks it to stop, as Ctrl-C does.

@@ -5,6 +5,7 @@ mod bad;
 mod crash;
 mod demo;
 mod env;
+mod faults;
 mod hostile;
 mod live;
 mod real;

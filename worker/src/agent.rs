@@ -108,7 +108,7 @@ pub(crate) async fn converse(
     };
     let dispatch = Dispatch::new(&task, Arc::clone(&host), tool_host, &transcript);
     let spent = task.spent_nano_usd;
-    let mut talk = Talk { task, model, host, transcript, dispatch, spent };
+    let mut talk = Talk { task, model, host, transcript, dispatch, spent, heard: Vec::new() };
     let end = match talk.run().await {
         Ok(()) => Finish::Done,
         Err(Halt::Parked) => Finish::Parked,
@@ -141,10 +141,11 @@ async fn send(host: &Arc<dyn Host>, message: Message) -> HostReply {
     }
 }
 
-/// Sends what has to be in the journal before the conversation goes on.
-async fn record(host: &Arc<dyn Host>, message: Message) -> Result<(), Halt> {
+/// Sends what has to be in the journal before the conversation goes on, and gives what it should hear.
+async fn record(host: &Arc<dyn Host>, message: Message) -> Result<Vec<String>, Halt> {
     match send(host, message).await {
-        HostReply::Ack { .. } | HostReply::Granted | HostReply::Answer { .. } => Ok(()),
+        HostReply::Told { words, .. } => Ok(words),
+        HostReply::Ack { .. } | HostReply::Granted | HostReply::Answer { .. } => Ok(Vec::new()),
         HostReply::Refused { reason } => Err(Halt::Failed(Cause::Environment, format!("go on: {reason}"))),
         HostReply::Cancel => Err(Halt::Parked),
     }
@@ -158,6 +159,8 @@ struct Talk<'a> {
     dispatch: Dispatch,
     /// Nano-dollars spent, earlier tries of the attempt included.
     spent: u64,
+    /// Feedback that came meanwhile.
+    heard: Vec<String>,
 }
 
 impl Talk<'_> {
@@ -175,15 +178,12 @@ impl Talk<'_> {
                     }
                     self.append(answered.message).await?;
                 }
-                Standing::Finished => match self.transcript.feedback(self.task.feedback, &self.task.worktree) {
+                Standing::Finished => match self.feedback() {
                     Some(message) => self.append(message).await?,
                     None => return Ok(()),
                 },
                 Standing::ToSend => {
-                    let feedback = match again {
-                        true => self.transcript.feedback(self.task.feedback, &self.task.worktree),
-                        false => None,
-                    };
+                    let feedback = if again || !self.heard.is_empty() { self.feedback() } else { None };
                     if let Some(message) = feedback {
                         self.append(message).await?;
                     }
@@ -197,14 +197,22 @@ impl Talk<'_> {
         }
     }
 
+    /// What the conversation has not been given yet, of the feedback it began with and of what came since.
+    fn feedback(&self) -> Option<String> {
+        let all: Vec<String> = self.task.feedback.iter().chain(&self.heard).cloned().collect();
+        self.transcript.feedback(&all, &self.task.worktree)
+    }
+
     async fn append(&mut self, json: String) -> Result<(), Halt> {
         // Checked before it is journaled: what is in the journal can always be sent again.
         let index = self.transcript.push(&json)?;
         self.journal(index, json).await
     }
 
-    async fn journal(&self, index: u32, json: String) -> Result<(), Halt> {
-        record(&self.host, Message::Result(StepResult::Turn { index, json })).await
+    async fn journal(&mut self, index: u32, json: String) -> Result<(), Halt> {
+        let heard = record(&self.host, Message::Result(StepResult::Turn { index, json })).await?;
+        self.heard.extend(heard);
+        Ok(())
     }
 
     /// One reply; `None` = the model is done and said nothing more.
@@ -238,7 +246,7 @@ impl Talk<'_> {
 
     async fn bound(&self, bound: &str, message: &str) -> Result<(), Halt> {
         let (bound, message) = (bound.to_owned(), message.to_owned());
-        record(&self.host, Message::Result(StepResult::BoundHit { bound, message })).await
+        record(&self.host, Message::Result(StepResult::BoundHit { bound, message })).await.map(drop)
     }
 
     async fn request(&mut self, max_tokens: u32) -> Result<Reply, Halt> {
@@ -287,7 +295,7 @@ impl Talk<'_> {
             }
         }
         match send(&self.host, Message::Reserve { tokens: prompt.saturating_add(out), nano_usd }).await {
-            HostReply::Granted | HostReply::Ack { .. } | HostReply::Answer { .. } => Ok(()),
+            HostReply::Granted | HostReply::Ack { .. } | HostReply::Told { .. } | HostReply::Answer { .. } => Ok(()),
             HostReply::Refused { reason } => Err(Halt::Failed(Cause::Budget, reason)),
             HostReply::Cancel => Err(Halt::Parked),
         }
@@ -310,7 +318,7 @@ impl Talk<'_> {
             exact: attempt.exact,
             status: attempt.status,
         };
-        record(&self.host, Message::Usage(usage)).await
+        record(&self.host, Message::Usage(usage)).await.map(drop)
     }
 }
 

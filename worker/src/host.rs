@@ -171,6 +171,13 @@ pub enum Reply {
         /// Its place there.
         seq: u64,
     },
+    /// It is in the journal, and the worker's conversation should hear this with its next turn.
+    Told {
+        /// Its place there.
+        seq: u64,
+        /// The words, each a piece of feedback.
+        words: Vec<String>,
+    },
     /// The reservation holds.
     Granted,
     /// No; the reason is for the worker (and its model) to read.

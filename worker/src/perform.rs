@@ -71,7 +71,7 @@ impl Halt {
 /// Sends a message; the worker goes on only if the host has it and does not say stop.
 async fn say(host: &Arc<dyn Host>, message: Message) -> Result<(), Halt> {
     match host.send(message).await {
-        Reply::Ack { .. } | Reply::Granted | Reply::Answer { .. } => Ok(()),
+        Reply::Ack { .. } | Reply::Told { .. } | Reply::Granted | Reply::Answer { .. } => Ok(()),
         Reply::Refused { reason } => Err(Halt::Failed(Cause::Environment, format!("go on: {reason}"))),
         Reply::Cancel => Err(Halt::Parked),
     }

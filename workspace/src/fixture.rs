@@ -81,6 +81,11 @@ impl Fixture {
         self.command(dir, args).text().unwrap()
     }
 
+    /// git in the main checkout, with something to read.
+    pub(crate) fn fed(&self, args: &[&str], input: &str) -> String {
+        self.command(&self.main(), args).stdin(input).text().unwrap()
+    }
+
     /// The same for commands that may fail: whether it succeeded.
     pub(crate) fn succeeds(&self, dir: &Path, args: &[&str]) -> bool {
         self.command(dir, args).run().is_ok()

@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -175,6 +176,13 @@ impl Git {
 
     pub(crate) fn shape(&self) -> String {
         self.shape.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// What every git of ours has in its environment, and no other process.
+    pub(crate) fn marker(&self) -> Vec<u8> {
+        let mut marker = b"GIT_CONFIG_GLOBAL=".to_vec();
+        marker.extend_from_slice(self.config.as_os_str().as_bytes());
+        marker
     }
 
     pub(crate) fn store(&self) -> &Path {

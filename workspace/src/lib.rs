@@ -26,8 +26,10 @@ mod repo;
 mod salvage;
 mod shape;
 mod slot;
+mod stale;
 mod submodule;
 mod warm;
+mod whole;
 
 pub use capture::{CaptureError, CaptureOptions, Captured};
 pub use checkout::{Advance, HeldWhy};
@@ -44,3 +46,4 @@ pub use pool::Pool;
 pub use refs::{Expect, RefChange, RefError};
 pub use repo::{OpenError, OpenOptions, Repo};
 pub use slot::{Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want, size_text};
+pub use stale::StaleError;

@@ -51,6 +51,7 @@ fn held_by(info: Option<&LockInfo>) -> String {
 pub struct OwnerLock {
     file: File,
     path: PathBuf,
+    after_death: bool,
 }
 
 impl OwnerLock {
@@ -64,9 +65,16 @@ impl OwnerLock {
         if !try_lock(&file).map_err(io)? {
             return Err(LockError::Held(read(&path)));
         }
-        let lock = OwnerLock { file, path: path.clone() };
+        // Whoever gives it back says so by emptying it.
+        let after_death = file.metadata().map_err(io)?.len() > 0;
+        let lock = OwnerLock { file, path: path.clone(), after_death };
         lock.describe(info)?;
         Ok(lock)
+    }
+
+    /// Did the owner before this one die, or the machine?
+    pub fn after_death(&self) -> bool {
+        self.after_death
     }
 
     /// Writes anew who owns the repository, as when a run begins.
@@ -80,6 +88,8 @@ impl OwnerLock {
 
 impl Drop for OwnerLock {
     fn drop(&mut self) {
+        // What cannot be emptied counts as a death, which costs the next owner a look.
+        let _ = self.file.set_len(0);
         unlock(&self.file);
     }
 }

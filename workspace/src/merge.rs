@@ -59,6 +59,29 @@ pub enum Merged {
     },
 }
 
+impl Merged {
+    /// Gives a side another name in the paths that git names after it: a file in whose place the other side has a folder
+    /// becomes `file~NAME`, where NAME is what the merge was asked with (slashes become underscores).
+    pub fn rename_side(&mut self, from: &str, to: &str) {
+        let Merged::Conflicts { paths, messages, stages, notes, .. } = self else { return };
+        let (from, to) = (format!("~{}", from.replace('/', "_")), format!("~{}", to.replace('/', "_")));
+        let named = messages.contains(&from) || paths.iter().any(|path| path.contains(&from));
+        if from == to || !named {
+            return;
+        }
+        let rename = |text: &mut String| *text = text.replace(&from, &to);
+        rename(messages);
+        notes.iter_mut().for_each(|note| {
+            note.paths.iter_mut().for_each(rename);
+            rename(&mut note.text);
+        });
+        stages.iter_mut().for_each(|stage| rename(&mut stage.path));
+        stages.sort_by(|one, other| (&one.path, one.side).cmp(&(&other.path, other.side)));
+        *paths = stages.iter().map(|stage| stage.path.clone()).collect();
+        paths.dedup();
+    }
+}
+
 /// One side of a path in conflict, as the index would hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {

@@ -55,6 +55,9 @@ impl Pool {
     pub fn open(repo: &Repo, o: PoolOptions) -> Result<Pool, PoolError> {
         let root = repo.state_dir().join(SLOTS);
         fs::create_dir_all(&root).map_err(|e| PoolError::io(&root, e))?;
+        for record in Record::load_all(&root)? {
+            Place::of(repo, &root, &record).mend(&record.base)?;
+        }
         Ok(Pool {
             repo: repo.clone(),
             root,
@@ -396,7 +399,8 @@ impl Pool {
     fn empty(&self, record: &mut Record, holder: &str) -> Result<Option<Salvaged>, PoolError> {
         let place = Place::of(&self.repo, &self.root, record);
         if !record.ready {
-            // Not whole when its holder died: nobody has worked in it, and whoever gets it next has it reset.
+            // Not whole when its holder died: nobody has worked in it, and whoever gets it next has it reset. The commit that
+            // it was on its way to may be gone: nothing kept it yet.
             return place.prove_links().map(|()| None);
         }
         let as_it_was = match record.class {

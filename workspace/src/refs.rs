@@ -163,7 +163,7 @@ impl Repo {
         let mut left = TRIES_MAX;
         loop {
             let run = self.common().args(["update-ref", "-m", reason, "--stdin", "-z"]);
-            let error = match run.stdin(self.transaction(changes)).run() {
+            let error = match run.stdin(self.transaction(changes, "commit")).run() {
                 Ok(_) => break,
                 Err(error) => error,
             };
@@ -179,7 +179,16 @@ impl Repo {
         Ok(())
     }
 
-    fn transaction(&self, changes: &[RefChange]) -> Vec<u8> {
+    /// Whether all these changes could be made now; makes none.
+    pub fn try_refs(&self, changes: &[RefChange]) -> Result<(), RefError> {
+        let run = self.common().args(["update-ref", "--stdin", "-z"]);
+        match run.stdin(self.transaction(changes, "abort")).run() {
+            Ok(_) => Ok(()),
+            Err(error) => self.explain(changes).and(Err(error.into())),
+        }
+    }
+
+    fn transaction(&self, changes: &[RefChange], end: &str) -> Vec<u8> {
         let zeros = |like: Option<&CommitId>| "0".repeat(like.map_or(40, |id| id.as_str().len()));
         let width = changes.iter().find_map(|c| {
             c.new.as_ref().or(match &c.old {
@@ -201,7 +210,7 @@ impl Repo {
                 None => input.push_str(&format!("delete {name}\0{old}\0")),
             }
         }
-        input.push_str("prepare\0commit\0");
+        input.push_str(&format!("prepare\0{end}\0"));
         input.into_bytes()
     }
 

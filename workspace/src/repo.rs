@@ -252,6 +252,11 @@ impl Repo {
         self.inner.effective.partial()
     }
 
+    /// Whether objects that are missing may be had from a server.
+    pub(crate) fn fetches_lazily(&self) -> bool {
+        self.inner.effective.partial()
+    }
+
     pub(crate) fn git(&self) -> &Git {
         &self.inner.git
     }

@@ -18,6 +18,11 @@ const ROOT: &str = "refs/wattle/salvage";
 const ATTEMPTS: &str = "refs/wattle/attempt";
 /// The ref of the newest stash entry, which all worktrees share.
 const STASH: &str = "refs/stash";
+/// Refs that keep work; those of candidates do not, they come and go with the queue.
+const KEEPERS: &[&str] = &["refs/heads", "refs/wattle/attempt", ROOT];
+/// How often a salvage is made again whose objects somebody has pruned before their ref was there. A prune lists what
+/// there is once, so a second one would have to meet the same few milliseconds.
+const TRIES_MAX: u32 = 3;
 /// Stash entries looked through for new ones; a person's stash rarely holds a dozen.
 const STASH_ENTRIES_MAX: usize = 1000;
 
@@ -59,7 +64,10 @@ pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Vec<(String, CommitId
     let files = files_commit(repo, w);
     match &files {
         // The commit of the files has the stray HEAD as its parent, so one ref keeps both.
-        Ok(Files::New(commit)) => made.push(keep(repo, w, commit)?),
+        Ok(Files::New(commit)) => {
+            made.push(keep(repo, w, commit)?);
+            whole(repo, w, commit)?;
+        }
         Ok(Files::Kept | Files::Untouched) | Err(_) => {
             if let Some(head) = &stray {
                 made.push(keep(repo, w, head)?);
@@ -107,6 +115,19 @@ enum Files {
     New(CommitId),
 }
 
+/// Makes sure that all of a commit of the worktree's files is there, now that a ref keeps it.
+fn whole(repo: &Repo, w: &Work<'_>, commit: &CommitId) -> Result<(), SalvageError> {
+    for _ in 0..TRIES_MAX {
+        if repo.is_whole(w.base, commit)? {
+            return Ok(());
+        }
+        // Made once more, the objects are the same ones.
+        repo.capture(w.path, w.base, &CaptureOptions::default())?;
+    }
+    let what = format!("{commit} lacks objects; is somebody pruning?");
+    Err(GitError::Output { command: "git add".to_owned(), what }.into())
+}
+
 /// A commit of the worktree's files, if no branch or ref of ours has just these files.
 fn files_commit(repo: &Repo, w: &Work<'_>) -> Result<Files, SalvageError> {
     let captured = repo.capture(w.path, w.base, &CaptureOptions::default())?;
@@ -141,13 +162,13 @@ fn files_commit(repo: &Repo, w: &Work<'_>) -> Result<Files, SalvageError> {
 
 /// The trees of all branches and of all refs of ours.
 fn known_trees(repo: &Repo) -> Result<BTreeSet<TreeId>, GitError> {
-    let args = ["for-each-ref", "--format=%(tree)", "refs/heads", "refs/wattle"];
-    Ok(repo.common().args(args).text()?.lines().filter_map(|line| line.parse().ok()).collect())
+    let args = ["for-each-ref", "--format=%(tree)"];
+    Ok(repo.common().args(args).args(KEEPERS).text()?.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
 fn reachable(repo: &Repo, commit: &CommitId) -> Result<bool, GitError> {
-    let contains: Run = repo.common().args(["for-each-ref", "--count=1", "--contains", commit.as_str()]);
-    Ok(!contains.text()?.is_empty())
+    let contains: Run = repo.common().args(["for-each-ref", "--format=%(refname)", "--contains", commit.as_str()]);
+    Ok(contains.text()?.lines().any(|name| !name.starts_with("refs/wattle/candidate/")))
 }
 
 /// Stash entries that were not there when the worker came, and that nothing keeps yet.

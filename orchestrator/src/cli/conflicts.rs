@@ -91,8 +91,9 @@ fn merge(
         let pair = |(a, b): &(u32, u32)| (commits[*a as usize].clone(), commits[*b as usize].clone());
         let pairs: Vec<_> = round.iter().map(pair).collect();
         let mut json = String::new();
-        for ((a, b), merged) in round.iter().zip(trial.merge_all(&pairs)?) {
+        for ((a, b), mut merged) in round.iter().zip(trial.merge_all(&pairs)?) {
             let names = (asked.names[*a as usize].as_str(), asked.names[*b as usize].as_str());
+            merged.rename_side(commits[*b as usize].as_str(), names.1);
             if session.ui.json {
                 let comma = if count.said > 0 { "," } else { "" };
                 json.push_str(&format!("{comma}{}", row(names, &merged, session.ui.loudness > 0)));

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use wattle_planner::Problems;
 use wattle_worker::outcome::Cause;
-use wattle_workspace::{GitError, OpenError, PoolError, RefError};
+use wattle_workspace::{GitError, OpenError, PoolError, RefError, StaleError};
 
 use crate::config::ConfigError;
 use crate::config::model::ModelProblem;
@@ -322,7 +322,10 @@ impl From<RunError> for CliError {
             RunError::Record(_) => {
                 environment("journal", "`wattle doctor` looks at the state directory and its disk; then wattle resume")
             }
-            RunError::Git(error) => error.into(),
+            RunError::Git(error) | RunError::Stale(StaleError::Git(error)) => error.into(),
+            RunError::Stale(StaleError::AtWork { .. }) => {
+                Self::new(Exit::Busy, "busy", message).hint("try again when it has ended, or end it")
+            }
             RunError::Pool(error) => error.into(),
             RunError::Ref(error) => error.into(),
             RunError::Theirs(_) => environment("by_hand", "`wattle doctor` looks at git and the repository"),

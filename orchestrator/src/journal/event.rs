@@ -190,6 +190,8 @@ pub(crate) enum Body {
         #[serde(flatten)]
         usage: Usage,
     },
+    /// A step's commit will not merge once another has landed.
+    ConflictPredicted(Box<Prediction>),
     /// A bound bit.
     BoundHit {
         /// The step, where it belongs to one.
@@ -289,7 +291,7 @@ pub(crate) enum Body {
 }
 
 /// The types of events, each with the keys that it always has.
-pub(crate) const KINDS: [(&str, &str); 29] = [
+pub(crate) const KINDS: [(&str, &str); 30] = [
     ("run_started", "name task base target plan_name plan files brief options isolation pid"),
     ("plan_ready", "plan"),
     ("run_state", "event state"),
@@ -309,6 +311,7 @@ pub(crate) const KINDS: [(&str, &str); 29] = [
     ("ejected", "step reason message"),
     ("audited", "landing missing"),
     ("salvaged", "slot ref commit"),
+    ("conflict_predicted", "a b paths a_commit b_commit detail feedback"),
     ("usage", "step attempt provider model uncached_in cache_read cache_write out nano_usd exact"),
     ("bound_hit", "step bound message"),
     ("needs_input", "step gate kind question options expires"),
@@ -345,6 +348,7 @@ impl Body {
             Self::Audited { .. } => "audited",
             Self::Salvaged { .. } => "salvaged",
             Self::Usage { .. } => "usage",
+            Self::ConflictPredicted(_) => "conflict_predicted",
             Self::BoundHit { .. } => "bound_hit",
             Self::NeedsInput { .. } => "needs_input",
             Self::Answered { .. } => "answered",
@@ -356,6 +360,25 @@ impl Body {
             Self::RunFinished { .. } => "run_finished",
         }
     }
+}
+
+/// A conflict of two commits that have not landed, seen before the queue sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Prediction {
+    /// Who lands first: a step, or the target for what is on it already.
+    pub(crate) a: String,
+    /// The step that is told.
+    pub(crate) b: StepId,
+    /// Where they conflict.
+    pub(crate) paths: Vec<String>,
+    /// The commit of the first.
+    pub(crate) a_commit: CommitId,
+    /// The commit of the step.
+    pub(crate) b_commit: CommitId,
+    /// The conflict as data: what each side has at each path, and what git says.
+    pub(crate) detail: Blob,
+    /// What the step's worker is told.
+    pub(crate) feedback: String,
 }
 
 /// The frozen inputs of a run.

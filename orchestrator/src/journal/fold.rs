@@ -96,6 +96,7 @@ impl RunView {
                 }
             }
             Body::Ejected { step, .. } => self.step_mut(seq, step)?.sent_back = true,
+            Body::ConflictPredicted(prediction) => self.step_mut(seq, &prediction.b)?.warned(prediction),
             Body::Salvaged { .. } | Body::Audited { .. } => {}
             Body::BoundHit { .. } | Body::Command { .. } | Body::RunFinished { .. } => {}
         }

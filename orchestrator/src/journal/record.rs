@@ -7,7 +7,7 @@ use wattle_planner::{GroupId, Plan, StepId};
 use wattle_worker::outcome::{Cause, Verdict};
 use wattle_workspace::{CommitId, TreeId};
 
-use super::event::{Candidate, Entry, RunStarted, Work};
+use super::event::{Candidate, Entry, Prediction, RunStarted, Work};
 use crate::ids::{Blob, LandingId, RunId};
 use crate::state::attempt::Attempt;
 use crate::state::landing::Landing;
@@ -84,6 +84,11 @@ impl Spent {
     }
 }
 
+/// How the words of a prediction begin.
+pub(crate) const WARNING: &str = "Your change as of ";
+/// Predictions that a step's workers are told of: past this they know that they have company, and the queue will say.
+const WARNINGS_MAX: usize = 8;
+
 /// One step.
 #[derive(Debug, Clone)]
 pub(crate) struct StepRecord {
@@ -111,6 +116,8 @@ pub(crate) struct StepRecord {
     pub(crate) drafts: Vec<Draft>,
     /// Words for its workers, all of them so far: a conversation knows by number and text what it has heard.
     pub(crate) feedback: Vec<String>,
+    /// Conflicts that were predicted for its commit, newest per other side. They hold as long as both commits do.
+    pub(crate) predicted: BTreeMap<String, Prediction>,
     /// Does a human want its worker to end, and the step with it?
     pub(crate) cancelling: bool,
     /// Has the queue sent it back? From then on it starts on the tip.
@@ -137,6 +144,17 @@ pub(crate) struct StepRecord {
     pub(crate) spent: Spent,
 }
 
+impl RunView {
+    /// Does a prediction still hold? Neither commit has been replaced, or gone but to the target.
+    pub(crate) fn holds(&self, found: &Prediction) -> bool {
+        let is = |record: &StepRecord, commit: &CommitId| record.commit().is_some_and(|(now, _)| now == commit);
+        let step = found.a.parse::<StepId>().ok().and_then(|a| self.steps.get(&a));
+        let first = step.is_some_and(|record| record.landed.is_some() || is(record, &found.a_commit));
+        (first || self.tip == found.a_commit)
+            && self.steps.get(&found.b).is_some_and(|record| is(record, &found.b_commit))
+    }
+}
+
 impl StepRecord {
     /// Is a worker alive at it, as far as the journal knows?
     pub(crate) fn at_work(&self) -> bool {
@@ -150,6 +168,26 @@ impl StepRecord {
     /// Does it have a commit that is to land, so that others may stand on it?
     pub(crate) fn stands(&self) -> bool {
         self.work.is_some() && matches!(self.state, Step::Review | Step::Approved | Step::Queued | Step::Landing)
+    }
+
+    /// The commit that its branch stands for now, and what that was made on: what is to land, else what its worker has
+    /// made so far or goes on from.
+    pub(crate) fn commit(&self) -> Option<(&CommitId, Option<&CommitId>)> {
+        if self.stands() {
+            return self.work.as_ref().map(|work| (&work.commit, Some(&work.base)));
+        }
+        let open = self.at_work() && !self.fresh;
+        let attempt = self.attempts.iter().rev().filter(|_| open).find(|attempt| attempt.committed.is_some())?;
+        Some((attempt.committed.as_ref()?, attempt.base.as_ref()))
+    }
+
+    /// Its commit will not merge: its workers are told, a few times at most, each time of other commits.
+    pub(crate) fn warned(&mut self, prediction: &Prediction) {
+        let told = self.feedback.iter().filter(|words| words.starts_with(WARNING)).count();
+        if told < WARNINGS_MAX && !self.feedback.contains(&prediction.feedback) {
+            self.feedback.push(prediction.feedback.clone());
+        }
+        self.predicted.insert(prediction.a.clone(), prediction.clone());
     }
 
     /// Number of its newest attempt; 0 = none.

@@ -44,6 +44,7 @@ impl RunView {
             report: None,
             drafts: Vec::new(),
             feedback: Vec::new(),
+            predicted: Default::default(),
             cancelling: false,
             sent_back: false,
             gate: None,

@@ -240,8 +240,7 @@ pub(crate) fn changed_paths(
     from: &wattle_workspace::TreeId,
     to: &wattle_workspace::TreeId,
 ) -> Result<Vec<String>, GitError> {
-    let changes = repo.changes(from, to)?;
-    Ok(changes.into_iter().flat_map(|change| change.from.into_iter().chain([change.path])).collect())
+    Ok(repo.changed_paths(from, to)?.into_iter().collect())
 }
 
 /// Moves the target and its checkouts, together or not at all.

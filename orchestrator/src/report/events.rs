@@ -1,8 +1,10 @@
 //! Events in words: one line each, for `log` and for progress where there is no terminal.
 
+use wattle_planner::StepId;
+
 use crate::config::money::format_usd;
 use crate::journal::Event;
-use crate::journal::event::{Body, StepChange};
+use crate::journal::event::{Body, Prediction, StepChange};
 use crate::report::reason::{counted, held, reason};
 use crate::report::status::style_of_step;
 use crate::state::step::Step;
@@ -53,6 +55,7 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
         Body::Ejected { step, reason, message } => {
             (Style::Bad, format!("{step}: sent back ({reason}): {}", one_line(message, WORDS_MAX)))
         }
+        Body::ConflictPredicted(found) => (Style::Wait, predicted(found)),
         Body::Audited { missing, .. } if missing.is_empty() => return None,
         Body::Audited { missing, .. } => (Style::Bad, format!("not on the target: {}", missing.join("; "))),
         Body::Salvaged { name, .. } => (Style::Wait, format!("work put aside under {name}")),
@@ -60,10 +63,7 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
             let step = step.as_ref().map_or(String::new(), |step| format!("{step}: "));
             (Style::Wait, format!("{step}{bound}: {message}"))
         }
-        Body::NeedsInput { step, question, options, .. } => {
-            let options = if options.is_empty() { String::new() } else { format!(" [{}]", options.join(" | ")) };
-            (Style::Wait, format!("{step} asks: {}{options}", one_line(question, WORDS_MAX)))
-        }
+        Body::NeedsInput { step, question, options, .. } => (Style::Wait, asked(step, question, options)),
         Body::Answered { step, text, by, .. } => {
             (Style::Plain, format!("{step}: {by} answers: {}", one_line(text, WORDS_MAX)))
         }
@@ -82,6 +82,16 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
         Body::Usage { .. } | Body::Command { .. } | Body::MergeAsked { .. } => return None,
     };
     Some((style, text))
+}
+
+fn predicted(found: &Prediction) -> String {
+    let paths = one_line(&found.paths.join(", "), WORDS_MAX);
+    format!("{}: will conflict with {} in {paths}", found.b, found.a)
+}
+
+fn asked(step: &StepId, question: &str, options: &[String]) -> String {
+    let options = if options.is_empty() { String::new() } else { format!(" [{}]", options.join(" | ")) };
+    format!("{step} asks: {}{options}", one_line(question, WORDS_MAX))
 }
 
 /// A change of state in words; `None` where another event of the same moment says more.

@@ -8,7 +8,7 @@ use wattle_workspace::{GitError, Repo};
 
 use super::reason::{counted, reason};
 use super::risk::{Risk, risk};
-use super::status::Usage;
+use super::status::{Predicted, Usage, predicted, warning};
 use crate::ids::Blob;
 use crate::journal::RunView;
 use crate::journal::blob::Blobs;
@@ -51,6 +51,9 @@ pub(crate) struct Reviewed {
     pub(crate) paths: Vec<String>,
     /// Those that its plan does not let it touch.
     pub(crate) outside: Vec<String>,
+    /// Changes that its own will not merge with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) predicted: Vec<Predicted>,
     /// Verdict of its own check.
     pub(crate) check: Option<String>,
     /// Comments that no worker has seen.
@@ -110,6 +113,7 @@ pub(crate) fn summary(view: &RunView, id: &StepId) -> Option<Reviewed> {
         base: work.base.to_string(),
         paths: work.paths.clone(),
         outside: work.outside.clone(),
+        predicted: predicted(record, view),
         check: record.check.map(|verdict| format!("{verdict:?}").to_lowercase()),
         drafts: record.drafts.iter().map(|draft| draft.text.clone()).collect(),
         usage: Usage::of(&record.spent),
@@ -173,6 +177,9 @@ impl Reviewed {
         }
         if !self.outside.is_empty() {
             text.push_str(&format!("outside its touches: {}\n", self.outside.join(", ")));
+        }
+        if let Some(warning) = warning(&self.predicted) {
+            text.push_str(&format!("{warning}\n"));
         }
         for draft in &self.drafts {
             text.push_str(&format!("draft: {draft}\n"));

@@ -106,6 +106,31 @@ pub(crate) struct StepStatus {
     pub(crate) why: Option<String>,
     /// The reason in words.
     pub(crate) message: Option<String>,
+    /// Changes that its own will not merge with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) predicted: Vec<Predicted>,
+}
+
+/// A conflict that the queue has not met yet.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Predicted {
+    /// The step that lands first, or the target.
+    pub(crate) with: String,
+    /// Where they conflict.
+    pub(crate) paths: Vec<String>,
+}
+
+/// The predictions for a step that still hold.
+pub(crate) fn predicted(record: &StepRecord, view: &RunView) -> Vec<Predicted> {
+    let found = record.predicted.values().filter(|found| view.holds(found));
+    found.map(|found| Predicted { with: found.a.clone(), paths: found.paths.clone() }).collect()
+}
+
+/// For people: with whom a step's change conflicts.
+pub(crate) fn warning(predicted: &[Predicted]) -> Option<String> {
+    let one = |found: &Predicted| format!("{} in {}", found.with, found.paths.join(", "));
+    let all: Vec<String> = predicted.iter().map(one).collect();
+    (!all.is_empty()).then(|| format!("will conflict with {}", all.join("; ")))
 }
 
 /// Who approved which commit.
@@ -209,6 +234,7 @@ fn step_status(view: &RunView, step: &PlanStep, state_dir: &Path) -> StepStatus 
         usd: record.spent.usd(),
         why: record.why.clone(),
         message: record.message.clone(),
+        predicted: predicted(record, view),
     }
 }
 
@@ -237,6 +263,8 @@ pub(crate) fn screen(view: &RunView, status: &Status) -> Vec<Line> {
     lines.push(plain(counts(status)));
     for step in &status.steps {
         let why = step.message.as_deref().or(step.why.as_deref().map(reason)).unwrap_or_default();
+        let warning = warning(&step.predicted);
+        let why = warning.as_deref().unwrap_or(why);
         let risk = step.risk.map_or("", Risk::as_str);
         lines.push(vec![
             (Style::Plain, format!("  {:<28} ", one_line(&step.id, 28))),

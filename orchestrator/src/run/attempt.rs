@@ -94,13 +94,16 @@ async fn base_of(
     shared: &Arc<Shared>,
     job: &Arc<AttemptJob>,
 ) -> Result<Result<(CommitId, Vec<Entry>), String>, Failure> {
-    if let Some(resumed) = &job.resumed {
-        return Ok(Ok(resumed.clone()));
-    }
     let (repo, job) = (shared.ctx.repo.clone(), job.clone());
     let identity = shared.identity.clone();
     shared
         .git(move || {
+            // A merged base is kept by its slot alone: where somebody has deleted that and pruned, it is made anew.
+            if let Some(resumed) = &job.resumed
+                && repo.has_commit(&resumed.0)?
+            {
+                return Ok(Ok(resumed.clone()));
+            }
             let mut base = job.tip.clone();
             for entry in &job.on {
                 if repo.is_ancestor(&base, &entry.commit)? {
@@ -403,7 +406,9 @@ fn point(repo: &Repo, job: &AttemptJob, commit: &CommitId) -> Result<bool, RefEr
     let name = step_ref(&job.run, &job.step.id);
     // A branch that its user has deleted is made again.
     let there = repo.read_ref(&name)?;
-    if let Some(old) = job.branch_at.as_ref().filter(|old| there.as_ref() == Some(old) && *old != commit) {
+    let left = left_by_the_dead(repo, job, there.as_ref())?;
+    let branch_at = left.as_ref().or(job.branch_at.as_ref());
+    if let Some(old) = branch_at.filter(|old| there.as_ref() == Some(old) && *old != commit) {
         // Whoever looks at it in a checkout of their own sees the new files, not the old ones as changes.
         let short = name.trim_start_matches("refs/heads/");
         match repo.advance(short, old, commit, "wattle: step")? {
@@ -415,7 +420,7 @@ fn point(repo: &Repo, job: &AttemptJob, commit: &CommitId) -> Result<bool, RefEr
             }
         }
     }
-    let old = job.branch_at.clone().filter(|_| there.is_some()).map_or(Expect::Absent, Expect::Is);
+    let old = branch_at.cloned().filter(|_| there.is_some()).map_or(Expect::Absent, Expect::Is);
     let change = RefChange { name, new: Some(commit.clone()), old };
     match repo.update_refs(&[change], "wattle: step") {
         Ok(()) => Ok(false),
@@ -423,6 +428,18 @@ fn point(repo: &Repo, job: &AttemptJob, commit: &CommitId) -> Result<bool, RefEr
         Err(RefError::Moved { found, .. }) => Ok(found.as_ref() != Some(commit)),
         Err(error @ (RefError::Occupied { .. } | RefError::Git(_))) => Err(error),
     }
+}
+
+/// The commit that the step's branch is at because a process moved it there for an earlier attempt and died before it could
+/// say so: that attempt failed afterwards, and nobody else has touched the branch.
+fn left_by_the_dead(repo: &Repo, job: &AttemptJob, there: Option<&CommitId>) -> Result<Option<CommitId>, RefError> {
+    let Some(there) = there.filter(|there| job.branch_at.as_ref() != Some(there)) else { return Ok(None) };
+    let prefix = format!("refs/wattle/attempt/{}/{}/", job.run, job.step.id);
+    let earlier = repo.list_refs(&prefix)?.into_iter().filter_map(|(name, commit)| {
+        let number: u32 = name.strip_prefix(&prefix)?.parse().ok()?;
+        (number < job.attempt).then_some((number, commit))
+    });
+    Ok(earlier.max_by_key(|(number, _)| *number).map(|(_, commit)| commit).filter(|commit| commit == there))
 }
 
 /// Gives back the slot that an ended attempt had kept.

@@ -8,7 +8,8 @@ use wattle_planner::{Plan, Problems, StepId, parse_plan};
 use wattle_worker::host::Usage;
 use wattle_worker::outcome::Cause;
 use wattle_workspace::{
-    CommitId, Expect, GitError, Head, LockError, LockInfo, OwnerLock, Pool, PoolError, PoolOptions, RefChange, RefError,
+    CommitId, Expect, GitError, Head, LockError, LockInfo, OwnerLock, Pool, PoolError, PoolOptions, RefChange,
+    RefError, StaleError,
 };
 
 use super::brief::brief;
@@ -154,6 +155,9 @@ pub(crate) enum RunError {
     /// The world could not be brought in line.
     #[error(transparent)]
     Recover(#[from] RecoverError),
+    /// An owner that died has left its git at work, or a lock that cannot be removed.
+    #[error(transparent)]
+    Stale(#[from] StaleError),
     /// The machine refused.
     #[error("{action}: {source}")]
     Io {
@@ -184,10 +188,14 @@ pub(crate) fn own(ctx: &Context, run: Option<&RunId>) -> Result<OwnerLock, RunEr
         since: crate::clock::rfc3339(ctx.clock.now_ms()),
         run: run.map(ToString::to_string),
     };
-    OwnerLock::acquire(&ctx.repo, &info).map_err(|error| match error {
+    let lock = OwnerLock::acquire(&ctx.repo, &info).map_err(|error| match error {
         LockError::Held(holder) => RunError::Busy { holder },
         error @ LockError::Io { .. } => RunError::Lock(error.to_string()),
-    })
+    })?;
+    if lock.after_death() {
+        ctx.repo.bury()?;
+    }
+    Ok(lock)
 }
 
 /// Begins a run and drives it to its end.
@@ -344,14 +352,12 @@ fn make_target(ctx: &Context, target: &str, base: &CommitId) -> Result<(), RunEr
 /// A user's branch named `wattle` (or below it) leaves no room for ours: found out before anything runs.
 fn room_for_branches(ctx: &Context, run: &RunId, base: &CommitId) -> Result<(), RunError> {
     let name = format!("refs/heads/wattle/{run}/probe");
-    let make = RefChange { name: name.clone(), new: Some(base.clone()), old: Expect::Absent };
-    match ctx.repo.update_refs(&[make], "wattle: probe") {
-        Ok(()) => {}
-        Err(RefError::Occupied { by, .. }) => return Err(RunError::Occupied { by }),
-        Err(error @ (RefError::Moved { .. } | RefError::Git(_))) => return Err(error.into()),
+    let make = RefChange { name, new: Some(base.clone()), old: Expect::Absent };
+    match ctx.repo.try_refs(&[make]) {
+        Ok(()) => Ok(()),
+        Err(RefError::Occupied { by, .. }) => Err(RunError::Occupied { by }),
+        Err(error @ (RefError::Moved { .. } | RefError::Git(_))) => Err(error.into()),
     }
-    let gone = RefChange { name, new: None, old: Expect::Is(base.clone()) };
-    Ok(ctx.repo.update_refs(&[gone], "wattle: probe")?)
 }
 
 fn freeze(

@@ -23,6 +23,7 @@ use super::jobs::{attempt_job, candidate_job};
 use super::limits::{Budget, Caps, Claim};
 use super::notify::word;
 use super::outcome::Ended;
+use super::predict::Predictor;
 use super::recover::{RecoverError, free_slots};
 use super::scheduler::{Decision, Halt, decide};
 use super::theirs::{TheirsError, take_in};
@@ -72,6 +73,7 @@ pub(crate) struct Dispatcher<'a> {
     pub(crate) budget: Budget,
     /// Why nothing new may start.
     pub(crate) halt: Option<Halt>,
+    predictor: Predictor,
     finished: bool,
 }
 
@@ -101,6 +103,7 @@ impl<'a> Dispatcher<'a> {
             failing: Vec::new(),
             budget,
             halt: None,
+            predictor: Predictor::default(),
             finished: false,
         }
     }
@@ -128,15 +131,12 @@ impl<'a> Dispatcher<'a> {
     fn turn(&mut self) -> Result<(), RecordError> {
         while !self.finished {
             let Some(decision) = decide(&self.rec.view, self.halt, self.lands_only) else { break };
-            if matches!(decision, Decision::Finish { .. }) && self.wind_down() {
+            if matches!(decision, Decision::Finish { .. }) && (self.wind_down() || self.predicts()?) {
                 break;
             }
             self.carry_out(decision)?;
         }
-        for event in self.rec.commit()? {
-            (self.sink)(&event);
-            self.notify(&event);
-        }
+        self.publish()?;
         for effect in self.effects.drain(..) {
             self.executor.perform(effect);
         }
@@ -153,6 +153,25 @@ impl<'a> Dispatcher<'a> {
             let _ = reply.send(answer);
         }
         Ok(())
+    }
+
+    /// Writes the batch and says it.
+    fn publish(&mut self) -> Result<(), RecordError> {
+        for event in self.rec.commit()? {
+            (self.sink)(&event);
+            self.notify(&event);
+            self.predictor.note(&event);
+        }
+        if !self.finished && self.halt.is_none() {
+            self.effects.extend(self.predictor.job(&self.rec.view).map(|job| Effect::Predict(Box::new(job))));
+        }
+        Ok(())
+    }
+
+    /// Does a run that could end still wait to hear which of its commits conflict? Who reviews them wants to know.
+    fn predicts(&mut self) -> Result<bool, RecordError> {
+        self.publish()?;
+        Ok(self.halt.is_none() && self.predictor.is_busy())
     }
 
     fn notify(&mut self, event: &Event) {
@@ -218,6 +237,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn finish(&mut self, event: crate::state::run::RunEvent, why: Option<&str>) -> Result<(), RecordError> {
+        self.predictor.end();
         self.park_what_waits()?;
         let pool = self.executor.shared.pool.clone();
         match free_slots(&mut self.rec, &pool) {
@@ -257,6 +277,7 @@ impl<'a> Dispatcher<'a> {
             }
             Input::Attempt { step, end } => {
                 self.stops.remove(&step);
+                self.predictor.hear(&step);
                 self.asking.remove(&step);
                 self.reserving.retain(|(other, _, _)| *other != step);
                 self.settle_claim(&step)?;
@@ -284,6 +305,7 @@ impl<'a> Dispatcher<'a> {
                 self.rec.emit(Body::BoundHit { step: None, bound: "slot_retired".to_owned(), message })
             }
             Input::NoRoom(message) => self.rec.emit(Body::BoundHit { step: None, bound: "disk".to_owned(), message }),
+            Input::Predicted(found) => self.predictor.found(&mut self.rec, found),
             Input::Wake => self.take_commands(),
             Input::Signal => {
                 self.stop_all(Halt::Interrupt);

@@ -11,6 +11,7 @@ use super::generate::generate;
 use super::input::Input;
 use super::jobs::AttemptJob;
 use super::notify::notify;
+use super::predict::{PredictJob, predict};
 use super::shared::Shared;
 use crate::ids::LandingId;
 use crate::journal::event::Candidate;
@@ -25,6 +26,8 @@ pub(crate) enum Effect {
     Candidate(LandingId, Box<CandidateJob>),
     /// Run a check of the queue.
     Check(Box<CheckJob>),
+    /// Merge commits that are to land, to warn of conflicts.
+    Predict(Box<PredictJob>),
     /// Look whether what has landed is there.
     Audit(Box<AuditJob>),
     /// Give back the slot that an ended attempt had kept, if it had.
@@ -84,6 +87,10 @@ impl Executor {
                         other => other,
                     };
                     Input::Candidate { landing, end }
+                }
+                Effect::Predict(job) => {
+                    let repo = shared.ctx.repo.clone();
+                    Input::Predicted(shared.git(move || predict(&repo, &job)).await)
                 }
                 Effect::Free(holder) => return attempt::free(&shared, holder).await,
                 Effect::Notify { run, seq, json } => return notify(&shared, run, seq, json).await,

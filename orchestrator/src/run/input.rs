@@ -7,6 +7,7 @@ use wattle_worker::outcome::Outcome;
 use wattle_workspace::{CommitId, Salvaged, TreeId};
 
 use super::check::Told;
+use super::predict::Found;
 use crate::ids::LandingId;
 use crate::journal::event::{Entry, Work};
 use crate::queue::land::{CandidateEnd, MoveEnd};
@@ -87,6 +88,8 @@ pub(crate) enum Input {
     },
     /// There is no room on the disk for another slot, and somebody waits for one.
     NoRoom(String),
+    /// Commits that are to land were merged, to warn of conflicts.
+    Predicted(Result<Vec<Found>, String>),
     /// Look at table `command`.
     Wake,
     /// SIGINT or SIGTERM.

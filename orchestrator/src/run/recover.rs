@@ -87,7 +87,9 @@ pub(crate) fn died(rec: &Recorder) -> bool {
 }
 
 fn landings(rec: &mut Recorder, repo: &Repo, tip: &CommitId) -> Result<(), RecoverError> {
-    let ids: Vec<LandingId> = rec.view.landings.keys().copied().collect();
+    // The one that moves the target for all that was gathered comes first: if it did, they have landed with it.
+    let (mut ids, others): (Vec<LandingId>, _) = rec.view.landings.keys().partition(|id| rec.view.landings[id].last);
+    ids.extend(others);
     for id in ids {
         let record = rec.view.landings[&id].clone();
         match record.state {

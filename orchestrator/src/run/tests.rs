@@ -1,5 +1,6 @@
 //! Whole runs in process: real repositories, real git, real processes.
 
+mod predict;
 mod queue;
 mod random;
 

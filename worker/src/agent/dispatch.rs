@@ -177,7 +177,7 @@ impl Dispatch {
         let (id, name, input) = (call.id.clone(), call.name.clone(), call.input.clone());
         let intent = Intent::Tool { id: id.clone(), name: name.clone(), input: input.clone() };
         let result = match send(&self.host, Message::Intent(intent)).await {
-            Reply::Ack { .. } | Reply::Granted | Reply::Answer { .. } => {
+            Reply::Ack { .. } | Reply::Told { .. } | Reply::Granted | Reply::Answer { .. } => {
                 let seen =
                     if tool::FILE_WRITERS.contains(&name.as_str()) { self.seen.clone() } else { BTreeMap::new() };
                 self.tools.call(ToolCall { id, name, input, seen, again }).await
@@ -196,7 +196,7 @@ impl Dispatch {
     async fn told(&self, call: &Call, result: &ToolResult) -> Result<(), Halt> {
         let told =
             StepResult::Tool { id: call.id.clone(), is_error: result.is_error, evidence: result.evidence.clone() };
-        record(&self.host, Message::Result(told)).await
+        record(&self.host, Message::Result(told)).await.map(drop)
     }
 
     fn remember(&mut self, result: &ToolResult) {
@@ -229,7 +229,7 @@ impl Dispatch {
         match send(&self.host, message).await {
             Reply::Answer { text } => Ok(ToolResult::done(text)),
             Reply::Refused { reason } => Ok(ToolResult::failed(format!("nobody will answer: {reason}"))),
-            Reply::Ack { .. } | Reply::Granted => Ok(ToolResult::failed("nobody has answered")),
+            Reply::Ack { .. } | Reply::Told { .. } | Reply::Granted => Ok(ToolResult::failed("nobody has answered")),
             Reply::Cancel => Err(Halt::Parked),
         }
     }
@@ -244,7 +244,7 @@ impl Dispatch {
         }
         let proposal = Proposal::Plan { json: call.input.clone() };
         match send(&self.host, Message::Propose(proposal)).await {
-            Reply::Ack { .. } | Reply::Granted | Reply::Answer { .. } => {
+            Reply::Ack { .. } | Reply::Told { .. } | Reply::Granted | Reply::Answer { .. } => {
                 self.accepted = Some(call.input.clone());
                 Ok(ToolResult::done("The plan was accepted."))
             }

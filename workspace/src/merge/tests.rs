@@ -1,5 +1,7 @@
 //! Merging without a checkout gives what `git merge` gives with one.
 
+mod history;
+
 use proptest::prelude::*;
 
 use super::*;

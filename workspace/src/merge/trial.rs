@@ -31,6 +31,9 @@ const KNOWN_MAX: usize = 8_192;
 /// Where answers are kept, in the state directory of the repository.
 const KNOWN: &str = "merges";
 
+/// What `git merge` calls the first commit, also in the names that it gives to files which another's folder displaces.
+const OURS: &str = "HEAD";
+
 /// Whose configuration and attributes decide a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rules {
@@ -183,10 +186,12 @@ impl Trial<'_> {
         let ran = self.git(batch.attributes.as_ref(), objects).stdin(input).accept(1).run()?;
         let mut fields = ran.stdout.split(|b| *b == 0);
         let mut answers = Vec::with_capacity(batch.places.len());
-        for _ in &batch.places {
+        for place in &batch.places {
             let clean = fields.next().filter(|s| matches!(*s, b"0" | b"1"));
             let clean = clean.ok_or_else(|| ran.unreadable("no status for a pair"))? == b"1";
-            answers.push(one(&ran, &mut fields, clean)?);
+            let mut merged = one(&ran, &mut fields, clean)?;
+            merged.rename_side(pairs[*place].0.as_str(), OURS);
+            answers.push(merged);
             if clean {
                 // The empty field that closes a pair; the list of messages, where there is one, closes itself.
                 fields.next();

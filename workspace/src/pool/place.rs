@@ -15,6 +15,7 @@ use super::print::{difference, print_of};
 use super::record::{Guard, Record, index_of, path_of};
 use super::trash::ASIDE;
 use crate::capture::copy_with_time;
+use crate::config::write_whole;
 use crate::fault;
 use crate::git::{At, GitError, Run};
 use crate::ids::CommitId;
@@ -24,6 +25,8 @@ use crate::repo::Repo;
 use crate::shape::MARK;
 use crate::slot::{Class, PoolError};
 
+/// An index has a header of 12 bytes and ends with a checksum of 20 at least.
+const INDEX_BYTES_MIN: u64 = 32;
 /// What a git command that was under way leaves in a worktree's git directory; the next holder must not inherit it.
 const UNDER_WAY: &[&str] = &[
     "AUTO_MERGE",
@@ -94,7 +97,8 @@ impl<'a> Place<'a> {
         clear_half_made(&self.path)?;
         let path = self.path.to_str().ok_or_else(|| self.unproven("its path is not text"))?;
         // Without a branch there is nothing to track: git even refuses `--no-track` beside `--detach`.
-        let add = ["worktree", "add", "--force", "--detach", "--no-checkout"];
+        // Twice `--force`: the path is ours, also where a killed git has left it locked.
+        let add = ["worktree", "add", "--force", "--force", "--detach", "--no-checkout"];
         self.repo.common().args(add).args([path, base.as_str()]).run()?;
         let file = self.path.join(".git");
         let git_dir = gitdir(&fs::read(&file).map_err(|e| PoolError::io(&file, e))?);
@@ -103,6 +107,34 @@ impl<'a> Place<'a> {
         self.git_dir = Some(admin_dir(self.repo, &name));
         self.repo.mark_shape(&self.path)?;
         Ok(name)
+    }
+
+    /// Writes what `worktree add` had written and a power cut has emptied: git does not sync these files, and without them
+    /// not even salvage works. Nothing that says anything is touched.
+    pub(crate) fn mend(&self, base: &CommitId) -> Result<(), PoolError> {
+        let Some(git_dir) = self.git_dir.as_ref().filter(|dir| dir.is_dir() && self.path.is_dir()) else {
+            return Ok(());
+        };
+        let there = self.path.join(".git");
+        for (file, text) in [
+            (git_dir.join("commondir"), "../..".to_owned()),
+            (git_dir.join("gitdir"), there.display().to_string()),
+            (git_dir.join("HEAD"), base.to_string()),
+            (there, format!("gitdir: {}", git_dir.display())),
+        ] {
+            if fs::metadata(&file).is_ok_and(|meta| meta.len() > 0) {
+                continue;
+            }
+            tracing::warn!(file = %file.display(), "written again: it was empty");
+            write_whole(&file, format!("{text}\n").as_bytes()).map_err(|e| PoolError::io(&file, e))?;
+        }
+        // Without ours the files are read afresh. The worktree's own is a copy of it, which the user's `git fsck` reads, too.
+        for index in [&self.index, &git_dir.join("index")] {
+            if fs::metadata(index).is_ok_and(|meta| meta.len() < INDEX_BYTES_MIN) {
+                forget(index)?;
+            }
+        }
+        Ok(())
     }
 
     /// Proves that git, started in the slot, finds the slot and nothing else.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use crate::config::write_whole;
 use crate::fault;
 use crate::ids::{CommitId, TreeId};
 use crate::slot::{Class, Lease, Owner, PoolError, SlotId, SlotInfo};
@@ -171,12 +172,16 @@ impl Record {
         let path = file_of(root, self.slot);
         let bytes = serde_json::to_vec(self).expect("a record of strings and numbers serialises");
         let replaced = fault::fails("slot.record.before").and_then(|()| {
+            // Where there is no older one to fall back to, this one is synced.
+            if !path.exists() {
+                return write_whole(&path, &bytes);
+            }
             let mut file = tempfile::NamedTempFile::new_in(root)?;
             io::Write::write_all(&mut file, &bytes)?;
-            file.persist(&path).map_err(|e| e.error)
+            file.persist(&path).map(drop).map_err(|e| e.error)
         });
         fault::point("slot.record.after");
-        replaced.map(drop).map_err(|e| PoolError::io(&path, e))
+        replaced.map_err(|e| PoolError::io(&path, e))
     }
 
     pub(crate) fn delete(&self, root: &Path) -> Result<(), PoolError> {

@@ -25,6 +25,7 @@ impl Dispatcher<'_> {
         message: Message,
         reply: oneshot::Sender<Reply>,
     ) -> Result<(), RecordError> {
+        let turn = matches!(message, Message::Result(StepResult::Turn { .. }));
         match message {
             Message::Intent(intent) => self.intent(step, attempt, intent)?,
             Message::Result(result) => self.result(step, attempt, result)?,
@@ -44,7 +45,8 @@ impl Dispatcher<'_> {
             }
         }
         let seq = self.rec.seq();
-        self.reply(reply, Reply::Ack { seq });
+        let words = turn.then(|| self.predictor.hear(step)).flatten();
+        self.reply(reply, words.map_or(Reply::Ack { seq }, |words| Reply::Told { seq, words }));
         Ok(())
     }
 

@@ -134,3 +134,25 @@ replies:
     let outcome = bench.perform(&step, &Recorder::new()).await;
     assert_eq!((outcome.end, outcome.report.as_str()), (End::Done, "Seen."));
 }
+
+#[tokio::test]
+async fn what_the_host_tells_meanwhile_is_heard_with_the_next_turn_and_once() {
+    let bench = Bench::new(SCRIPT, LIB).await;
+    let step = bench.step("one", Mode::Write, "add gamma");
+    let told = std::sync::atomic::AtomicBool::new(false);
+    let host = Recorder::with(move |_, message| {
+        let turn = matches!(message, crate::host::Message::Result(crate::host::StepResult::Turn { index: 1, .. }));
+        let now = turn && !told.swap(true, std::sync::atomic::Ordering::Relaxed);
+        now.then(|| Reply::Told { seq: 1, words: vec!["make it public".to_owned()] })
+    });
+    let outcome = bench.perform(&step, &host).await;
+    assert_eq!(outcome.end, End::Committed, "{outcome:?}");
+    let requests = bench.requests();
+    let words = "# Feedback 1\\n\\nmake it public";
+    assert!(!requests[0].contains(words));
+    assert!(requests[1].contains(words), "{}", requests[1]);
+    assert_eq!(requests.last().unwrap().matches(words).count(), 1);
+    // A later attempt knows them by number and text.
+    let heard = host.turns().iter().filter(|turn| turn.contains(words)).count();
+    assert_eq!(heard, 1);
+}

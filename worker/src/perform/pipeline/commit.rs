@@ -15,6 +15,8 @@ use crate::host::{Intent, Message};
 use crate::outcome::{Cause, Committed, End, Evidence, Outcome};
 use crate::perform::{Halt, blocking, restore, say};
 
+/// How often a commit is made again whose objects somebody has pruned before their ref was there.
+const TRIES_MAX: u32 = 3;
 /// Written files that the evidence lists one by one; the commit itself has all of them.
 const WROTE_MAX: usize = 2000;
 
@@ -39,9 +41,15 @@ impl Pipeline {
             None => ExecEnd::Done,
         };
         let (tools, base, form) = (Arc::clone(&self.tools), self.step.place.base.clone(), form.clone());
+        let checked = self.step.check.is_some();
         blocking(move || {
             if !tools.repo.has_commit(&commit).map_err(Halt::environment)? {
                 return Ok(None);
+            }
+            if let (true, Some(name)) = (checked, made_ref(&form)) {
+                // It may be a change moved to a new base, which nothing keeps before its check has passed.
+                let change = RefChange { name, new: Some(commit.clone()), old: Expect::Any };
+                tools.repo.update_refs(&[change], "wattle: made").map_err(Halt::environment)?;
             }
             let tree = tools.repo.tree_of(&commit).map_err(Halt::environment)?;
             let from = tools.repo.tree_of(&base).map_err(Halt::environment)?;
@@ -95,7 +103,7 @@ impl Pipeline {
             ExecEnd::Failed { cause, message } => Some((*cause, message.clone())),
             ExecEnd::Done | ExecEnd::Parked => None,
         };
-        match self.make(spec, failed).await {
+        match self.make(form, spec, failed).await {
             Ok(commit) => {
                 let committed = Committed { commit, tree: captured.tree, changes: captured.changes, outside };
                 Ok(Made { in_place: form.discard.is_empty(), committed, executed })
@@ -104,27 +112,71 @@ impl Pipeline {
         }
     }
 
-    async fn make(&self, spec: CommitSpec, failed: Option<(Cause, String)>) -> Result<CommitId, Halt> {
+    /// Makes the commit and a ref that keeps it: the attempt's own where nothing can change the commit any more, else one
+    /// that goes when that comes.
+    async fn make(
+        &self,
+        form: &CommitForm,
+        spec: CommitSpec,
+        failed: Option<(Cause, String)>,
+    ) -> Result<CommitId, Halt> {
+        let last = failed.is_some() || self.step.check.is_none();
         let (tools, owned) = (Arc::clone(&self.tools), spec.clone());
         let commit = blocking(move || tools.repo.commit_id(&owned).map_err(Halt::environment)).await?;
         let intent = Intent::Commit { commit, tree: spec.tree.clone(), failed };
         say(&self.host, Message::Intent(intent)).await?;
         let tools = Arc::clone(&self.tools);
-        blocking(move || tools.repo.commit(&spec).map_err(Halt::environment)).await
+        let (place, form) = (self.step.place.clone(), form.clone());
+        blocking(move || {
+            let options = CaptureOptions { discard: form.discard.clone() };
+            for _ in 0..TRIES_MAX {
+                let commit = tools.repo.commit(&spec).map_err(Halt::environment)?;
+                match (last, made_ref(&form)) {
+                    (false, Some(name)) => {
+                        let change = RefChange { name, new: Some(commit.clone()), old: Expect::Any };
+                        tools.repo.update_refs(&[change], "wattle: made").map_err(Halt::environment)?;
+                    }
+                    (true, _) | (false, None) => keep(&tools.repo, &form, &commit)?,
+                }
+                if tools.repo.is_whole(&place.base, &commit).map_err(Halt::environment)? {
+                    return Ok(commit);
+                }
+                // Somebody has pruned what no ref kept yet; the files are still there.
+                tools.repo.capture(&place.path, &place.base, &options).map_err(uncommittable)?;
+            }
+            Err(Halt::environment("keep the commit: its objects are pruned as soon as they are made"))
+        })
+        .await
     }
 
     /// Points the attempt's ref at the commit, once and for ever.
     pub(super) async fn keep(&self, form: &CommitForm, commit: &CommitId) -> Result<(), Halt> {
-        let (tools, commit, name) = (Arc::clone(&self.tools), commit.clone(), form.attempt_ref.clone());
-        blocking(move || {
-            let change = RefChange { name, new: Some(commit.clone()), old: Expect::Absent };
-            match tools.repo.update_refs(&[change], "wattle: attempt") {
-                Ok(()) => Ok(()),
-                Err(RefError::Moved { found: Some(found), .. }) if found == commit => Ok(()),
-                Err(error) => Err(Halt::environment(error)),
-            }
-        })
-        .await
+        let (tools, commit, form) = (Arc::clone(&self.tools), commit.clone(), form.clone());
+        blocking(move || keep(&tools.repo, &form, &commit)).await
+    }
+}
+
+/// The ref that keeps a commit while it is checked.
+fn made_ref(form: &CommitForm) -> Option<String> {
+    let (run, attempt) = form.attempt_ref.strip_prefix("refs/wattle/attempt/")?.split_once('/')?;
+    Some(format!("refs/wattle/candidate/{run}/made/{attempt}"))
+}
+
+fn keep(repo: &Repo, form: &CommitForm, commit: &CommitId) -> Result<(), Halt> {
+    let name = form.attempt_ref.clone();
+    if repo.read_ref(&name).map_err(Halt::environment)?.as_ref() == Some(commit) {
+        return Ok(());
+    }
+    let mut changes = vec![RefChange { name, new: Some(commit.clone()), old: Expect::Absent }];
+    if let Some(name) = made_ref(form)
+        && let Some(made) = repo.read_ref(&name).map_err(Halt::environment)?
+    {
+        changes.push(RefChange { name, new: None, old: Expect::Is(made) });
+    }
+    match repo.update_refs(&changes, "wattle: attempt") {
+        Ok(()) => Ok(()),
+        Err(RefError::Moved { found: Some(found), .. }) if found == *commit => Ok(()),
+        Err(error) => Err(Halt::environment(error)),
     }
 }
 

@@ -1,0 +1,73 @@
+//! Is all of a commit there? Between the making of objects and the ref that keeps them, somebody's `git gc --prune=now`
+//! takes them away without a word; so whoever is about to give up the only other copy asks, once the ref is there.
+
+use crate::git::GitError;
+use crate::ids::CommitId;
+use crate::lookup::MODE_GITLINK;
+use crate::repo::Repo;
+
+impl Repo {
+    /// Whether every tree and blob by which `commit` differs from `base`, which is kept by others, is in the repository.
+    /// Asked of a fresh git: a process that has read an object still has it when it is gone.
+    pub fn is_whole(&self, base: &CommitId, commit: &CommitId) -> Result<bool, GitError> {
+        if self.fetches_lazily() {
+            // What is missing there is the server's to give, and asking for it would fetch it.
+            return Ok(true);
+        }
+        let diff = ["diff-tree", "-r", "-t", "-z", "--raw", "--no-abbrev", "--no-renames"];
+        let ran = self.store().args(diff).args([base.as_str(), commit.as_str()]).accept(128).run()?;
+        if ran.code != 0 {
+            return Ok(false);
+        }
+        let gitlink = format!("{MODE_GITLINK:06o}");
+        let mut input = Vec::new();
+        for info in ran.fields().step_by(2) {
+            // `:mode-before mode-after id-before id-after status`
+            let info = String::from_utf8_lossy(info);
+            let mut words = info.split(' ').skip(1);
+            let (mode, id) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
+            if mode != gitlink && id.bytes().any(|digit| digit != b'0') {
+                input.extend_from_slice(id.as_bytes());
+                input.push(b'\n');
+            }
+        }
+        if input.is_empty() {
+            return Ok(true);
+        }
+        let asked = self.store().args(["cat-file", "--batch-check=%(objecttype)"]).stdin(input).run()?;
+        Ok(asked.stdout.split(|byte| *byte == b'\n').all(|line| !line.ends_with(b" missing")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Fixture;
+
+    #[test]
+    fn a_commit_is_whole_until_somebody_prunes_it() {
+        let f = Fixture::with(&[("a", "1\n"), ("dir/b", "1\n")]);
+        let repo = f.open();
+        let base = f.head();
+        let worktree = f.main();
+        std::fs::write(worktree.join("dir/b"), "2\n").unwrap();
+        let captured = repo.capture(&worktree, &base, &crate::CaptureOptions::default()).unwrap();
+        let who = repo.identity();
+        let spec = crate::CommitSpec {
+            tree: captured.tree.clone(),
+            parents: vec![base.clone()],
+            message: "made".to_owned(),
+            author: who.clone(),
+            committer: who,
+            time_s: 1,
+        };
+        let commit = repo.commit(&spec).unwrap();
+        assert!(repo.is_whole(&base, &commit).unwrap());
+        assert!(repo.is_whole(&base, &base).unwrap());
+        let blob = repo.blob_of(&captured.tree, "dir/b").unwrap().unwrap();
+        let (head, rest) = blob.as_str().split_at(2);
+        std::fs::remove_file(repo.common_dir().join("objects").join(head).join(rest)).unwrap();
+        assert!(!repo.is_whole(&base, &commit).unwrap());
+        f.git(&["prune", "--expire=now"]);
+        assert!(!repo.is_whole(&base, &commit).unwrap());
+    }
+}
