@@ -28,6 +28,7 @@ pub(crate) mod recover;
 pub(crate) mod rules;
 pub(crate) mod salvage;
 pub(crate) mod scheduler;
+pub(crate) mod shape;
 pub(crate) mod shared;
 pub(crate) mod theirs;
 pub(crate) mod undo;

@@ -14,6 +14,10 @@ use crate::repo::Repo;
 
 /// Where salvaged work is kept.
 const ROOT: &str = "refs/wattle/salvage";
+/// Where attempts are kept, by their holders.
+const ATTEMPTS: &str = "refs/wattle/attempt";
+/// The ref of the newest stash entry, which all worktrees share.
+const STASH: &str = "refs/stash";
 /// Refs that keep work; those of candidates do not, they come and go with the queue.
 const KEEPERS: &[&str] = &["refs/heads", "refs/wattle/attempt", ROOT];
 /// How often a salvage is made again whose objects somebody has pruned before their ref was there. A prune lists what
@@ -46,16 +50,8 @@ pub(crate) struct Work<'a> {
     pub(crate) time_s: i64,
 }
 
-/// What was found and kept.
-pub(crate) struct Saved {
-    /// The refs made, the files' first.
-    pub(crate) made: Vec<(String, CommitId)>,
-    /// The files are those of the base, to the last one.
-    pub(crate) untouched: bool,
-}
-
-/// Keeps everything of `w` that no ref keeps yet.
-pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Saved, SalvageError> {
+/// Keeps everything of `w` that no ref keeps yet; gives the refs made, the files' first.
+pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Vec<(String, CommitId)>, SalvageError> {
     fault::point("salvage.before");
     let mut made = Vec::new();
     // Commits and stashes first: files that no commit can hold must not keep those from safety.
@@ -79,8 +75,31 @@ pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Saved, SalvageError> 
         made.push(keep(repo, w, stash)?);
     }
     fault::point("salvage.after");
-    let untouched = matches!(files?, Files::Untouched);
-    Ok(Saved { made, untouched })
+    files?;
+    Ok(made)
+}
+
+/// Whether a ref keeps a commit of this tree: that of the holder's own attempt, or any branch or ref of ours.
+pub(crate) fn kept(repo: &Repo, tree: &TreeId, holder: &str) -> Result<bool, GitError> {
+    let own = repo.read_ref(&format!("{ATTEMPTS}/{}", folder(holder)))?;
+    if let Some(commit) = own
+        && repo.tree_of(&commit)? == *tree
+    {
+        return Ok(true);
+    }
+    Ok(known_trees(repo)?.contains(tree))
+}
+
+/// Where `refs/stash` is. Most repositories have none, and where refs are files git need not be asked to know that.
+pub(crate) fn stash_now(repo: &Repo) -> Result<Option<CommitId>, GitError> {
+    let common = repo.common_dir();
+    if !common.join("reftable").exists() && !common.join("refs/stash").exists() {
+        let packed = std::fs::read(common.join("packed-refs")).unwrap_or_default();
+        if !packed.windows(STASH.len()).any(|w| w == STASH.as_bytes()) {
+            return Ok(None);
+        }
+    }
+    repo.read_ref(STASH)
 }
 
 /// What the files of a worktree are.
@@ -166,7 +185,7 @@ fn reachable(repo: &Repo, commit: &CommitId) -> Result<bool, GitError> {
 
 /// Stash entries that were not there when the worker came, and that nothing keeps yet.
 fn new_stashes(repo: &Repo, w: &Work<'_>) -> Result<Vec<CommitId>, GitError> {
-    let now = repo.read_ref("refs/stash")?;
+    let now = stash_now(repo)?;
     if now.is_none() || now.as_ref() == w.stash {
         return Ok(Vec::new());
     }

@@ -135,6 +135,7 @@ fn configuration(found: &Found) -> String {
             "  usd:",
             "  tokens:",
             "  disk:",
+            "clean:",
             "approve:",
             "on_input:",
             "model:",

@@ -110,6 +110,8 @@ fn key(shared: &Shared, job: &CheckJob, setup: Option<&str>) -> String {
         // Checks are told which paths changed, and may look at no others.
         format!("{:?}", job.changed),
         job.isolation.clone(),
+        // A check in a slot that holds less may see less.
+        shared.ctx.repo.shape_name(),
         format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
     ];
     parts.extend(shared.ctx.child_env.iter().map(|(name, value)| format!("{name:?}={value:?}")));
@@ -143,8 +145,7 @@ async fn attempt(shared: &Arc<Shared>, job: &CheckJob, setup_key: Option<String>
         holder: format!("{}/landing-{}/{}", job.run, job.landing.0, job.check),
         setup_key: setup_key.clone(),
     };
-    let pool = shared.pool.clone();
-    let lease = shared.blocking(move || pool.lease(&want)).await?;
+    let (lease, _at_work) = shared.lease(want).await?;
     let scrubbed = if job.again && lease.generation > 1 {
         let (pool, again) = (shared.pool.clone(), lease.clone());
         shared.blocking(move || pool.scrub(&again)).await.map(|()| true)

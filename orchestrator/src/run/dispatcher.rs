@@ -327,6 +327,7 @@ impl<'a> Dispatcher<'a> {
                 let message = format!("{path} is kept as it is and not used again: {why}");
                 self.rec.emit(Body::BoundHit { step: None, bound: "slot_retired".to_owned(), message })
             }
+            Input::NoRoom(message) => self.rec.emit(Body::BoundHit { step: None, bound: "disk".to_owned(), message }),
             Input::Predicted(found) => self.predictor.found(&mut self.rec, found),
             Input::Wake => self.take_commands(),
             Input::Signal => {

@@ -88,6 +88,8 @@ pub(crate) enum Input {
         /// Why.
         why: String,
     },
+    /// There is no room on the disk for another slot, and somebody waits for one.
+    NoRoom(String),
     /// Commits that are to land were merged, to warn of conflicts.
     Predicted(Result<Vec<Found>, String>),
     /// Look at table `command`.

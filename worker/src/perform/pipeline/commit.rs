@@ -198,7 +198,7 @@ fn instead(executed: Executed, halt: Halt) -> Outcome {
 
 fn uncommittable(error: CaptureError) -> Halt {
     let cause = match &error {
-        CaptureError::Unexpressible { .. } => Cause::Uncommittable,
+        CaptureError::Unexpressible { .. } | CaptureError::Submodules { .. } => Cause::Uncommittable,
         CaptureError::Pattern { .. } | CaptureError::Git(_) => Cause::Environment,
     };
     Halt::Failed(cause, error.to_string())
