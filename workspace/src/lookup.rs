@@ -72,6 +72,11 @@ impl Repo {
         Ok(String::from_utf8_lossy(&self.object(id.as_str(), Kind::Commit)?).into_owned())
     }
 
+    /// A tree object as it is stored.
+    pub(crate) fn tree_bytes(&self, tree: &str) -> Result<Vec<u8>, GitError> {
+        self.object(tree, Kind::Tree)
+    }
+
     pub(crate) fn entries(&self, tree: &str) -> Result<Vec<Entry>, GitError> {
         parse_tree(tree, &self.object(tree, Kind::Tree)?, tree.len() / 2)
     }

@@ -34,6 +34,10 @@ const KNOWN: &str = "merges";
 /// What `git merge` calls the first commit, also in the names that it gives to files which another's folder displaces.
 const OURS: &str = "HEAD";
 
+/// The folder that stands for the repository with the user's configuration, there too. What is in it is written again
+/// only when it has changed: that costs a dozen syncs, as much as all the merges after one branch has moved.
+const RULES: &str = "rules";
+
 /// Whose configuration and attributes decide a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rules {
@@ -67,8 +71,9 @@ impl Repo {
         let sum = match rules {
             Rules::Run => self.rules_of(self.git().store())?,
             Rules::Checkout => {
-                self.write_rules(dir.path())?;
-                self.rules_of(dir.path())?
+                let rules = self.state_dir().join(RULES);
+                self.write_rules(&rules)?;
+                self.rules_of(&rules)?
             }
         };
         let attributes = self.git().attributes().filter(|_| rules == Rules::Run);
@@ -124,7 +129,9 @@ impl Trial<'_> {
             let group = || Batch { attributes: sum.as_ref().map(|_| ours.clone()), places: Vec::new() };
             groups.entry(sum.clone()).or_insert_with(group).places.push(*place);
         }
-        let size = places.len().div_ceil(lanes() * 2).clamp(BATCH_MIN, BATCH_MAX);
+        // Many pairs are cut finer than there are lanes, so that the lanes end together; few are not worth a process more.
+        let rounds = if places.len() > BATCH_MAX { 2 } else { 1 };
+        let size = places.len().div_ceil(lanes() * rounds).clamp(BATCH_MIN, BATCH_MAX);
         let cut = |group: Batch| {
             let parts: Vec<Vec<usize>> = group.places.chunks(size).map(<[usize]>::to_vec).collect();
             let attributes = group.attributes;
@@ -209,7 +216,8 @@ impl Trial<'_> {
             run = run.env("GIT_OBJECT_DIRECTORY", objects);
         }
         if self.rules == Rules::Checkout {
-            run = run.env("GIT_DIR", self.dir.path()).env("GIT_CONFIG_GLOBAL", self.dir.path().join("user.config"));
+            let rules = self.repo.state_dir().join(RULES);
+            run = run.env("GIT_DIR", &rules).env("GIT_CONFIG_GLOBAL", rules.join("user.config"));
             if let Some(commit) = attributes {
                 run = run.env("GIT_ATTR_SOURCE", commit.as_str());
             }

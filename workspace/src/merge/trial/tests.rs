@@ -28,7 +28,7 @@ fn answers_equal_single_merges_and_leave_nothing_in_the_repository() {
     let answers = repo.trial(Rules::Checkout).unwrap().merge_all(&pairs).unwrap();
     let after = f.git(&["count-objects", "-v"]);
     assert_eq!(after, before.0);
-    assert_eq!(names(repo.state_dir()), [before.1, vec![KNOWN.to_owned()]].concat());
+    assert_eq!(names(repo.state_dir()), [before.1, vec![KNOWN.to_owned(), RULES.to_owned()]].concat());
     for ((ours, theirs), answer) in pairs.iter().zip(&answers) {
         let spec = MergeSpec { base: None, ours: ours.clone(), theirs: theirs.clone() };
         assert_eq!(repo.merge(&spec).unwrap(), *answer);
