@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use git2::{ObjectType, Oid};
 
+use super::known::Root;
 use crate::git::GitError;
 use crate::ids::CommitId;
 use crate::repo::Repo;
@@ -23,18 +24,41 @@ pub(super) struct Attributes<'a> {
     repo: &'a Repo,
     /// By tree; none for one without such a file anywhere.
     known: HashMap<String, Option<String>>,
+    /// A tree whose sum is known from earlier: others are compared with it, as long as there are few of them.
+    root: Option<Root>,
+    /// A tree that was read from end to end.
+    walked: Option<Root>,
 }
 
 impl<'a> Attributes<'a> {
-    pub(super) fn new(repo: &'a Repo) -> Attributes<'a> {
-        Attributes { repo, known: HashMap::new() }
+    pub(super) fn new(repo: &'a Repo, root: Option<Root>) -> Attributes<'a> {
+        Attributes { repo, known: HashMap::new(), root, walked: None }
+    }
+
+    /// A tree that had to be read from end to end, for the next time.
+    pub(super) fn walked(self) -> Option<Root> {
+        self.walked
     }
 
     /// The sum for a commit; none when it has no attributes at all.
     pub(super) fn of(&mut self, commit: &CommitId) -> Result<Option<String>, GitError> {
         let tree = self.repo.tree_of(commit)?;
+        if let Some(known) = self.known.get(tree.as_str()) {
+            return Ok(known.clone());
+        }
+        if let Some(Root { root, sum }) = &self.root
+            && self.repo.has_tree(root)?
+        {
+            let changed = self.repo.changed_paths(root, &tree)?;
+            if !changed.iter().any(|path| path.rsplit('/').next().is_some_and(|name| name.as_bytes() == FILE)) {
+                self.known.insert(tree.as_str().to_owned(), sum.clone());
+                return Ok(sum.clone());
+            }
+        }
         // git limits the depth of a path, and with it that of this.
-        self.sum(tree.as_str())
+        let sum = self.sum(tree.as_str())?;
+        self.walked = Some(Root { root: tree, sum: sum.clone() });
+        Ok(sum)
     }
 
     fn sum(&mut self, tree: &str) -> Result<Option<String>, GitError> {

@@ -28,6 +28,9 @@ const BATCH_MIN: usize = 8;
 const BATCH_MAX: usize = 512;
 /// From this many pairs on answers are neither looked up nor kept: a whole history is asked once.
 const KNOWN_MAX: usize = 8_192;
+/// Up to this many pairs their attributes are found by comparing trees with one that is known; of more, which are far
+/// apart, the trees are read once.
+const COMPARED_MAX: usize = 256;
 /// Where answers are kept, in the state directory of the repository.
 const KNOWN: &str = "merges";
 
@@ -106,7 +109,8 @@ impl Trial<'_> {
         let remember = pairs.len() <= KNOWN_MAX;
         let mut answers: Vec<Option<Merged>> = pairs.iter().map(|pair| self.known.get(pair).cloned()).collect();
         let missing: Vec<usize> = (0..pairs.len()).filter(|n| answers[*n].is_none()).collect();
-        let made = self.make(pairs, &self.batches(pairs, &missing)?)?;
+        let batches = self.batches(pairs, &missing)?;
+        let made = self.make(pairs, &batches)?;
         if remember {
             self.known.add(made.iter().map(|(n, merged)| (pairs[*n].clone(), merged.clone())).collect());
         }
@@ -117,9 +121,10 @@ impl Trial<'_> {
     }
 
     /// Puts pairs that merge under the same attributes into batches, enough of them for every lane.
-    fn batches(&self, pairs: &[(CommitId, CommitId)], places: &[usize]) -> Result<Vec<Batch>, GitError> {
+    fn batches(&mut self, pairs: &[(CommitId, CommitId)], places: &[usize]) -> Result<Vec<Batch>, GitError> {
         let mut groups: BTreeMap<Option<String>, Batch> = BTreeMap::new();
-        let mut attributes = Attributes::new(self.repo);
+        let root = self.known.root.clone().filter(|_| places.len() <= COMPARED_MAX);
+        let mut attributes = Attributes::new(self.repo, root);
         for place in places {
             let ours = &pairs[*place].0;
             let sum = match self.rules {
@@ -128,6 +133,9 @@ impl Trial<'_> {
             };
             let group = || Batch { attributes: sum.as_ref().map(|_| ours.clone()), places: Vec::new() };
             groups.entry(sum.clone()).or_insert_with(group).places.push(*place);
+        }
+        if let Some(root) = attributes.walked() {
+            self.known.add_root(root);
         }
         // Many pairs are cut finer than there are lanes, so that the lanes end together; few are not worth a process more.
         let rounds = if places.len() > BATCH_MAX { 2 } else { 1 };

@@ -66,6 +66,10 @@ fn each_pair_merges_under_the_attributes_of_its_first_commit() {
     let plain = f.side(&base, &[("dir/CHANGES", Some("first\none\n"))]);
     let with = f.side(&base, &[("dir/CHANGES", Some("first\ntwo\n")), union]);
     let repo = f.open();
+    // Compared with a tree that is known from before, and with nothing.
+    let other = f.side(&base, &[("other", Some("other\n"))]);
+    repo.merge_pairs(&[(other, base)]).unwrap();
+    assert!(repo.trial(Rules::Checkout).unwrap().known.root.is_some());
     let pairs = [(plain.clone(), with.clone()), (with.clone(), plain.clone())];
     let answers = repo.trial(Rules::Checkout).unwrap().merge_all(&pairs).unwrap();
     let clean: Vec<bool> = answers.iter().map(|m| matches!(m, Merged::Clean { .. })).collect();
