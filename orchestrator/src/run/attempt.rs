@@ -203,7 +203,7 @@ async fn lease(
         Mode::Read => Class::Snapshot,
         Mode::Write | Mode::Scratch => Class::Work,
     };
-    let setup_key = shared.setup_key(job.setup.as_ref().map(|(_, key)| key.as_slice()), base).await?;
+    let setup_key = shared.setup_key(job.setup.as_ref(), base).await?;
     let want = Want { class, base: base.clone(), holder: holder.to_owned(), setup_key: setup_key.clone() };
     let agent = matches!(job.work, Work::Agent(_));
     let (earlier, repo) = (job.earlier.clone(), shared.ctx.repo.clone());

@@ -82,7 +82,7 @@ impl Host for CheckHost {
 /// Runs a check, unless what it says of the tree is known.
 pub(crate) async fn run(shared: Arc<Shared>, job: CheckJob) -> Input {
     let shared = &shared;
-    let setup_key = shared.setup_key(job.setup.as_ref().map(|(_, key)| key.as_slice()), &job.commit).await;
+    let setup_key = shared.setup_key(job.setup.as_ref(), &job.commit).await;
     let key = setup_key.as_ref().ok().map(|setup| key(shared, &job, setup.as_deref()));
     let known = match &key {
         Some(key) if !job.again => known(shared, key.clone()).await,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::Sender;
 use tokio_util::sync::CancellationToken;
+use wattle_worker::assignment::Command;
 use wattle_worker::model::Model;
 use wattle_worker::perform::Tools;
 use wattle_workspace::{CommitId, GitError, Lease, Pool, PoolError, Signature, Want};
@@ -134,13 +135,17 @@ impl Shared {
         self.blocking(act).await
     }
 
-    /// What the setup of a slot at a commit depends on: the contents of its key files.
-    pub(crate) async fn setup_key(&self, files: Option<&[String]>, base: &CommitId) -> Result<Option<String>, String> {
-        let Some(files) = files.map(<[String]>::to_vec) else { return Ok(None) };
+    /// What the setup of a slot at a commit depends on: its command and the contents of its key files.
+    pub(crate) async fn setup_key(
+        &self,
+        setup: Option<&(Command, Vec<String>)>,
+        base: &CommitId,
+    ) -> Result<Option<String>, String> {
+        let Some((command, files)) = setup.cloned() else { return Ok(None) };
         let (repo, base) = (self.ctx.repo.clone(), base.clone());
         self.git(move || {
             let tree = repo.tree_of(&base)?;
-            let mut key = String::new();
+            let mut key = format!("{:?} {:?}\n", command.run, command.env);
             for file in files {
                 let blob = repo.blob_of(&tree, &file)?;
                 key.push_str(&format!("{file} {}\n", blob.map_or_else(String::new, |blob| blob.to_string())));
