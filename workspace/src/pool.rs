@@ -484,7 +484,8 @@ impl Pool {
         let Some(to) = record.moving.clone() else {
             return Ok(false);
         };
-        let to = self.repo.tree_of(&to)?;
+        // Nothing kept that commit yet: where it is gone, what the slot holds is put aside as it is.
+        let Ok(to) = self.repo.tree_of(&to) else { return Ok(false) };
         let from = record.left.clone().map_or_else(|| self.repo.tree_of(&record.base), Ok)?;
         let found = self.repo.capture(place.path(), &record.base, &CaptureOptions::default());
         let found = found.map_err(|e| PoolError::capture(record.slot, e))?.tree;
