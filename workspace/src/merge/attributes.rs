@@ -10,7 +10,7 @@ use git2::{ObjectType, Oid};
 
 use super::known::Root;
 use crate::git::GitError;
-use crate::ids::CommitId;
+use crate::ids::{CommitId, TreeId};
 use crate::repo::Repo;
 
 /// The mode of a folder in a raw tree.
@@ -25,19 +25,22 @@ pub(super) struct Attributes<'a> {
     /// By tree; none for one without such a file anywhere.
     known: HashMap<String, Option<String>>,
     /// A tree whose sum is known from earlier: others are compared with it, as long as there are few of them.
-    root: Option<Root>,
-    /// A tree that was read from end to end.
-    walked: Option<Root>,
+    near: Option<Root>,
+    /// Trees of commits whose sums are new.
+    found: Vec<Root>,
 }
 
 impl<'a> Attributes<'a> {
-    pub(super) fn new(repo: &'a Repo, root: Option<Root>) -> Attributes<'a> {
-        Attributes { repo, known: HashMap::new(), root, walked: None }
+    /// With the trees that are known from earlier. `compare`: others are compared with the newest of them, instead of
+    /// being read from end to end.
+    pub(super) fn new(repo: &'a Repo, roots: &[Root], compare: bool) -> Attributes<'a> {
+        let known = roots.iter().map(|root| (root.root.as_str().to_owned(), root.sum.clone())).collect();
+        Attributes { repo, known, near: roots.last().filter(|_| compare).cloned(), found: Vec::new() }
     }
 
-    /// A tree that had to be read from end to end, for the next time.
-    pub(super) fn walked(self) -> Option<Root> {
-        self.walked
+    /// What was found out, for the next time.
+    pub(super) fn found(self) -> Vec<Root> {
+        self.found
     }
 
     /// The sum for a commit; none when it has no attributes at all.
@@ -46,19 +49,26 @@ impl<'a> Attributes<'a> {
         if let Some(known) = self.known.get(tree.as_str()) {
             return Ok(known.clone());
         }
-        if let Some(Root { root, sum }) = &self.root
-            && self.repo.has_tree(root)?
-        {
-            let changed = self.repo.changed_paths(root, &tree)?;
-            if !changed.iter().any(|path| path.rsplit('/').next().is_some_and(|name| name.as_bytes() == FILE)) {
-                self.known.insert(tree.as_str().to_owned(), sum.clone());
-                return Ok(sum.clone());
-            }
-        }
-        // git limits the depth of a path, and with it that of this.
-        let sum = self.sum(tree.as_str())?;
-        self.walked = Some(Root { root: tree, sum: sum.clone() });
+        let sum = match self.as_near(&tree)? {
+            Some(sum) => sum,
+            // git limits the depth of a path, and with it that of this.
+            None => self.sum(tree.as_str())?,
+        };
+        self.known.insert(tree.as_str().to_owned(), sum.clone());
+        self.found.push(Root { root: tree, sum: sum.clone() });
         Ok(sum)
+    }
+
+    /// The sum of the tree that is known from earlier, if this one differs from it in no file of attributes.
+    fn as_near(&self, tree: &TreeId) -> Result<Option<Option<String>>, GitError> {
+        let Some(Root { root, sum }) = &self.near else { return Ok(None) };
+        // It may have been collected since.
+        if !self.repo.has_tree(root)? {
+            return Ok(None);
+        }
+        let is_one = |path: &String| path.rsplit('/').next().is_some_and(|name| name.as_bytes() == FILE);
+        let differs = self.repo.changed_paths(root, tree)?.iter().any(is_one);
+        Ok((!differs).then(|| sum.clone()))
     }
 
     fn sum(&mut self, tree: &str) -> Result<Option<String>, GitError> {

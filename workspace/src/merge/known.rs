@@ -27,6 +27,9 @@ struct Line {
     merged: Merged,
 }
 
+/// How the line of a tree's sum begins.
+const ROOT: &str = "{\"root\":";
+
 /// The sum of the attribute files of a tree: of another one that differs in none of them it is the same.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Root {
@@ -37,8 +40,8 @@ pub(super) struct Root {
 /// The answers under one set of rules.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// The newest tree whose attributes are known.
-    pub(super) root: Option<Root>,
+    /// Trees whose attributes are known, oldest first.
+    pub(super) roots: Vec<Root>,
     path: PathBuf,
     rules: String,
     answers: HashMap<(CommitId, CommitId), Merged>,
@@ -47,7 +50,7 @@ pub(super) struct Known {
 impl Known {
     /// Reads what is known; what cannot be read is not known.
     pub(super) fn read(path: PathBuf, rules: String) -> Known {
-        let mut known = Known { path, rules, answers: HashMap::new(), root: None };
+        let mut known = Known { path, rules, answers: HashMap::new(), roots: Vec::new() };
         let mut text = String::new();
         let read = File::open(&known.path).and_then(|mut file| {
             flock(&file, FlockOperation::LockShared)?;
@@ -58,7 +61,8 @@ impl Known {
             let lines = text.lines().filter(ours).filter_map(|line| serde_json::from_str::<Line>(line).ok());
             let lines = lines.filter(|line| line.rules == known.rules);
             known.answers = lines.map(|line| ((line.a, line.b), line.merged)).collect();
-            known.root = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
+            let roots = text.lines().filter(|line| line.starts_with(ROOT));
+            known.roots = roots.filter_map(|line| serde_json::from_str(line).ok()).collect();
         }
         known
     }
@@ -84,12 +88,16 @@ impl Known {
         }
     }
 
-    /// Adds a tree whose attributes are known.
-    pub(super) fn add_root(&mut self, root: Root) {
-        let json = serde_json::to_string(&root).expect("a sum is plain data");
-        self.root = Some(root);
-        if let Err(error) = self.append(&format!("{json}\n")) {
-            tracing::debug!(%error, path = %self.path.display(), "a sum of attributes is not kept");
+    /// Adds trees whose attributes are known.
+    pub(super) fn add_roots(&mut self, roots: Vec<Root>) {
+        let mut text = String::new();
+        for root in &roots {
+            text.push_str(&serde_json::to_string(root).expect("a sum is plain data"));
+            text.push('\n');
+        }
+        self.roots.extend(roots);
+        if let Err(error) = self.append(&text) {
+            tracing::debug!(%error, path = %self.path.display(), "sums of attributes are not kept");
         }
     }
 

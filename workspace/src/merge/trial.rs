@@ -123,8 +123,7 @@ impl Trial<'_> {
     /// Puts pairs that merge under the same attributes into batches, enough of them for every lane.
     fn batches(&mut self, pairs: &[(CommitId, CommitId)], places: &[usize]) -> Result<Vec<Batch>, GitError> {
         let mut groups: BTreeMap<Option<String>, Batch> = BTreeMap::new();
-        let root = self.known.root.clone().filter(|_| places.len() <= COMPARED_MAX);
-        let mut attributes = Attributes::new(self.repo, root);
+        let mut attributes = Attributes::new(self.repo, &self.known.roots, places.len() <= COMPARED_MAX);
         for place in places {
             let ours = &pairs[*place].0;
             let sum = match self.rules {
@@ -134,8 +133,9 @@ impl Trial<'_> {
             let group = || Batch { attributes: sum.as_ref().map(|_| ours.clone()), places: Vec::new() };
             groups.entry(sum.clone()).or_insert_with(group).places.push(*place);
         }
-        if let Some(root) = attributes.walked() {
-            self.known.add_root(root);
+        let found = attributes.found();
+        if places.len() <= KNOWN_MAX {
+            self.known.add_roots(found);
         }
         // Many pairs are cut finer than there are lanes, so that the lanes end together; few are not worth a process more.
         let rounds = if places.len() > BATCH_MAX { 2 } else { 1 };

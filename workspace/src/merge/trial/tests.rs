@@ -69,7 +69,7 @@ fn each_pair_merges_under_the_attributes_of_its_first_commit() {
     // Compared with a tree that is known from before, and with nothing.
     let other = f.side(&base, &[("other", Some("other\n"))]);
     repo.merge_pairs(&[(other, base)]).unwrap();
-    assert!(repo.trial(Rules::Checkout).unwrap().known.root.is_some());
+    assert!(repo.trial(Rules::Checkout).unwrap().known.roots.len() == 1);
     let pairs = [(plain.clone(), with.clone()), (with.clone(), plain.clone())];
     let answers = repo.trial(Rules::Checkout).unwrap().merge_all(&pairs).unwrap();
     let clean: Vec<bool> = answers.iter().map(|m| matches!(m, Merged::Clean { .. })).collect();
