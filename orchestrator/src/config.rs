@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use choice::{Approve, OnInput};
 use environment::Environment;
-use file::{File, Mistake};
+use file::{Clean, File, Mistake};
 use trust::{Trust, TrustError};
 
 /// The built-in defaults: a commented file, which `wattle init` prints too.
@@ -85,6 +85,8 @@ pub(crate) struct Effective {
     pub(crate) tokens: Limit<u64>,
     /// Disk of the slots, in bytes.
     pub(crate) disk_bytes: Limit<u64>,
+    /// What goes when a slot changes hands.
+    pub(crate) clean: Clean,
     /// How long what was put aside is kept.
     pub(crate) keep: Keep,
     /// Who lets work into the queue.
@@ -217,6 +219,7 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
         },
         tokens: Limit { given: None, configured: tokens, ceiling: user.tokens },
         disk_bytes: Limit { given: None, configured: project.disk_bytes.or(user.disk_bytes), ceiling: None },
+        clean: project.clean.or(user.clean).or(defaults.clean).unwrap_or(Clean::Untracked),
         keep,
         approve: flags.approve.or(variables.approve).unwrap_or(files_approve),
         on_input: flags

@@ -64,6 +64,9 @@ pub(crate) struct RunOptions {
     pub(crate) tokens_max: Option<u64>,
     /// Disk cap of the pool, in bytes.
     pub(crate) disk_bytes_max: Option<u64>,
+    /// Ignored files go when a slot changes hands.
+    #[serde(default)]
+    pub(crate) clean_ignored: bool,
     /// What happens when a worker asks.
     pub(crate) on_input: OnInput,
 }

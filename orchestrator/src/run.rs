@@ -4,6 +4,7 @@
 //! [`executor`] performs effects and sends what came of them back. [`begin`] freezes the inputs,
 //! [`recover`] asks the world what happened before a crash.
 
+mod agenda;
 pub(crate) mod attempt;
 pub(crate) mod begin;
 pub(crate) mod brief;
@@ -27,6 +28,7 @@ pub(crate) mod recover;
 pub(crate) mod rules;
 pub(crate) mod salvage;
 pub(crate) mod scheduler;
+pub(crate) mod shape;
 pub(crate) mod shared;
 pub(crate) mod theirs;
 pub(crate) mod undo;

@@ -24,12 +24,13 @@ pub(crate) use step::STEP_KEYS;
 /// Most steps of a plan. A person reviews them, every pair is compared, and bit tables of this side are 3 MB.
 pub(crate) const STEPS_MAX: usize = 5000;
 
-pub(crate) const PLAN_KEYS: [&str; 13] = [
+pub(crate) const PLAN_KEYS: [&str; 14] = [
     "version",
     "task",
     "target",
     "checks",
     "setup",
+    "checkout",
     "limits",
     "defaults",
     "groups",

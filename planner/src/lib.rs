@@ -21,7 +21,7 @@ mod yaml;
 pub use globs::{Glob, GlobError, escape as escape_glob, globs_overlap};
 pub use graph::{Edge, EdgeKind};
 pub use id::{GroupId, ID_BYTES_MAX, IdError, StepId};
-pub use plan::{At, Check, CommitStyle, Generated, Group, Land, Limits, Notify, Plan, Setup, Style};
+pub use plan::{At, Check, Checkout, CommitStyle, Generated, Group, Land, Limits, Notify, Plan, Setup, Style};
 pub use problem::{Problem, Problems};
 pub use reply::{Frame, plan_from_reply};
 pub use request::lead_request;

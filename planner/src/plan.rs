@@ -26,6 +26,7 @@ pub(crate) struct Settings {
     pub(crate) target: Option<String>,
     pub(crate) checks: Option<Vec<Check>>,
     pub(crate) setup: Option<Setup>,
+    pub(crate) checkout: Checkout,
     pub(crate) limits: Limits,
     pub(crate) groups: BTreeMap<GroupId, Group>,
     pub(crate) discard: Vec<Glob>,
@@ -86,6 +87,26 @@ pub struct Setup {
     pub timeout_ms: u64,
     /// Variables for the command.
     pub env: BTreeMap<String, String>,
+}
+
+/// What of a commit is checked out in slots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkout {
+    /// Whether submodules hold their files. Where nothing is said they do, as far as the user's repository has them: a
+    /// build that needs them fails without, and none of it is fetched.
+    pub submodules: bool,
+    /// Whether files of Git LFS hold their content instead of pointers to it. Where nothing is said they do: what a check
+    /// reads is then what its users will read.
+    pub lfs: bool,
+    /// The folders that slots hold, with the files of those above them; empty is everything. That is the default even where
+    /// the user's own checkout is sparse: a step would silently miss what is not there.
+    pub sparse: Vec<String>,
+}
+
+impl Default for Checkout {
+    fn default() -> Self {
+        Self { submodules: true, lfs: true, sparse: Vec::new() }
+    }
 }
 
 /// Bounds on a whole run; `None` is the configuration's.
@@ -182,6 +203,11 @@ impl Plan {
     /// What prepares a slot.
     pub fn setup(&self) -> Option<&Setup> {
         self.settings.setup.as_ref()
+    }
+
+    /// What of a commit is checked out in slots.
+    pub fn checkout(&self) -> &Checkout {
+        &self.settings.checkout
     }
 
     /// Bounds on the run.

@@ -74,6 +74,11 @@ fn plan_properties() -> Value {
             "timeout": { "$ref": "#/$defs/duration" },
             "env": { "$ref": "#/$defs/env" },
         })),
+        "checkout": object(&[], json!({
+            "submodules": { "type": "boolean", "description": "Whether slots hold submodules that the repository has; default true." },
+            "lfs": { "type": "boolean", "description": "Whether slots hold the content of LFS files, not pointers; default true." },
+            "sparse": texts("Folders that slots hold; default: everything."),
+        })),
         "limits": object(&[], json!({
             "jobs": { "type": ["integer", "null"], "minimum": 1 },
             "checks": { "type": ["integer", "null"], "minimum": 1 },

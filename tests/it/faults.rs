@@ -7,6 +7,7 @@
 mod audit;
 mod disk;
 mod matrix;
+mod meanwhile;
 mod plans;
 mod power;
 

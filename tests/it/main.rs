@@ -14,6 +14,7 @@ mod run;
 mod safety;
 mod scale;
 mod second;
+mod slots;
 mod tidy;
 mod undo;
 mod verbs;

@@ -8,6 +8,8 @@
 mod content;
 mod formats;
 mod layouts;
+mod slots;
+mod special;
 mod world;
 
 pub(crate) use world::{Kind, check};

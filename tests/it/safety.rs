@@ -14,7 +14,7 @@ version: 1
 task: Change the files
 checks: []
 steps:
-  - { id: a, touches: ["a/**"], run: "echo new >a/f; echo more >a/g" }
+  - { id: a, touches: ["a/**"], run: "echo new >a/f; echo try $WATTLE_ATTEMPT >a/g" }
   - { id: b, touches: ["b/**"], run: "echo new >b/f" }
 "#;
 

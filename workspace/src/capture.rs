@@ -18,6 +18,8 @@ use crate::ids::{CommitId, TreeId};
 use crate::lookup::{Change, MODE_GITLINK};
 use crate::paths::{shown, shown_path};
 use crate::repo::Repo;
+use crate::submodule;
+use crate::warm::{SLOTS, at_base, captured_of, forget_captured};
 
 /// What to take from a worktree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +46,12 @@ pub enum CaptureError {
         /// Where they are.
         paths: Vec<String>,
     },
+    /// Files in a submodule were changed and not committed there.
+    #[error("commit {}: a submodule's files are committed in the submodule, and there they are not", paths.join(", "))]
+    Submodules {
+        /// The submodules.
+        paths: Vec<String>,
+    },
     /// A discard pattern is no regular expression.
     #[error("compile the discard patterns: {why}")]
     Pattern {
@@ -66,13 +74,21 @@ impl Repo {
         if !paths.is_empty() {
             return Err(CaptureError::Unexpressible { paths });
         }
-        index.git(["add", "--all"]).run()?;
+        if self.fills_submodules(worktree)? {
+            let paths = submodule::keep(self, worktree, base)?;
+            if !paths.is_empty() {
+                return Err(CaptureError::Submodules { paths });
+            }
+        }
+        index.add()?;
         let mut tree = index.write_tree()?;
         if !discard.is_empty() && index.restore(&base_tree, &tree, &discard)? {
             tree = index.write_tree()?;
+        } else {
+            index.keep(&base_tree, &tree)?;
         }
         fault::point("capture.after");
-        let changes = self.changes(&base_tree, &tree)?;
+        let changes = if tree == base_tree { Vec::new() } else { self.changes(&base_tree, &tree)? };
         Ok(Captured { tree, changes })
     }
 
@@ -93,7 +109,7 @@ impl Repo {
         if !paths.is_empty() {
             return Err(CaptureError::Unexpressible { paths });
         }
-        index.git(["add", "--all"]).run()?;
+        index.add()?;
         let found = index.write_tree()?;
         if found != *tree {
             index.git(["read-tree", "--reset", "-u", tree.as_str()]).run()?;
@@ -103,14 +119,18 @@ impl Repo {
 
     /// The index that the pool keeps for a slot, beside the slot.
     pub(crate) fn slot_index(&self, slot: &Path) -> Option<PathBuf> {
-        let slots = self.state_dir().join("slots");
+        let slots = self.state_dir().join(SLOTS);
         let index = (slot.parent() == Some(&slots)).then(|| slot.with_extension("index"))?;
         index.is_file().then_some(index)
     }
 
-    /// What in a worktree no commit can hold, ignored places left out.
-    pub(crate) fn unexpressible(&self, worktree: &Path, base: &CommitId) -> Result<Vec<String>, GitError> {
-        let suspects = suspects(worktree)?;
+    /// Of what a walk found suspicious, what no commit can hold: ignored places left out.
+    pub(crate) fn unexpressible_of(
+        &self,
+        worktree: &Path,
+        base: &CommitId,
+        suspects: Vec<PathBuf>,
+    ) -> Result<Vec<String>, GitError> {
         if suspects.is_empty() {
             return Ok(Vec::new());
         }
@@ -124,6 +144,7 @@ struct ScratchIndex<'a> {
     repo: &'a Repo,
     worktree: &'a Path,
     path: PathBuf,
+    store: PathBuf,
     _dir: TempDir,
 }
 
@@ -137,16 +158,38 @@ impl<'a> ScratchIndex<'a> {
         if let Some(warm) = &warm {
             copy_with_time(warm, &path).map_err(|e| GitError::io(warm, e))?;
         }
-        let index = ScratchIndex { repo, worktree, path, _dir: dir };
-        // `-m` keeps the stat data of entries that stay; without an index there are none to keep.
-        let merge = warm.map(|_| "-m");
-        index.git(["read-tree"].into_iter().chain(merge).chain([base.as_str()])).run()?;
+        let index = ScratchIndex { repo, worktree, path, store: repo.store_at(worktree), _dir: dir };
+        // `-m` keeps the stat data of entries that stay, and without an index there are none to keep; `-i` leaves the files
+        // out of it, which may be anything by now.
+        let merge: &[&str] = if warm.is_some() { &["-m", "-i"] } else { &[] };
+        if warm.is_none() || !at_base(worktree, base) {
+            index.git(["read-tree"].iter().chain(merge).copied().chain([base.as_str()])).run()?;
+        }
         Ok(index)
+    }
+
+    /// Leaves the index beside the slot, if it has one, for whoever asks whether the slot still holds just this tree.
+    fn keep(&self, base: &TreeId, tree: &TreeId) -> Result<(), GitError> {
+        let slot = self.worktree;
+        if self.repo.slot_index(slot).is_none() {
+            return Ok(());
+        }
+        forget_captured(slot).map_err(|e| GitError::io(slot, e))?;
+        if base == tree {
+            return Ok(());
+        }
+        let kept = captured_of(slot, tree);
+        fs::rename(&self.path, &kept).map_err(|e| GitError::io(&kept, e))
     }
 
     fn git<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> Run {
         let at = At::Files { work_tree: self.worktree, index: &self.path };
-        self.repo.git().at(at).args(args)
+        self.repo.git().at(at).env("GIT_DIR", &self.store).args(args)
+    }
+
+    /// Takes every change of the files, those outside the cone of a sparse slot, too.
+    fn add(&self) -> Result<(), GitError> {
+        self.git(["add", "--all", "--sparse"]).run().map(|_| ())
     }
 
     fn write_tree(&self) -> Result<TreeId, GitError> {
@@ -155,7 +198,7 @@ impl<'a> ScratchIndex<'a> {
     }
 
     fn unexpressible(&self, base: &TreeId) -> Result<Vec<String>, GitError> {
-        self.not_ignored(suspects(self.worktree)?, base)
+        self.not_ignored(walk(self.worktree)?.suspects, base)
     }
 
     /// Of the suspects those that are neither ignored nor submodules of the base.
@@ -218,31 +261,39 @@ pub(crate) fn copy_with_time(from: &Path, to: &Path) -> io::Result<()> {
     File::options().write(true).open(to)?.set_modified(modified)
 }
 
-/// Everything below `root` that git cannot store: special files, and folders with a `.git` of their own (which are not
-/// entered). Relative to `root`. git's own listings leave special files out, so the folders are read here.
-fn suspects(root: &Path) -> Result<Vec<PathBuf>, GitError> {
-    let mut found = Vec::new();
+/// What git's own listings leave out of a worktree.
+#[derive(Debug, Default)]
+pub(crate) struct Walked {
+    /// Special files, and folders with a `.git` of their own (which are not entered), relative to the root.
+    pub(crate) suspects: Vec<PathBuf>,
+    /// There is a folder that holds nothing.
+    pub(crate) hollow: bool,
+}
+
+/// Reads every folder below `root` for what git cannot store and does not list.
+pub(crate) fn walk(root: &Path) -> Result<Walked, GitError> {
+    let mut found = Walked::default();
     let mut pending = vec![PathBuf::new()];
     while let Some(relative) = pending.pop() {
         let dir = root.join(&relative);
         let mut inside = Vec::new();
-        let mut nested = false;
+        let (mut nested, mut empty) = (false, true);
         for entry in fs::read_dir(&dir).map_err(|e| GitError::io(&dir, e))? {
             let entry = entry.map_err(|e| GitError::io(&dir, e))?;
-            let name = entry.file_name();
-            let path = relative.join(&name);
             let kind = entry.file_type().map_err(|e| GitError::io(&entry.path(), e))?;
+            empty = false;
             // Git refuses the name in every spelling.
-            if name.eq_ignore_ascii_case(".git") {
+            if entry.file_name().eq_ignore_ascii_case(".git") {
                 nested |= !relative.as_os_str().is_empty();
             } else if kind.is_dir() {
-                inside.push(path);
+                inside.push(relative.join(entry.file_name()));
             } else if !kind.is_file() && !kind.is_symlink() {
-                found.push(path);
+                found.suspects.push(relative.join(entry.file_name()));
             }
         }
+        found.hollow |= empty;
         if nested {
-            found.push(relative);
+            found.suspects.push(relative);
         } else {
             pending.append(&mut inside);
         }

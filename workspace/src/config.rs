@@ -2,11 +2,13 @@
 //! repository (`store`), so that the repository's own configuration, which a worker could write to, is never read where
 //! the content of files is decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::git::GitError;
 use crate::ids::Signature;
@@ -15,6 +17,8 @@ use crate::ids::Signature;
 pub(crate) const ALTERNATES: &str = "objects/info/alternates";
 /// The repository's common directory that the folder stands for, as bytes and nothing else.
 const COMMON: &str = "common-dir";
+/// By this the admitted configuration shows that LFS is in use.
+const LFS_SECTION: &[u8] = b"[filter \"lfs\"]";
 /// The identity used where the user has none.
 const DEFAULT_NAME: &str = "Wattle";
 const DEFAULT_EMAIL: &str = "wattle@localhost";
@@ -73,6 +77,24 @@ impl Effective {
         let promisor = |key: &str| key.starts_with("remote.") && key.ends_with(".promisor");
         let extension = self.get("extensions.partialclone").is_some();
         extension || self.entries.iter().any(|(key, _)| promisor(key))
+    }
+}
+
+/// What of a commit slots hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Submodules hold their files, as far as the repository has them.
+    pub submodules: bool,
+    /// Files of Git LFS hold their content, not pointers to it.
+    pub lfs: bool,
+    /// Only these folders, and the files of those above them; empty is everything.
+    pub sparse: Vec<String>,
+}
+
+/// Everything but submodules.
+impl Default for Shape {
+    fn default() -> Self {
+        Self { submodules: false, lfs: true, sparse: Vec::new() }
     }
 }
 
@@ -149,7 +171,7 @@ fn store_text(effective: &Effective) -> Vec<u8> {
 }
 
 /// Writes `text` to `path` whole or not at all, and only if it is not there already.
-fn place(path: &Path, text: &[u8]) -> io::Result<()> {
+pub(crate) fn place(path: &Path, text: &[u8]) -> io::Result<()> {
     if fs::read(path).is_ok_and(|now| now == text) {
         return Ok(());
     }
@@ -207,6 +229,65 @@ pub(crate) fn write_store(
         place(&path, &text).map_err(|e| GitError::io(&path, e))?;
     }
     Ok(())
+}
+
+/// Makes `to` what `store` is, for slots that hold less than everything.
+pub(crate) fn write_shape(store: &Path, to: &Path, shape: &Shape) -> Result<(), GitError> {
+    for dir in ["objects/info", "refs/heads", "info"] {
+        let dir = to.join(dir);
+        fs::create_dir_all(&dir).map_err(|e| GitError::io(&dir, e))?;
+    }
+    for name in ["HEAD", "config", COMMON, ALTERNATES, "info/exclude", "info/attributes", "shallow"] {
+        let (from, to) = (store.join(name), to.join(name));
+        let mut text = match fs::read(&from) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                remove_stale(&to)?;
+                continue;
+            }
+            Err(e) => return Err(GitError::io(&from, e)),
+        };
+        if name == "config" {
+            let user = fs::read(store.join("user.config")).unwrap_or_default();
+            let lfs = user.windows(LFS_SECTION.len()).any(|part| part == LFS_SECTION);
+            shape_settings(&mut text, shape, lfs);
+        }
+        place(&to, &text).map_err(|e| GitError::io(&to, e))?;
+    }
+    let cone = to.join("info/sparse-checkout");
+    place(&cone, cone_text(&shape.sparse).as_bytes()).map_err(|e| GitError::io(&cone, e))
+}
+
+fn shape_settings(text: &mut Vec<u8>, shape: &Shape, lfs: bool) {
+    if !shape.sparse.is_empty() {
+        push_entry(text, "core.sparsecheckout", Some(b"true"));
+        push_entry(text, "core.sparsecheckoutcone", Some(b"true"));
+    }
+    if lfs && !shape.lfs {
+        push_entry(text, "filter.lfs.smudge", Some(b"git-lfs smudge --skip -- %f"));
+        push_entry(text, "filter.lfs.process", Some(b"git-lfs filter-process --skip"));
+    }
+}
+
+/// A cone as git writes it: the files of the root and of every folder on the way, and all of the folders named.
+fn cone_text(folders: &[String]) -> String {
+    let mut whole: BTreeSet<String> = BTreeSet::new();
+    let mut way: BTreeSet<String> = BTreeSet::new();
+    for folder in folders {
+        let folder = folder.replace('\\', "\\\\");
+        way.extend(folder.match_indices('/').map(|(at, _)| folder[..at].to_owned()));
+        whole.insert(folder);
+    }
+    let inside = |path: &str| path.match_indices('/').any(|(at, _)| whole.contains(&path[..at]));
+    let mut text = String::from("/*\n!/*/\n");
+    // git wants a folder's line after those of the folders above it, which the order of the names gives.
+    for path in way.union(&whole).filter(|path| !inside(path)) {
+        text.push_str(&format!("/{path}/\n"));
+        if !whole.contains(path) {
+            text.push_str(&format!("!/{path}/*/\n"));
+        }
+    }
+    text
 }
 
 fn remove_stale(path: &Path) -> Result<(), GitError> {

@@ -110,6 +110,8 @@ pub(crate) struct Git {
     common: PathBuf,
     config: PathBuf,
     attributes: RwLock<Option<String>>,
+    /// What new slots hold, by name (see `shape`).
+    shape: RwLock<String>,
 }
 
 /// Which repository and which files a command works on.
@@ -153,6 +155,7 @@ impl Git {
             common: common.to_owned(),
             config: store.join("user.config"),
             attributes: RwLock::new(None),
+            shape: RwLock::default(),
         }
     }
 
@@ -164,6 +167,15 @@ impl Git {
     /// The commit whose `.gitattributes` count, if one has been fixed.
     pub(crate) fn attributes(&self) -> Option<String> {
         self.attributes.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// The shape of slots that are leased from now on.
+    pub(crate) fn set_shape(&self, shape: String) {
+        *self.shape.write().unwrap_or_else(std::sync::PoisonError::into_inner) = shape;
+    }
+
+    pub(crate) fn shape(&self) -> String {
+        self.shape.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// What every git of ours has in its environment, and no other process.
@@ -345,7 +357,11 @@ impl Run {
         let output = output.map_err(start)?;
         fault::point_of(|| self.fault("after"));
         let said = &output.stderr[..output.stderr.len().min(STDERR_BYTES_MAX)];
-        let stderr = String::from_utf8_lossy(said).trim_end().to_owned();
+        let mut stderr = String::from_utf8_lossy(said).trim_end().to_owned();
+        if !output.status.success() && stderr.contains("from promisor remote") {
+            // git begins with what its transport says, which a line of ours may have no room to get past.
+            stderr = format!("what this partial clone lacks cannot be fetched from its remote: {stderr}");
+        }
         tracing::trace!(command = %line, code = output.status.code(), "git");
         match output.status.code() {
             Some(code) if (0..=self.accepted).contains(&code) => {

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::time::Duration;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -62,8 +63,14 @@ impl OwnerLock {
         fs::create_dir_all(path.parent().expect("the lock is in a folder")).map_err(io)?;
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = open.map_err(io)?;
-        if !try_lock(&file).map_err(io)? {
-            return Err(LockError::Held(read(&path)));
+        let mut tries = 0;
+        while !try_lock(&file).map_err(io)? {
+            let holder = read(&path);
+            if tries == DYING_TRIES_MAX || holder.as_ref().is_none_or(|info| is_alive(info.pid)) {
+                return Err(LockError::Held(holder));
+            }
+            tries += 1;
+            std::thread::sleep(DYING_PAUSE);
         }
         // Whoever gives it back says so by emptying it.
         let after_death = file.metadata().map_err(io)?.len() > 0;
@@ -117,6 +124,18 @@ pub fn lock_holder(repo: &Repo) -> Option<LockInfo> {
 
 fn path_of(repo: &Repo) -> PathBuf {
     repo.common_dir().join("wattle/lock")
+}
+
+/// An owner that was killed while it started a child leaves the lock to that child until it has become its program: a
+/// moment, on a busy machine a second.
+const DYING_TRIES_MAX: u32 = 300;
+/// Pause between two such tries.
+const DYING_PAUSE: Duration = Duration::from_millis(10);
+
+/// Is there a process of that number? When in doubt there is.
+fn is_alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_none_or(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 /// Whoever asks who holds the lock holds it shared for an instant; the owner-to-be tries again past that.

@@ -72,6 +72,16 @@ impl Repo {
         Ok(String::from_utf8_lossy(&self.object(id.as_str(), Kind::Commit)?).into_owned())
     }
 
+    /// Whether the repository holds this tree.
+    pub(crate) fn has_tree(&self, tree: &TreeId) -> Result<bool, GitError> {
+        Ok(matches!(self.objects().read(self.git(), tree.as_str())?, Some((Kind::Tree, _))))
+    }
+
+    /// A tree object as it is stored.
+    pub(crate) fn tree_bytes(&self, tree: &str) -> Result<Vec<u8>, GitError> {
+        self.object(tree, Kind::Tree)
+    }
+
     pub(crate) fn entries(&self, tree: &str) -> Result<Vec<Entry>, GitError> {
         parse_tree(tree, &self.object(tree, Kind::Tree)?, tree.len() / 2)
     }

@@ -5,21 +5,32 @@
 //! the slow work on it outside, by the thread that chose it. A slot whose state cannot be proved or whose content cannot
 //! be brought to safety is retired: named, left as it is, never used again.
 
+mod choose;
+mod disk;
+mod distance;
+mod owner;
 mod place;
+mod print;
 mod record;
+mod trash;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::capture::{CaptureOptions, Walked, walk};
 use crate::fault;
 use crate::ids::CommitId;
 use crate::repo::Repo;
-use crate::salvage::{SalvageError, Work, salvage};
-use crate::slot::{Class, Lease, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};
+use crate::salvage::{SalvageError, Work, kept, salvage, stash_now};
+use crate::slot::{Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};
+use crate::submodule;
+use crate::warm::{SLOTS, captured, forget_captured};
+use distance::Distances;
 use place::{Place, head_of};
-use record::{Guard, Record, file_of, path_of};
+use record::{Guard, Held, Record, file_of, index_of, path_of};
+use trash::{ASIDE, Trash};
 
 /// Who holds a slot while it is being removed.
 const REMOVAL: &str = "removal";
@@ -30,19 +41,33 @@ pub struct Pool {
     repo: Repo,
     root: PathBuf,
     options: PoolOptions,
+    own: Owner,
+    distances: Distances,
+    trash: Trash,
     /// Taken while a snapshot changes hands, so that a second taker of one being made waits and shares it.
     snapshots: Mutex<()>,
+    /// Taken while a slot is made under a disk bound: what it takes is only known when it is there.
+    making: Mutex<()>,
 }
 
 impl Pool {
     /// The repository's pool, `slots/` in its state directory.
     pub fn open(repo: &Repo, o: PoolOptions) -> Result<Pool, PoolError> {
-        let root = repo.state_dir().join("slots");
+        let root = repo.state_dir().join(SLOTS);
         fs::create_dir_all(&root).map_err(|e| PoolError::io(&root, e))?;
         for record in Record::load_all(&root)? {
             Place::of(repo, &root, &record).mend(&record.base)?;
         }
-        Ok(Pool { repo: repo.clone(), root, options: o, snapshots: Mutex::new(()) })
+        Ok(Pool {
+            repo: repo.clone(),
+            root,
+            options: o,
+            own: owner::own(),
+            distances: Distances::default(),
+            trash: Trash::default(),
+            snapshots: Mutex::new(()),
+            making: Mutex::new(()),
+        })
     }
 
     /// Gives a slot that holds exactly the wanted commit's files (and ignored ones from before): a free one of the class,
@@ -50,7 +75,7 @@ impl Pool {
     pub fn lease(&self, w: &Want) -> Result<Lease, PoolError> {
         let _one = self.one_at_a_time(w.class);
         loop {
-            let mut record = self.choose(w)?;
+            let (mut record, _making) = self.choose(w)?;
             if record.holders.len() > 1 {
                 return Ok(record.lease(&w.holder, &self.root));
             }
@@ -58,6 +83,7 @@ impl Pool {
             match self.prepare(&mut record, w) {
                 Ok(()) => return Ok(record.lease(&w.holder, &self.root)),
                 // Every turn takes one slot out of use, so this ends with a new one.
+                Err(e @ PoolError::Altered { .. }) if recycled => self.rebuild(&mut record, &e)?,
                 Err(e @ (PoolError::Unproven { .. } | PoolError::Unexpressible { .. })) if recycled => {
                     self.retire(&mut record, &e)?;
                 }
@@ -76,9 +102,15 @@ impl Pool {
     /// The slot that a holder kept over a crash, untouched; none if it has none or got none whole.
     pub fn adopt(&self, holder: &str) -> Result<Option<Lease>, PoolError> {
         let _guard = self.guard()?;
-        let held = |r: &Record| r.ready && r.retired.is_none() && r.holders.iter().any(|h| h == holder);
-        let record = Record::load_all(&self.root)?.into_iter().find(held);
-        Ok(record.map(|r| r.lease(holder, &self.root)))
+        let held = |r: &Record| r.whole() && r.retired.is_none() && r.held_by(holder);
+        let Some(mut record) = Record::load_all(&self.root)?.into_iter().find(held) else {
+            return Ok(None);
+        };
+        for held in record.holders.iter_mut().filter(|held| held.by == holder) {
+            held.owner = Some(self.own);
+        }
+        record.store(&self.root)?;
+        Ok(Some(record.lease(holder, &self.root)))
     }
 
     /// Where a slot lies.
@@ -110,7 +142,8 @@ impl Pool {
         if record.class == Class::Work && record.ready {
             self.save(&record, &lease.holder)?;
         }
-        self.bring(&mut record, to)
+        self.bring(&mut record, to)?;
+        Place::of(&self.repo, &self.root, &record).hand_over(to)
     }
 
     /// Makes a held check slot as good as new: what its commit does not have goes, ignored files too, and the setup with
@@ -122,7 +155,8 @@ impl Pool {
         }
         let to = record.base.clone();
         record.setup = None;
-        self.bring_with(&mut record, &to, |place, to| place.scrub(to))
+        self.bring_with(&mut record, &to, |place, to| place.scrub(to))?;
+        Place::of(&self.repo, &self.root, &record).hand_over(&to)
     }
 
     /// Gives a slot back. What a worker left is salvaged, the files are brought back to the base and proved to be.
@@ -130,7 +164,7 @@ impl Pool {
         let _one = self.one_at_a_time(lease.class);
         let mut record = self.held(&lease)?;
         if record.holders.len() > 1 {
-            let at = record.holders.iter().position(|h| *h == lease.holder);
+            let at = record.holders.iter().position(|h| h.by == lease.holder);
             at.map(|at| record.holders.remove(at));
             record.store(&self.root)?;
             return Ok(Released::default());
@@ -139,28 +173,35 @@ impl Pool {
     }
 
     /// Frees every slot whose holders are not among `keep`, or that is not whole, as after the death of an owner, salvaging
-    /// what is in them; and finishes removals that were cut off. To be called while nobody works in a slot.
+    /// what is in them; and has removals finished that were cut off. To be called while nobody of this process works in a
+    /// slot; one that another living process holds stays with it.
     pub fn recover(&self, keep: &[String]) -> Result<Vec<Salvaged>, PoolError> {
         let _one = self.one_at_a_time(Class::Snapshot);
         self.sweep()?;
         let mut salvaged = Vec::new();
         for mut record in Record::load_all(&self.root)? {
+            let elsewhere = |h: &Held| h.owner.is_some_and(|owner| owner != self.own && owner.lives());
             // Nobody can go on in a slot that was being brought to a commit.
-            let kept = |holder: &String| record.ready && keep.contains(holder);
-            let Some(dead) = record.holders.iter().find(|h| !kept(h)).cloned() else {
+            let stays = |h: &Held| elsewhere(h) || (record.whole() && keep.contains(&h.by));
+            let Some(dead) = record.holders.iter().find(|h| !stays(h)).map(|h| h.by.clone()) else {
                 continue;
             };
-            if record.holders.iter().any(kept) {
-                record.holders.retain(|h| keep.contains(h));
+            if record.holders.iter().any(stays) {
+                let staying = record.holders.iter().filter(|h| stays(h)).cloned().collect();
+                record.holders = staying;
                 record.store(&self.root)?;
             } else if record.admin.is_some() && !path_of(&self.root, record.slot).exists() {
-                Place::of(&self.repo, &self.root, &record).remove(record.generation)?;
-                record.delete(&self.root)?;
+                self.discard(&record)?;
             } else {
                 salvaged.extend(self.settle(&mut record, &dead)?.salvaged);
             }
         }
         Ok(salvaged)
+    }
+
+    /// Waits until what was removed is deleted, too.
+    pub fn finish(&self) {
+        self.trash.finish();
     }
 
     /// All slots, by number; none when the pool cannot be read.
@@ -173,15 +214,16 @@ impl Pool {
     }
 
     /// Removes a slot that nobody holds, salvaging what is in it. A retired one goes only if nothing in it would be lost.
+    /// Its files are moved aside and deleted beside whatever comes next (`finish`).
     pub fn remove(&self, slot: SlotId) -> Result<Option<Salvaged>, PoolError> {
         let busy = |why: &str| PoolError::Busy { slot, why: why.to_owned() };
         let mut record = {
             let _guard = self.guard()?;
             let mut record = Record::load(&self.root, slot)?.ok_or_else(|| busy("there is no such slot"))?;
-            if let Some(holder) = record.holders.first().filter(|h| *h != REMOVAL) {
-                return Err(busy(&format!("{holder} holds it")));
+            if let Some(held) = record.holders.first().filter(|h| h.by != REMOVAL) {
+                return Err(busy(&format!("{} holds it", held.by)));
             }
-            record.holders = vec![REMOVAL.to_owned()];
+            record.holders = vec![self.held_now(REMOVAL)];
             record.generation += 1;
             record.store(&self.root)?;
             record
@@ -199,18 +241,34 @@ impl Pool {
     fn empty_and_remove(&self, record: &Record) -> Result<Option<Salvaged>, PoolError> {
         let place = Place::of(&self.repo, &self.root, record);
         let mut salvaged = None;
+        if record.admin.is_none() && record.retired.is_some() && place.path().exists() {
+            let why = "nothing is known of it".to_owned();
+            return Err(PoolError::Unproven { path: place.path().to_owned(), why });
+        }
         if record.admin.is_some() && place.path().exists() {
             if place.path().join(".git").is_dir() {
                 let paths = vec![".git".to_owned()];
                 return Err(PoolError::Unexpressible { slot: record.slot, paths });
             }
-            if record.ready && record.class != Class::Check {
-                (salvaged, _) = self.save(record, &format!("slot/{}", record.slot))?;
+            if record.ready && record.class != Class::Check && !self.as_left(record, &place)? {
+                salvaged = self.save(record, &format!("slot/{}", record.slot))?;
             }
         }
-        place.remove(record.generation)?;
-        record.delete(&self.root)?;
+        self.discard(record)?;
         Ok(salvaged)
+    }
+
+    /// Takes a slot apart whose content is in safety.
+    fn discard(&self, record: &Record) -> Result<(), PoolError> {
+        self.forget_captured(record.slot)?;
+        let aside = Place::of(&self.repo, &self.root, record).remove(record.generation)?;
+        record.delete(&self.root)?;
+        self.trash.delete(aside);
+        Ok(())
+    }
+
+    fn held_now(&self, holder: &str) -> Held {
+        Held { by: holder.to_owned(), owner: Some(self.own) }
     }
 
     /// The record of a work or check slot is its holder's alone, that of a snapshot everybody's who shares it.
@@ -226,55 +284,14 @@ impl Pool {
     /// The record of a lease that is still good.
     fn held(&self, lease: &Lease) -> Result<Record, PoolError> {
         let record = Record::load(&self.root, lease.slot)?;
-        let good = |r: &Record| r.generation == lease.generation && r.holders.contains(&lease.holder);
+        let good = |r: &Record| r.generation == lease.generation && r.held_by(&lease.holder);
         let not = || PoolError::NotHeld { slot: lease.slot, holder: lease.holder.clone() };
         record.filter(good).ok_or_else(not)
     }
 
-    /// Picks a slot and marks it held, before anything is done to it.
-    fn choose(&self, w: &Want) -> Result<Record, PoolError> {
-        let stash = self.repo.read_ref("refs/stash")?;
-        let _guard = self.guard()?;
-        let records = Record::load_all(&self.root)?;
-        let last = records.last().map_or(0, |r| r.slot.0);
-        let same = |r: &Record| r.class == w.class && r.retired.is_none();
-        let shared = |r: &Record| same(r) && r.class == Class::Snapshot && r.base == w.base && r.ready && !r.free();
-        if let Some(mut record) = records.iter().find(|r| shared(r)).cloned() {
-            record.holders.push(w.holder.clone());
-            record.store(&self.root)?;
-            return Ok(record);
-        }
-        let distance = |r: &&Record| (r.base != w.base, w.setup_key.is_some() && r.setup != w.setup_key, r.slot);
-        let free = records.into_iter().filter(|r| same(r) && r.free()).collect::<Vec<_>>();
-        let mut record = match free.iter().min_by_key(distance).cloned() {
-            Some(record) => record,
-            None => {
-                self.within_quota()?;
-                Record::new(SlotId(last + 1), w.class, w.base.clone())
-            }
-        };
-        record.holders = vec![w.holder.clone()];
-        record.generation += 1;
-        record.wanted = w.setup_key.clone();
-        record.stash = stash;
-        fault::point("slot.choose");
-        record.store(&self.root)?;
-        Ok(record)
-    }
-
-    fn within_quota(&self) -> Result<(), PoolError> {
-        let Some(bytes_max) = self.options.disk_bytes_max else {
-            return Ok(());
-        };
-        let bytes = disk_bytes(&self.root).map_err(|e| PoolError::io(&self.root, e))?;
-        if bytes >= bytes_max {
-            return Err(PoolError::Quota { bytes, bytes_max });
-        }
-        Ok(())
-    }
-
     /// Makes a chosen slot what is wanted.
     fn prepare(&self, record: &mut Record, w: &Want) -> Result<(), PoolError> {
+        self.forget_captured(record.slot)?;
         let fresh = record.admin.is_none();
         if fresh {
             fault::point("slot.make");
@@ -284,21 +301,50 @@ impl Pool {
             record.store(&self.root)?;
         }
         let place = Place::of(&self.repo, &self.root, record);
-        place.prove()?;
-        let dirty = fresh || !record.ready || !place.dirt()?.is_empty();
-        if dirty && record.ready && record.class != Class::Check {
-            // Somebody wrote into it while it was free: a process that its last holder left, or a person.
-            self.save(record, &format!("slot/{}", record.slot))?;
+        match &record.print {
+            Some(print) if !fresh => {
+                place.prove_links()?;
+                place.prove_print(print)?;
+            }
+            Some(_) | None => place.prove()?,
         }
-        if dirty || record.base != w.base {
+        if record.print.is_none() {
+            record.print = Some(place.print()?);
+        }
+        if !fresh && self.shifted(record, &place, w)? {
+            (record.base, record.left) = (w.base.clone(), None);
+        } else {
+            if !fresh && record.ready && record.class != Class::Check {
+                // Somebody wrote into it while it was free: a process that its last holder left, or a person.
+                self.save(record, &format!("slot/{}", record.slot))?;
+            }
             self.bring(record, &w.base)?;
         }
-        if fresh {
+        let place = Place::of(&self.repo, &self.root, record);
+        if self.options.clean_ignored && !fresh {
+            record.setup = None;
+            place.clear_ignored()?;
+        } else if fresh {
             fault::fails("slot.include").map_err(|e| PoolError::io(&self.root, e))?;
-            Place::of(&self.repo, &self.root, record).include()?;
+            place.include()?;
         }
+        place.hand_over(&w.base)?;
+        record.moving = None;
+        record.store(&self.root)?;
         fault::point("slot.prepared");
         Ok(())
+    }
+
+    /// Brings a slot that is as its index says to what is wanted, and proves that it is that. `false` = it was not; then
+    /// nothing of what it holds was overwritten.
+    fn shifted(&self, record: &Record, place: &Place<'_>, w: &Want) -> Result<bool, PoolError> {
+        let there = record.base == w.base && record.left.is_none();
+        fault::point("slot.shift");
+        // What is changed in a submodule does not make the slot itself differ.
+        if self.repo.fills_submodules(place.path())? {
+            return Ok(false);
+        }
+        Ok(record.ready && (there || place.shift(&w.base)?) && !place.changed(place.index())?)
     }
 
     /// Checks a commit out in a slot whose content is in safety.
@@ -312,10 +358,19 @@ impl Pool {
         to: &CommitId,
         how: impl FnOnce(&Place<'_>, &CommitId) -> Result<(), PoolError>,
     ) -> Result<(), PoolError> {
-        record.ready = false;
-        record.base = to.clone();
+        self.forget_captured(record.slot)?;
+        let from = std::mem::replace(&mut record.base, to.clone());
+        (record.ready, record.left, record.moving) = (false, None, None);
         record.store(&self.root)?;
-        how(&Place::of(&self.repo, &self.root, record), to)?;
+        let place = Place::of(&self.repo, &self.root, record);
+        let filled = self.repo.fills_submodules(place.path())?;
+        if filled {
+            submodule::leave(&self.repo, place.path(), &from, to)?;
+        }
+        how(&place, to)?;
+        if filled {
+            submodule::fill(&self.repo, place.path(), to)?;
+        }
         record.ready = true;
         record.store(&self.root)
     }
@@ -343,36 +398,112 @@ impl Pool {
 
     fn empty(&self, record: &mut Record, holder: &str) -> Result<Option<Salvaged>, PoolError> {
         let place = Place::of(&self.repo, &self.root, record);
-        let saved = match record.class {
-            // Not whole when its holder died: nobody has worked in it.
-            Class::Work | Class::Check | Class::Snapshot if !record.ready => None,
-            Class::Check => None,
-            // What cannot be saved because the slot is no worktree any more is left where it is, and named.
-            Class::Work => Some(self.save(record, holder).or_else(|e| place.prove().and(Err(e)))?),
-            Class::Snapshot if self.untouched(record, &place)? => return Ok(None),
-            Class::Snapshot => Some(self.save(record, holder)?),
-        };
-        place.prove()?;
         if !record.ready {
-            // Whoever leases it next brings it to a commit. That of its last holder may be gone: nothing kept it yet.
-            return Ok(None);
+            // Not whole when its holder died: nobody has worked in it, and whoever gets it next has it reset. The commit that
+            // it was on its way to may be gone: nothing kept it yet.
+            return place.prove_links().map(|()| None);
         }
-        let (salvaged, untouched) = saved.unwrap_or_default();
-        if untouched && place.tidy(&record.base)? {
-            return Ok(salvaged);
-        }
+        let as_it_was = match record.class {
+            // What it holds is reset when it is leased again, and nobody misses it.
+            Class::Check => {
+                if walk(place.path())?.hollow {
+                    place.clean()?;
+                }
+                true
+            }
+            Class::Work | Class::Snapshot => self.kept_already(record, &place, holder)?,
+        };
+        // What is no worktree any more is left where it is, and named, even if what it holds can be saved.
+        let saved = match as_it_was {
+            true => None,
+            false => self.save(record, holder).or_else(|e| place.prove_links().and(Err(e)))?,
+        };
+        place.prove_links()?;
         let base = record.base.clone();
-        self.bring(record, &base)?;
-        Ok(salvaged)
+        if !as_it_was {
+            self.bring(record, &base)?;
+        }
+        // Whoever looks finds it on no branch, and nothing under way.
+        Place::of(&self.repo, &self.root, record).leave(&base)?;
+        Ok(saved)
     }
 
-    /// Whether a slot holds its base's files and ignored ones, nothing else; special files too are looked for.
-    fn untouched(&self, record: &Record, place: &Place<'_>) -> Result<bool, PoolError> {
-        Ok(place.dirt()?.is_empty() && self.repo.unexpressible(place.path(), &record.base)?.is_empty())
+    /// Whether all that is in a slot is its base's, or what its holder's work was captured as and a ref keeps; found by one
+    /// walk over its files. Then the slot stays as it is until it is leased again.
+    fn kept_already(&self, record: &mut Record, place: &Place<'_>, holder: &str) -> Result<bool, PoolError> {
+        if record.moving.is_some() {
+            return self.was_on_its_way(record, place);
+        }
+        if self.repo.fills_submodules(place.path())? {
+            return Ok(false);
+        }
+        // On a branch of its own at the base, the worker has left nothing there.
+        if head_of(place)?.as_ref() != Some(&record.base) || stash_now(&self.repo)? != record.stash {
+            return Ok(false);
+        }
+        let base = self.repo.tree_of(&record.base)?;
+        let work = captured(place.path()).filter(|_| record.class == Class::Work);
+        let (index, tree) = work.clone().unwrap_or_else(|| (place.index().to_owned(), base.clone()));
+        let known = tree == base || kept(&self.repo, &tree, holder)?;
+        let same = known && !place.changed(&index)?;
+        if !same {
+            return Ok(false);
+        }
+        // What git's own listings leave out.
+        let Walked { suspects, hollow } = walk(place.path())?;
+        if !self.repo.unexpressible_of(place.path(), &record.base, suspects)?.is_empty() {
+            return Ok(false);
+        }
+        if let Some((index, tree)) = work {
+            // First the record: with it alone, the index is merely not what the slot holds, and that is found out.
+            record.left = Some(tree);
+            record.store(&self.root)?;
+            let own = index_of(&self.root, record.slot);
+            fs::rename(&index, &own).map_err(|e| PoolError::io(&own, e))?;
+        }
+        if hollow {
+            place.clean()?;
+        }
+        Ok(true)
     }
 
-    /// Brings what is in a slot to safety; says, too, whether it holds nothing but its base.
-    fn save(&self, record: &Record, holder: &str) -> Result<(Option<Salvaged>, bool), PoolError> {
+    /// Whether a free slot is just as it was given back. All that is in it was kept then, and whoever has removed that since
+    /// did so on purpose.
+    fn as_left(&self, record: &Record, place: &Place<'_>) -> Result<bool, PoolError> {
+        let certain = record.whole() && record.retired.is_none() && !self.repo.fills_submodules(place.path())?;
+        if !certain || head_of(place)?.as_ref() != Some(&record.base) {
+            return Ok(false);
+        }
+        let same = stash_now(&self.repo)? == record.stash && !place.changed(place.index())?;
+        Ok(same && self.repo.unexpressible_of(place.path(), &record.base, walk(place.path())?.suspects)?.is_empty())
+    }
+
+    /// Whether a slot whose way to a commit was cut off holds nothing but files of where it came from and of where it was
+    /// going. A file that is missing was just being replaced.
+    fn was_on_its_way(&self, record: &mut Record, place: &Place<'_>) -> Result<bool, PoolError> {
+        let Some(to) = record.moving.clone() else {
+            return Ok(false);
+        };
+        // Nothing kept that commit yet: where it is gone, what the slot holds is put aside as it is.
+        let Ok(to) = self.repo.tree_of(&to) else { return Ok(false) };
+        let from = record.left.clone().map_or_else(|| self.repo.tree_of(&record.base), Ok)?;
+        let found = self.repo.capture(place.path(), &record.base, &CaptureOptions::default());
+        let found = found.map_err(|e| PoolError::capture(record.slot, e))?.tree;
+        for change in self.repo.changes(&from, &found)? {
+            for path in change.from.iter().chain([&change.path]) {
+                let now = self.repo.blob_of(&found, path)?;
+                if now.is_some() && now != self.repo.blob_of(&to, path)? {
+                    return Ok(false);
+                }
+            }
+        }
+        // Nothing of anybody's is in it: it is reset when it is leased again.
+        (record.ready, record.moving) = (false, None);
+        Ok(true)
+    }
+
+    /// Brings what is in a slot to safety.
+    fn save(&self, record: &Record, holder: &str) -> Result<Option<Salvaged>, PoolError> {
         let place = Place::of(&self.repo, &self.root, record);
         // This crate reads no clock: the time of a salvage is that of the slot's record, as the file system stamped it.
         let file = file_of(&self.root, record.slot);
@@ -385,13 +516,23 @@ impl Pool {
             stash: record.stash.as_ref(),
             time_s,
         };
-        let saved = salvage(&self.repo, &work).map_err(|e| match e {
+        let made = salvage(&self.repo, &work).map_err(|e| match e {
             SalvageError::Capture(e) => PoolError::capture(record.slot, e),
             SalvageError::Git(e) => PoolError::Git(e),
             SalvageError::Ref(e) => PoolError::Ref(e),
         })?;
-        let first = saved.made.into_iter().next();
-        Ok((first.map(|(name, commit)| Salvaged { slot: record.slot, name, commit }), saved.untouched))
+        let first = made.into_iter().next();
+        Ok(first.map(|(name, commit)| Salvaged { slot: record.slot, name, commit }))
+    }
+
+    /// Puts a new slot in the place of one whose git folder is not to be trusted, after its content is in safety.
+    fn rebuild(&self, record: &mut Record, why: &PoolError) -> Result<(), PoolError> {
+        tracing::warn!(slot = %record.slot, reason = %why, "slot made anew");
+        match self.empty_and_remove(record) {
+            Ok(_) => Ok(()),
+            Err(e @ (PoolError::Unproven { .. } | PoolError::Unexpressible { .. })) => self.retire(record, &e),
+            Err(e) => Err(e),
+        }
     }
 
     fn retire(&self, record: &mut Record, why: &PoolError) -> Result<(), PoolError> {
@@ -401,42 +542,29 @@ impl Pool {
         record.store(&self.root)
     }
 
-    /// Deletes what operations that were cut off left: indexes of ours, slots moved aside after their salvage.
+    fn forget_captured(&self, slot: SlotId) -> Result<(), PoolError> {
+        forget_captured(&path_of(&self.root, slot)).map_err(|e| PoolError::io(&self.root, e))
+    }
+
+    /// Deletes what operations that were cut off left: indexes and records of ours that were being written, slots moved
+    /// aside after their salvage.
     fn sweep(&self) -> Result<(), PoolError> {
-        for (dir, mark) in [(self.repo.state_dir(), "index-"), (self.root.as_path(), ".gone-")] {
+        /// What our temporary folders and files are called; records are written beside the slots.
+        const MARKS: [&str; 2] = ["index-", ".tmp"];
+        for dir in [self.repo.state_dir(), self.root.as_path()] {
             for entry in fs::read_dir(dir).map_err(|e| PoolError::io(dir, e))? {
                 let path = entry.map_err(|e| PoolError::io(dir, e))?.path();
                 let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-                if name.contains(mark) && path.is_dir() {
-                    fs::remove_dir_all(&path).map_err(|e| PoolError::io(&path, e))?;
+                if path.is_dir() && name.contains(ASIDE) && dir == self.root {
+                    self.trash.delete(path);
+                } else if MARKS.iter().any(|mark| name.starts_with(mark)) {
+                    let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                    removed.map_err(|e| PoolError::io(&path, e))?;
                 }
             }
         }
         Ok(())
     }
-}
-
-/// What a folder takes on disk; what vanishes meanwhile takes nothing.
-fn disk_bytes(root: &Path) -> std::io::Result<u64> {
-    /// `st_blocks` counts in these, whatever the file system's own blocks are.
-    const BLOCK_BYTES: u64 = 512;
-    let mut bytes = 0;
-    let mut pending = vec![root.to_owned()];
-    while let Some(dir) = pending.pop() {
-        let entries = match fs::read_dir(&dir) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let Ok(meta) = entry.metadata() else { continue };
-            bytes += meta.blocks() * BLOCK_BYTES;
-            if meta.is_dir() {
-                pending.push(entry.path());
-            }
-        }
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

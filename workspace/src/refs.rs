@@ -2,7 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
+use std::thread;
 
 use crate::fault;
 use crate::git::GitError;
@@ -12,6 +13,8 @@ use crate::repo::Repo;
 /// A transaction that failed although every ref is as expected lost a race for a lock; it is tried this often. Each try
 /// already waits seconds for the lock.
 const TRIES_MAX: u32 = 3;
+/// Folders that are synced at once; a transaction of a run names about this many.
+const SYNCS_MAX: usize = 8;
 
 /// What a ref must be for a change to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -285,10 +288,17 @@ fn sync_folders(common: &Path, changes: &[RefChange]) -> Result<(), GitError> {
     folders.sort();
     folders.dedup();
     // A folder may be absent: refs can be packed, or in a reftable, which git syncs itself.
-    for folder in folders.iter().filter(|f| f.is_dir()) {
-        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| GitError::io(folder, e))?;
-    }
-    Ok(())
+    let sync = |folder: &PathBuf| File::open(folder).and_then(|f| f.sync_all()).map_err(|e| GitError::io(folder, e));
+    let there: Vec<&PathBuf> = folders.iter().filter(|f| f.is_dir()).collect();
+    // All at once in a few threads: the file system writes its journal once for those that come together.
+    thread::scope(|scope| {
+        let lanes: Vec<_> = there
+            .chunks(there.len().div_ceil(SYNCS_MAX).max(1))
+            .map(|part| scope.spawn(move || part.iter().try_for_each(|f| sync(f))))
+            .collect();
+        let ends = lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        ends.fold(Ok(()), Result::and)
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::capture::{CaptureError, CaptureOptions};
+use crate::capture::{CaptureError, CaptureOptions, Captured};
 use crate::commit::CommitSpec;
 use crate::fault;
 use crate::git::{GitError, Run};
@@ -14,6 +14,10 @@ use crate::repo::Repo;
 
 /// Where salvaged work is kept.
 const ROOT: &str = "refs/wattle/salvage";
+/// Where attempts are kept, by their holders.
+const ATTEMPTS: &str = "refs/wattle/attempt";
+/// The ref of the newest stash entry, which all worktrees share.
+const STASH: &str = "refs/stash";
 /// Refs that keep work; those of candidates do not, they come and go with the queue.
 const KEEPERS: &[&str] = &["refs/heads", "refs/wattle/attempt", ROOT];
 /// How often a salvage is made again whose objects somebody has pruned before their ref was there. A prune lists what
@@ -46,16 +50,8 @@ pub(crate) struct Work<'a> {
     pub(crate) time_s: i64,
 }
 
-/// What was found and kept.
-pub(crate) struct Saved {
-    /// The refs made, the files' first.
-    pub(crate) made: Vec<(String, CommitId)>,
-    /// The files are those of the base, to the last one.
-    pub(crate) untouched: bool,
-}
-
-/// Keeps everything of `w` that no ref keeps yet.
-pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Saved, SalvageError> {
+/// Keeps everything of `w` that no ref keeps yet; gives the refs made, the files' first.
+pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Vec<(String, CommitId)>, SalvageError> {
     fault::point("salvage.before");
     let mut made = Vec::new();
     // Commits and stashes first: files that no commit can hold must not keep those from safety.
@@ -68,10 +64,7 @@ pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Saved, SalvageError> 
     let files = files_commit(repo, w);
     match &files {
         // The commit of the files has the stray HEAD as its parent, so one ref keeps both.
-        Ok(Files::New(commit)) => {
-            made.push(keep(repo, w, commit)?);
-            whole(repo, w, commit)?;
-        }
+        Ok(Files::New(commit)) => made.push(keep_whole(repo, w, commit)?),
         Ok(Files::Kept | Files::Untouched) | Err(_) => {
             if let Some(head) = &stray {
                 made.push(keep(repo, w, head)?);
@@ -82,8 +75,31 @@ pub(crate) fn salvage(repo: &Repo, w: &Work<'_>) -> Result<Saved, SalvageError> 
         made.push(keep(repo, w, stash)?);
     }
     fault::point("salvage.after");
-    let untouched = matches!(files?, Files::Untouched);
-    Ok(Saved { made, untouched })
+    files?;
+    Ok(made)
+}
+
+/// Whether a ref keeps a commit of this tree: that of the holder's own attempt, or any branch or ref of ours.
+pub(crate) fn kept(repo: &Repo, tree: &TreeId, holder: &str) -> Result<bool, GitError> {
+    let own = repo.read_ref(&format!("{ATTEMPTS}/{}", folder(holder)))?;
+    if let Some(commit) = own
+        && repo.tree_of(&commit)? == *tree
+    {
+        return Ok(true);
+    }
+    Ok(known_trees(repo)?.contains(tree))
+}
+
+/// Where `refs/stash` is. Most repositories have none, and where refs are files git need not be asked to know that.
+pub(crate) fn stash_now(repo: &Repo) -> Result<Option<CommitId>, GitError> {
+    let common = repo.common_dir();
+    if !common.join("reftable").exists() && !common.join("refs/stash").exists() {
+        let packed = std::fs::read(common.join("packed-refs")).unwrap_or_default();
+        if !packed.windows(STASH.len()).any(|w| w == STASH.as_bytes()) {
+            return Ok(None);
+        }
+    }
+    repo.read_ref(STASH)
 }
 
 /// What the files of a worktree are.
@@ -96,14 +112,18 @@ enum Files {
     New(CommitId),
 }
 
-/// Makes sure that all of a commit of the worktree's files is there, now that a ref keeps it.
-fn whole(repo: &Repo, w: &Work<'_>, commit: &CommitId) -> Result<(), SalvageError> {
+/// Keeps a commit of the worktree's files, and makes sure that all of it is there once a ref keeps it.
+fn keep_whole(repo: &Repo, w: &Work<'_>, commit: &CommitId) -> Result<(String, CommitId), SalvageError> {
+    let mut kept = keep(repo, w, commit);
     for _ in 0..TRIES_MAX {
         if repo.is_whole(w.base, commit)? {
-            return Ok(());
+            return kept;
         }
-        // Made once more, the objects are the same ones.
-        repo.capture(w.path, w.base, &CaptureOptions::default())?;
+        // Made once more, the objects are the same ones; the ref may be there already.
+        files_again(repo, w)?;
+        if kept.is_err() {
+            kept = keep(repo, w, commit);
+        }
     }
     let what = format!("{commit} lacks objects; is somebody pruning?");
     Err(GitError::Output { command: "git add".to_owned(), what }.into())
@@ -122,6 +142,17 @@ fn files_commit(repo: &Repo, w: &Work<'_>) -> Result<Files, SalvageError> {
     if repo.tree_of(parent)? == captured.tree && parent != w.base && reachable(repo, parent)? {
         return Ok(Files::Kept);
     }
+    Ok(Files::New(commit_of(repo, w, captured)?))
+}
+
+fn files_again(repo: &Repo, w: &Work<'_>) -> Result<(), SalvageError> {
+    commit_of(repo, w, repo.capture(w.path, w.base, &CaptureOptions::default())?)?;
+    Ok(())
+}
+
+/// The commit that holds a slot's files; the same files give the same one.
+fn commit_of(repo: &Repo, w: &Work<'_>, captured: Captured) -> Result<CommitId, GitError> {
+    let parent = w.head.as_ref().unwrap_or(w.base);
     let message = format!(
         "Work left by {}\n\n{} paths differ from {}.\nSalvaged from {}.\n",
         w.holder,
@@ -138,7 +169,7 @@ fn files_commit(repo: &Repo, w: &Work<'_>) -> Result<Files, SalvageError> {
         committer: identity,
         time_s: w.time_s,
     };
-    Ok(Files::New(repo.commit(&spec)?))
+    repo.commit(&spec)
 }
 
 /// The trees of all branches and of all refs of ours.
@@ -154,7 +185,7 @@ fn reachable(repo: &Repo, commit: &CommitId) -> Result<bool, GitError> {
 
 /// Stash entries that were not there when the worker came, and that nothing keeps yet.
 fn new_stashes(repo: &Repo, w: &Work<'_>) -> Result<Vec<CommitId>, GitError> {
-    let now = repo.read_ref("refs/stash")?;
+    let now = stash_now(repo)?;
     if now.is_none() || now.as_ref() == w.stash {
         return Ok(Vec::new());
     }

@@ -38,6 +38,8 @@ pub enum Class {
 pub struct PoolOptions {
     /// No new slot is made once the pool takes this much disk.
     pub disk_bytes_max: Option<u64>,
+    /// Ignored files do not stay in a slot for its next holder.
+    pub clean_ignored: bool,
 }
 
 /// What is wanted of a slot.
@@ -53,9 +55,20 @@ pub struct Want {
     pub setup_key: Option<String>,
 }
 
+/// The process that holds a slot: its id alone is used again by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Its id.
+    pub pid: u32,
+    /// When it started, in the kernel's own ticks since boot; 0 where the system does not tell.
+    pub started: u64,
+}
+
 /// A slot, held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
+    /// The process that leased it, where it is known.
+    pub owner: Option<Owner>,
     /// The slot.
     pub slot: SlotId,
     /// Its files.
@@ -111,12 +124,29 @@ pub struct SlotInfo {
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
     /// The disk bound is reached and no slot is free.
-    #[error("make another slot: the pool takes {bytes} bytes, {bytes_max} are allowed")]
+    #[error(
+        "make another slot: {slots} take {}, one more about {}, `limits.disk` is {}",
+        size_text(*bytes), size_text(*need_bytes), size_text(*bytes_max)
+    )]
     Quota {
-        /// What it takes.
+        /// How many there are.
+        slots: usize,
+        /// What they take.
         bytes: u64,
-        /// What it may take.
+        /// What one more would take, build output not counted.
+        need_bytes: u64,
+        /// What they may take.
         bytes_max: u64,
+    },
+    /// The disk has no room for another slot.
+    #[error("make another slot: it takes about {}, and the disk of {} has {} left", size_text(*need_bytes), path.display(), size_text(*free_bytes))]
+    NoRoom {
+        /// Where the slots are.
+        path: PathBuf,
+        /// What one more would take, build output not counted.
+        need_bytes: u64,
+        /// What is left.
+        free_bytes: u64,
     },
     /// A slot is not provably a worktree of its own.
     #[error("prove that {} is a worktree of its own: {why}", path.display())]
@@ -124,6 +154,14 @@ pub enum PoolError {
         /// The slot.
         path: PathBuf,
         /// What is not as it must be.
+        why: String,
+    },
+    /// A slot's own git folder is not as it was when the slot was made.
+    #[error("use {} as it is: {why}", path.display())]
+    Altered {
+        /// The slot.
+        path: PathBuf,
+        /// What is different.
         why: String,
     },
     /// The lease is of an earlier generation, or the slot is not leased.
@@ -166,6 +204,15 @@ pub enum PoolError {
     Ref(#[from] RefError),
 }
 
+/// Bytes as people write them, one digit behind the point: `12.3 GB`.
+pub fn size_text(bytes: u64) -> String {
+    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    match units.into_iter().find(|(size, _)| bytes >= *size) {
+        Some((size, unit)) => format!("{}.{} {unit}", bytes / size, bytes % size / (size / 10)),
+        None => format!("{bytes} bytes"),
+    }
+}
+
 impl PoolError {
     pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> PoolError {
         PoolError::Io { path: path.to_owned(), source }
@@ -173,7 +220,9 @@ impl PoolError {
 
     pub(crate) fn capture(slot: SlotId, error: CaptureError) -> PoolError {
         match error {
-            CaptureError::Unexpressible { paths } => PoolError::Unexpressible { slot, paths },
+            CaptureError::Unexpressible { paths } | CaptureError::Submodules { paths } => {
+                PoolError::Unexpressible { slot, paths }
+            }
             CaptureError::Git(e) => PoolError::Git(e),
             CaptureError::Pattern { why } => {
                 PoolError::Git(GitError::Output { command: "discard".to_owned(), what: why })

@@ -27,7 +27,7 @@ const GOAL_MEMORY: f64 = 1.0 / 2.0;
 /// On the file system of cargo's target folder.
 pub(crate) fn on_disk(place: &Place, size: Size, table: &mut Table) -> Res<()> {
     // The script alone takes minutes on the full tree: once tells enough.
-    one_kind(place, place.disk(), size.of((50_000, 1), (2_000, 2)), (GOAL_DISK, "≤ 1/20 (ext4)"), table)
+    one_kind(place, place.disk(), size.of((50_000, 1), (2_000, 1)), (GOAL_DISK, "≤ 1/20 (ext4)"), table)
 }
 
 /// On tmpfs.

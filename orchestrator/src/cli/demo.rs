@@ -109,7 +109,7 @@ fn play(session: &Session, folder: &Path) -> Done {
     ui.talk(&format!("1. A small repository and a task: {TASK}"));
     let (yaml, lead_usage) = run_verb::lead_plan(session, &ctx, &config, TASK, None)?;
     ui.talk("2. The lead planner's plan:");
-    plan::show(session, &yaml, &config)?;
+    plan::show(session, &ctx.repo, &yaml, &config)?;
     ui.talk("3. Workers in parallel, each in a worktree of its own; what passes its checks lands:");
     let text = frame::complete(&yaml, &config.frame);
     let steps = wattle_planner::parse_plan("plan.yaml", &text)?.steps().len();
@@ -146,6 +146,7 @@ fn options(config: &crate::config::Effective) -> RunOptions {
         nano_usd_max: config.nano_usd.with(None),
         tokens_max: None,
         disk_bytes_max: None,
+        clean_ignored: false,
         on_input: OnInput::Fail,
     }
 }

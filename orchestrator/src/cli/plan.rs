@@ -13,7 +13,7 @@ use super::Done;
 use super::error::{CliError, Exit};
 use super::session::Session;
 use crate::config::{Effective, Flags, frame, money};
-use crate::report::preview;
+use crate::report::preview::{self, Room};
 
 /// Make a plan: by the lead planner from a task, or by sharding a rewrite rule.
 #[derive(Debug, clap::Args)]
@@ -58,11 +58,11 @@ pub(crate) fn run(session: &Session, args: &PlanArgs) -> Done {
                 CliError::usage("neither a task nor a rule is given")
                     .hint("wattle plan TASK, or --rule FILE, or -p PATTERN")
             })?;
-            let ctx = session.context(repo)?;
+            let ctx = session.context(repo.clone())?;
             super::run::lead_plan(session, &ctx, &config, task, None)?.0
         }
     };
-    show(session, &text, &config)?;
+    show(session, &repo, &text, &config)?;
     match &args.output {
         None => session.ui.raw(text.as_bytes()),
         Some(path) => std::fs::write(path, &text).map_err(|error| CliError::file("write", path, &error))?,
@@ -71,10 +71,15 @@ pub(crate) fn run(session: &Session, args: &PlanArgs) -> Done {
 }
 
 /// Prints the preview of a plan on stderr.
-pub(super) fn show(session: &Session, text: &str, config: &Effective) -> Result<(), CliError> {
+pub(super) fn show(session: &Session, repo: &Repo, text: &str, config: &Effective) -> Result<(), CliError> {
     let whole = frame::complete(text, &config.frame);
     let plan = wattle_planner::parse_plan("the plan", &whole)?;
-    session.ui.talk(&preview::preview(&plan, config));
+    let base = repo.resolve("HEAD")?;
+    let room = Room {
+        checkout_bytes: base.map(|base| repo.checkout_bytes(&base)).transpose()?.flatten(),
+        free_bytes: repo.free_bytes().ok(),
+    };
+    session.ui.talk(&preview::preview(&plan, config, room));
     Ok(())
 }
 

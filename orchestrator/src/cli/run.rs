@@ -14,6 +14,7 @@ use super::progress::Progress;
 use super::session::Session;
 use crate::config::amount::parse_parallel;
 use crate::config::choice::{Approve, OnInput, Until};
+use crate::config::file::Clean;
 use crate::config::money::{format_usd, parse_usd};
 use crate::config::{Effective, Flags, frame};
 use crate::journal::Reader;
@@ -110,13 +111,13 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
         }
         (None, task) => ask_lead(session, &ctx, &config, args, task.unwrap_or_default())?,
     };
-    let (source, agreed) = settle(session, args, source, &config)?;
+    let (source, agreed) = settle(session, &ctx.repo, args, source, &config)?;
     let plan = parse_plan(&source.name, &source.text)?;
     let options = options(args, &config, &plan);
     let asked = || agents::asked(&plan, options.model.as_deref(), |_| true);
     agents::priced(options.nano_usd_max, options.tokens_max, asked())?;
     if args.dry_run {
-        plan::show(session, &source.text, &config)?;
+        plan::show(session, &ctx.repo, &source.text, &config)?;
         return Ok(Exit::Reached);
     }
     let files = rule_files(&plan, &source, ctx.repo.worktree())?;
@@ -228,6 +229,7 @@ fn options(args: &RunArgs, config: &Effective, plan: &Plan) -> RunOptions {
         nano_usd_max: config.nano_usd.with(limits.nano_usd),
         tokens_max: config.tokens.with(limits.tokens),
         disk_bytes_max: config.disk_bytes.with(limits.disk_bytes),
+        clean_ignored: config.clean == Clean::Ignored,
         on_input: match config.on_input {
             OnInput::Wait => o::OnInput::Wait,
             OnInput::Deny => o::OnInput::Deny,
@@ -256,6 +258,7 @@ fn rule_files(plan: &Plan, source: &Source, root: Option<&Path>) -> Result<BTree
 /// perhaps edited it), or with `--yes`.
 fn settle(
     session: &Session,
+    repo: &wattle_workspace::Repo,
     args: &RunArgs,
     mut source: Source,
     config: &Effective,
@@ -267,7 +270,7 @@ fn settle(
         return Ok((source, false));
     }
     loop {
-        match plan::show(session, &source.text, config) {
+        match plan::show(session, repo, &source.text, config) {
             Ok(()) => {}
             // A mistake of the edit: it is shown, and edited again.
             Err(error) => drop(error.report(&session.ui)),

@@ -39,6 +39,16 @@ pub(crate) enum Wire {
     OpenAi,
 }
 
+/// What goes when a slot changes hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Clean {
+    /// What is not ignored.
+    Untracked,
+    /// Ignored files, too.
+    Ignored,
+}
+
 /// What a file says; `None` = nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct File {
@@ -52,6 +62,8 @@ pub(crate) struct File {
     pub(crate) tokens: Option<u64>,
     /// `limits.disk`, in bytes.
     pub(crate) disk_bytes: Option<u64>,
+    /// `clean`.
+    pub(crate) clean: Option<Clean>,
     /// `keep.days`.
     pub(crate) keep_days: Option<u32>,
     /// `keep.count`.
@@ -71,10 +83,11 @@ pub(crate) struct File {
 }
 
 /// Keys of the frame, in the order they are added to a plan.
-pub(crate) const FRAME: [&str; 7] = ["checks", "setup", "discard", "generated", "commit", "notify", "defaults"];
+pub(crate) const FRAME: [&str; 8] =
+    ["checks", "setup", "checkout", "discard", "generated", "commit", "notify", "defaults"];
 /// Those of them that run something: they need trust.
 pub(crate) const RUNS: [&str; 4] = ["checks", "setup", "generated", "notify"];
-const KEYS: [&str; 7] = ["limits", "keep", "approve", "on_input", "model", "target", "models"];
+const KEYS: [&str; 8] = ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models"];
 /// Longest that what was put aside is kept by a number: ten years, past which nobody asks for it.
 const KEEP_DAYS_MAX: u32 = 3650;
 /// Most that can be kept: as refs, git lists this many in about a tenth of a second.
@@ -111,6 +124,10 @@ impl Reader {
         for (key, mark, value) in pairs {
             match key.as_str() {
                 "limits" => self.limits(value),
+                "clean" => {
+                    let choices = [("untracked", Clean::Untracked), ("ignored", Clean::Ignored)];
+                    self.file.clean = self.choice(key, value, &choices);
+                }
                 "keep" => self.keep(value),
                 "approve" => {
                     self.file.approve = self.choice(key, value, &[("manual", Approve::Manual), ("auto", Approve::Auto)])

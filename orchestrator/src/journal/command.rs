@@ -231,10 +231,10 @@ fn wrong_state(step: &StepId, state: Step, what: &str, hint: &str) -> Refusal {
     Refusal::new("state", format!("{step} is {state} and cannot be {what}"), hint)
 }
 
-/// The state of a step, seen as if a held landing had let go of it.
+/// The state of a step, seen as if the landings that can let go of it had.
 fn open_state(rec: &Recorder, step: &StepId) -> Result<Step, Refusal> {
     let state = known(rec, step)?;
-    Ok(if state == Step::Landing && held(rec, step).is_some() { Step::Queued } else { state })
+    Ok(if state == Step::Landing && !landings_of(rec, step).is_empty() { Step::Queued } else { state })
 }
 
 fn check_states(rec: &Recorder, steps: &[StepId], event: StepEvent, what: &str, hint: &str) -> Result<(), Refusal> {
@@ -420,16 +420,19 @@ pub(crate) fn requeue(rec: &mut Recorder, entries: &[Entry], why: &str) -> Resul
     Ok(())
 }
 
-/// The held landing that a step is in.
-fn held(rec: &Recorder, step: &StepId) -> Option<LandingId> {
-    let held = rec.view.landings.iter().filter(|(_, record)| record.state == Landing::Held);
-    held.filter(|(_, record)| record.entries.iter().any(|entry| entry.step == *step)).map(|(id, _)| *id).next()
+/// The landings that a step can be taken out of: all that hold it; none when one of them is on its way to the target or
+/// is part of what is gathered for the final checks.
+fn landings_of(rec: &Recorder, step: &StepId) -> Vec<LandingId> {
+    let records = rec.view.open.iter().map(|id| (*id, &rec.view.landings[id]));
+    let holds: Vec<_> = records.filter(|(_, record)| record.entries.iter().any(|entry| entry.step == *step)).collect();
+    let fixed = holds.iter().any(|(_, record)| record.last || record.state == Landing::Green);
+    if fixed { Vec::new() } else { holds.into_iter().map(|(id, _)| id).collect() }
 }
 
-/// Takes steps out of a held landing, so that they can be redone or rejected.
+/// Takes steps out of the landings that hold them, so that they can be redone or rejected.
 fn take_out(rec: &mut Recorder, steps: &[StepId]) -> Result<(), RecordError> {
     for step in steps {
-        if let Some(id) = held(rec, step) {
+        for id in landings_of(rec, step) {
             withdraw(rec, id, "withdrawn")?;
         }
     }

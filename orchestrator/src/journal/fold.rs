@@ -65,6 +65,8 @@ impl RunView {
                 self.resumed_seq = seq;
                 // What was red then may have been the machine's fault: it is asked again.
                 self.verdicts.retain(|_, record| record.verdict == Verdict::Green);
+                // Nobody runs any more.
+                self.checking.clear();
             }
             Body::TargetMoved { tip } => self.tip = tip.clone(),
             Body::StepState(change) => self.apply_step(seq, &event.ts, change)?,
@@ -125,6 +127,7 @@ impl RunView {
     }
 
     fn step_mut(&mut self, seq: u64, step: &StepId) -> Result<&mut StepRecord, FoldError> {
+        self.touched.add(step);
         self.steps.get_mut(step).ok_or_else(|| FoldError::Unknown { seq, what: format!("step {step}") })
     }
 
@@ -213,9 +216,11 @@ impl RunView {
     /// What other landings have in common with one that is on the tip is theirs no more.
     fn shift(&mut self, id: LandingId, entries: &[Entry], made: Option<&Candidate>) {
         let Some(made) = made else { return };
+        let work = entries.iter().filter_map(|entry| self.steps.get(&entry.step)?.work.as_ref());
+        let paths: Vec<String> = work.flat_map(|work| work.paths.iter().cloned()).collect();
         for other in self.open.iter().filter(|other| **other != id) {
             if let Some(record) = self.landings.get_mut(other).filter(|record| !record.last) {
-                record.shift(entries, made);
+                record.shift(entries, made, &paths);
             }
         }
     }
@@ -259,7 +264,7 @@ impl RunView {
             self.checking.retain(|running| *running != started);
         }
         let key = (check.tree.clone(), check.check.clone());
-        if cached && self.verdicts.contains_key(&key) {
+        if cached && self.verdicts.get(&key).is_some_and(|record| record.unsure == 0) {
             return Ok(());
         }
         let (unsure, reds) = self.verdicts.get(&key).map_or((0, 0), |record| (record.unsure, record.reds));
@@ -328,8 +333,17 @@ impl RunView {
                 }
             }
             LandingEvent::Eject => self.drop_gathered(id, was_green && !last),
+            // Of one change alone it is asked anew: what a batch with the same files took too long for is not its own.
+            LandingEvent::Check if entries.len() == 1 => {
+                let tree = candidate.as_ref().map(|made| &made.tree);
+                self.verdicts.retain(|(on, _), record| Some(on) != tree || record.unsure == 0);
+            }
             LandingEvent::Build | LandingEvent::Check | LandingEvent::Pass => {}
             LandingEvent::Fail | LandingEvent::Hold => {}
+        }
+        if matches!(event, LandingEvent::Pass | LandingEvent::Move | LandingEvent::Hold) {
+            // What still runs for it, a control say, tells nothing any more.
+            self.checking.retain(|(landing, _, _)| *landing != id);
         }
         Ok(())
     }

@@ -43,6 +43,8 @@ pub(crate) struct RunView {
     pub(crate) verdicts: BTreeMap<(TreeId, String), VerdictRecord>,
     /// Checks of the queue that have started and have no verdict yet.
     pub(crate) checking: Vec<(LandingId, String, TreeId)>,
+    /// Steps that have changed, for who decides.
+    pub(crate) touched: Touched,
     /// Tokens and money.
     pub(crate) spent: Spent,
     /// Place of the last event that put a commit on the tip.
@@ -51,6 +53,38 @@ pub(crate) struct RunView {
     pub(crate) resumed_seq: u64,
     /// Place of the last event.
     pub(crate) seq: u64,
+}
+
+/// Steps whose records have changed since they were last taken; nobody but who decides wants to know. It is no part of
+/// what the events say.
+#[derive(Clone, Default)]
+pub(crate) struct Touched {
+    watched: bool,
+    steps: Vec<StepId>,
+}
+
+impl std::fmt::Debug for Touched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Touched")
+    }
+}
+
+impl Touched {
+    /// From now on they are kept.
+    pub(crate) fn watch(&mut self) {
+        self.watched = true;
+    }
+
+    /// Those since the last time.
+    pub(crate) fn take(&mut self) -> Vec<StepId> {
+        std::mem::take(&mut self.steps)
+    }
+
+    pub(super) fn add(&mut self, step: &StepId) {
+        if self.watched && self.steps.last() != Some(step) {
+            self.steps.push(step.clone());
+        }
+    }
 }
 
 /// Tokens and money, summed.
@@ -296,7 +330,8 @@ pub(crate) struct LandingRecord {
 impl LandingRecord {
     /// What has landed (or is gathered) up to a commit of this candidate is no longer its own: the rest is the
     /// candidate of what is left, on the same commits.
-    pub(crate) fn shift(&mut self, landed: &[Entry], made: &Candidate) {
+    /// What it changes is known beside the old tip: with the landed paths it is a superset beside the new one.
+    pub(crate) fn shift(&mut self, landed: &[Entry], made: &Candidate, paths: &[String]) {
         let count = landed.len();
         let Some(candidate) = &mut self.candidate else { return };
         let ours = candidate.old == made.old && self.entries.len() > count && self.entries.starts_with(landed);
@@ -304,6 +339,9 @@ impl LandingRecord {
             self.entries.drain(..count);
             candidate.commits.drain(..count);
             candidate.trees.drain(..count);
+            candidate.changed.extend(paths.iter().cloned());
+            candidate.changed.sort_unstable();
+            candidate.changed.dedup();
             candidate.old = made.new.clone();
             candidate.old_tree = made.tree.clone();
             self.on = Some(made.new.clone());

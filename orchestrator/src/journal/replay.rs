@@ -72,6 +72,7 @@ impl RunView {
             standing: Default::default(),
             verdicts: Default::default(),
             checking: Vec::new(),
+            touched: Default::default(),
             spent: Default::default(),
             landed_seq: 0,
             resumed_seq: first.seq,

@@ -5,7 +5,7 @@ use wattle_planner::Style;
 use wattle_workspace::{CommitId, GitError, Repo, TreeId};
 
 use super::land::branch_ref;
-use super::plan::gathered;
+use super::plan::gathered_in_order;
 use crate::ids::LandingId;
 use crate::journal::RunView;
 use crate::journal::event::{Candidate, Entry};
@@ -46,8 +46,8 @@ struct Part {
 pub(crate) fn audit_job(view: &RunView, id: LandingId) -> Option<AuditJob> {
     let record = view.landings.get(&id)?;
     let candidate = record.candidate.as_ref()?;
-    let below = view.landings.values().filter(|other| record.last && gathered(view, other));
-    let landings = below.chain((!record.last).then_some(record));
+    let below = if record.last { gathered_in_order(view) } else { Vec::new() };
+    let landings = below.into_iter().map(|(_, record)| record).chain((!record.last).then_some(record));
     let parts = landings.flat_map(|record| record.candidate.iter().flat_map(|made| parts(view, &record.entries, made)));
     Some(AuditJob {
         landing: id,

@@ -18,6 +18,9 @@ use crate::state::landing::Landing;
 /// what is red: a few dozen candidates on one tip; older ones are on another.
 const PAST_MAX: usize = 256;
 
+/// Why a landing over several places is over whose generated files could not be made.
+pub(crate) const NOT_GENERATED: &str = "not_generated";
+
 /// The queue as it stands, with what is known of it.
 pub(crate) struct Line<'a> {
     view: &'a RunView,
@@ -158,6 +161,9 @@ impl<'a> Line<'a> {
             });
             if clash.is_some_and(|clash| entries.starts_with(clash)) {
                 return Known::Clash;
+            }
+            if record.entries == entries && record.why.as_deref() == Some(NOT_GENERATED) {
+                return Known::Red { times: 1 };
             }
             if record.entries == entries && record.candidate.is_some() {
                 let known = judged(self.view, *id, record);

@@ -75,8 +75,6 @@ pub(crate) enum CandidateEnd {
     BranchMoved {
         /// Which step's.
         step: StepId,
-        /// Where it is now; `None` = deleted.
-        found: Option<CommitId>,
     },
     /// Somebody else moved the target.
     TargetMoved(CommitId),
@@ -159,7 +157,7 @@ pub(crate) fn build(repo: &Repo, job: &CandidateJob) -> Result<CandidateEnd, Git
         let found = repo.read_ref(&part.branch)?;
         // A branch that its user has deleted is no change: the commit is under its attempt ref.
         if found.as_ref().is_some_and(|found| *found != part.entry.commit) {
-            return Ok(CandidateEnd::BranchMoved { step: part.entry.step.clone(), found });
+            return Ok(CandidateEnd::BranchMoved { step: part.entry.step.clone() });
         }
     }
     if let Some((tip, commits)) = &job.gathered {

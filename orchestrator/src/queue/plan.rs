@@ -14,7 +14,8 @@ use super::train::{Act, Known, Limits, UNSURE_MAX, plan};
 use crate::ids::LandingId;
 use crate::journal::RunView;
 use crate::journal::event::Entry;
-use crate::journal::record::LandingRecord;
+use crate::journal::record::{LandingRecord, StepRecord};
+use crate::options::Until;
 use crate::state::Machine;
 use crate::state::landing::{Landing, LandingEvent};
 use crate::state::step::{Step, StepEvent};
@@ -87,7 +88,8 @@ pub(crate) fn wish(view: &RunView) -> Option<Wish> {
         if held {
             return None;
         }
-        let moving = view.open.iter().any(|id| moves(view, &view.landings[id]));
+        // What joined now would miss the last landing, which holds exactly what was gathered before it.
+        let moving = view.open.iter().map(|id| &view.landings[id]).any(|record| record.last || moves(view, record));
         let built = view.open.iter().find_map(|id| advance(view, *id, &view.landings[id]));
         built.or_else(|| next_check(view)).or_else(|| {
             if moving {
@@ -99,13 +101,28 @@ pub(crate) fn wish(view: &RunView) -> Option<Wish> {
 }
 
 /// Is the target about to move to this one?
-fn moves(view: &RunView, record: &LandingRecord) -> bool {
+pub(crate) fn moves(view: &RunView, record: &LandingRecord) -> bool {
     record.state == Landing::Green && !gathered(view, record)
 }
 
 /// Has this landing passed its own checks and does it wait for the final ones?
 pub(crate) fn gathered(view: &RunView, record: &LandingRecord) -> bool {
     record.state == Landing::Green && view.gathers() && !record.last
+}
+
+/// What waits for the final checks, in the order in which it was put together.
+pub(crate) fn gathered_in_order(view: &RunView) -> Vec<(LandingId, &LandingRecord)> {
+    let mut left: Vec<_> = view.open.iter().map(|id| (*id, &view.landings[id])).collect();
+    left.retain(|(_, record)| gathered(view, record));
+    let mut line: Vec<(LandingId, &LandingRecord)> = Vec::new();
+    let mut at = &view.tip;
+    let old = |record: &LandingRecord| record.candidate.as_ref().map(|made| made.old.clone());
+    while let Some(next) = left.iter().position(|(_, record)| old(record).as_ref() == Some(at)) {
+        let (id, record) = left.remove(next);
+        line.push((id, record));
+        at = record.candidate.as_ref().map_or(at, |made| &made.new);
+    }
+    line
 }
 
 /// Is the commit of an entry on the target?
@@ -170,7 +187,7 @@ fn decided(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish
 }
 
 /// Is a landing over one place alone (or the last one, which cannot be split)?
-fn is_one(view: &RunView, record: &LandingRecord) -> bool {
+pub(crate) fn is_one(view: &RunView, record: &LandingRecord) -> bool {
     let group = |entry: &Entry| view.plan.step(&entry.step).and_then(|step| step.group.clone());
     let first = record.entries.first();
     record.last
@@ -267,7 +284,7 @@ fn wish_of(view: &RunView, line: &Line<'_>, act: Act) -> Option<Wish> {
             Some((id, _)) => turn(id, LandingEvent::Pass, None),
             None => Wish::Open { entries: line.entries(&items), last: false },
         }),
-        Act::Check { items, .. } if items.is_empty() => control(view, line),
+        Act::Check { items, .. } if items.is_empty() => control(view, line).or_else(|| first_alone(line)),
         Act::Check { items, .. } => match line.landing(&items) {
             Some((id, record)) => again(view, line, id, record),
             None => {
@@ -291,6 +308,13 @@ fn wish_of(view: &RunView, line: &Line<'_>, act: Act) -> Option<Wish> {
         }
         Act::Cancel { items } => line.landing(&items).map(|(landing, _)| Wish::Withdraw { landing, why: "superseded" }),
     }
+}
+
+/// The first place alone, whose verdict is known from a landing that is over: it is asked what of it blames the tip.
+fn first_alone(line: &Line<'_>) -> Option<Wish> {
+    let first = line.places.first()?;
+    let new = line.landing(&[first.item]).is_none();
+    new.then(|| Wish::Open { entries: first.entries.clone(), last: false })
 }
 
 /// A check that is red on a place alone is asked once more, on a clean slot.
@@ -343,11 +367,22 @@ fn regroup(view: &RunView) -> Option<Wish> {
 /// When nothing else can join, what has been gathered goes through the final checks.
 fn open_last(view: &RunView) -> Option<Wish> {
     view.gathered.as_ref()?;
-    let open = view.steps.values().any(|record| !record.state.terminal() && record.state != Step::Landing);
+    let open = view.steps.values().any(|record| may_join(view, record));
     let busy = view.open.iter().any(|id| !gathered(view, &view.landings[id]));
-    let gathered = view.landings.values().filter(|record| gathered(view, record));
-    let entries: Vec<Entry> = gathered.flat_map(|record| record.entries.clone()).collect();
+    let gathered = gathered_in_order(view).into_iter();
+    let entries: Vec<Entry> = gathered.flat_map(|(_, record)| record.entries.clone()).collect();
     (!open && !busy && !entries.is_empty()).then_some(Wish::Open { entries, last: true })
+}
+
+/// May a step still join what is gathered, without a human? Where only what somebody asks for lands, the others are
+/// not waited for.
+fn may_join(view: &RunView, record: &StepRecord) -> bool {
+    let asked = view.started.options.until == Until::Landed || record.merge_asked;
+    match record.state {
+        Step::Landing => false,
+        Step::Review | Step::Approved | Step::Queued | Step::Parked | Step::NeedsInput => asked,
+        state => !state.terminal(),
+    }
 }
 
 /// What an ejected entry's step gets: another try or its end.

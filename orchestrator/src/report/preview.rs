@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use wattle_cache::price;
 use wattle_planner::{AgentSpec, EdgeKind, Mode, Plan, Step, Work, overlaps};
+use wattle_workspace::size_text;
 
 use crate::config::{Effective, money};
 use crate::ui::clean::one_line;
@@ -15,8 +16,17 @@ const LOW: (u64, u64) = (30_000, 1_500);
 /// Tokens of one turn of a long agent step: a prompt that has grown to 60,000 tokens, 1,500 tokens out.
 const HIGH_TURN: (u64, u64) = (60_000, 1_500);
 
+/// The disk that slots lie on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// What one slot takes, build output not counted; `None` = it cannot be told.
+    pub(crate) checkout_bytes: Option<u64>,
+    /// What is free.
+    pub(crate) free_bytes: Option<u64>,
+}
+
 /// The preview, for people.
-pub(crate) fn preview(plan: &Plan, config: &Effective) -> String {
+pub(crate) fn preview(plan: &Plan, config: &Effective, room: Room) -> String {
     let mut text = String::new();
     let steps = plan.steps();
     let count = |mode| steps.iter().filter(|step| step.mode == mode).count();
@@ -36,8 +46,34 @@ pub(crate) fn preview(plan: &Plan, config: &Effective) -> String {
         line(&mut text, format_args!("order: {} before {}, {why}", a.as_str(), b.as_str()));
     }
     checks(&mut text, plan);
+    slots(&mut text, plan, config, room);
     cost(&mut text, plan, config);
     text
+}
+
+/// The most slots that the run can need at a time, and what they take.
+fn slots(text: &mut String, plan: &Plan, config: &Effective, room: Room) {
+    let limits = plan.limits();
+    let count = |write: bool| plan.steps().iter().filter(|step| (step.mode != Mode::Read) == write).count() as u64;
+    let jobs = u64::from(config.jobs.with(limits.jobs).unwrap_or(1));
+    let checked = plan.checks().is_some_and(|checks| !checks.is_empty());
+    let checks = if checked { u64::from(config.checks.with(limits.checks).unwrap_or(1)) } else { 0 };
+    let kinds = [("to work in", count(true).min(jobs)), ("to check in", checks), ("to read", count(false).min(1))];
+    let total: u64 = kinds.iter().map(|(_, most)| most).sum();
+    let named = kinds.iter().filter(|(_, most)| *most > 0).map(|(what, most)| format!("{most} {what}"));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let free = room.free_bytes.map_or(String::new(), |free| format!("; {} free", size_text(free)));
+    let allowed = config.disk_bytes.with(limits.disk_bytes);
+    let bound = allowed.map_or(String::new(), |most| format!("; limits.disk {}", size_text(most)));
+    let Some(each) = room.checkout_bytes else {
+        return line(text, format_args!("slots: up to {total} ({named}), size unknown{free}{bound}"));
+    };
+    let all = each.saturating_mul(total);
+    let (each, sum) = (size_text(each), size_text(all));
+    line(text, format_args!("slots: up to {total} ({named}) × {each} = {sum}, build output not counted{free}{bound}"));
+    if [room.free_bytes, allowed].into_iter().flatten().any(|most| all > most) {
+        line(text, format_args!("       that is more than there is room for: fewer will work at a time"));
+    }
 }
 
 fn line(text: &mut String, part: std::fmt::Arguments<'_>) {

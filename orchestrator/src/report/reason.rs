@@ -26,6 +26,7 @@ pub(crate) fn reason(code: &str) -> &str {
         "checkout_failed" => "git could not check the new files out",
         "split" => "a check of it together with others is red; they are tried apart",
         "clash" => "it does not merge with what is before it in the queue",
+        "not_generated" => "a generated file cannot be made of it together with others; they are tried apart",
         "superseded" => "another candidate says more",
         "timeout" => "a check ran out of time",
         "target_gone" => "the target branch is gone",

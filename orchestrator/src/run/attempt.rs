@@ -20,7 +20,7 @@ use wattle_workspace::{
 use super::host::LocalHost;
 use super::input::{AttemptEnd, Input};
 use super::jobs::{AttemptJob, mode, owner};
-use super::shared::Shared;
+use super::shared::{AtWork, Shared};
 use crate::journal::event::Entry;
 use crate::queue::land::{changed_paths, step_ref};
 
@@ -55,7 +55,7 @@ async fn attempt(shared: &Arc<Shared>, job: AttemptJob, cancel: CancellationToke
         let outcome = moved_outcome(committed.clone());
         return concluded(shared, &job, outcome, base, on).await;
     }
-    let Some(lease) = lease(shared, &job, &holder, &base, moved.is_some(), &cancel).await? else {
+    let Some((lease, _at_work)) = lease(shared, &job, &holder, &base, moved.is_some(), &cancel).await? else {
         return Ok(ended(parked(), base, on));
     };
     if leased(shared, &job, Some(lease.slot.0), &base, &on).await == Reply::Cancel {
@@ -198,18 +198,18 @@ async fn lease(
     base: &CommitId,
     fresh: bool,
     cancel: &CancellationToken,
-) -> Result<Option<Lease>, Failure> {
+) -> Result<Option<(Lease, AtWork)>, Failure> {
     let class = match mode(&job.step) {
         Mode::Read => Class::Snapshot,
         Mode::Write | Mode::Scratch => Class::Work,
     };
-    let setup_key = shared.setup_key(job.setup.as_ref().map(|(_, key)| key.as_slice()), base).await?;
+    let setup_key = shared.setup_key(job.setup.as_ref(), base).await?;
     let want = Want { class, base: base.clone(), holder: holder.to_owned(), setup_key: setup_key.clone() };
     let agent = matches!(job.work, Work::Agent(_));
-    let (pool, earlier, repo) = (shared.pool.clone(), job.earlier.clone(), shared.ctx.repo.clone());
+    let (earlier, repo) = (job.earlier.clone(), shared.ctx.repo.clone());
     let resumed = job.resumed.is_some();
-    let lease = shared
-        .blocking(move || {
+    let (lease, at_work) = shared
+        .lease_by(move |pool| {
             // A process that died had leased it already, before or after it could say so.
             if let Some(lease) = pool.adopt(&want.holder)? {
                 if resumed {
@@ -222,10 +222,10 @@ async fn lease(
                 pool.release(lease)?;
             }
             let lease = pool.lease(&want)?;
-            if let (true, false, Some((old_base, commit))) = (agent, fresh, earlier) {
-                carry_over(&repo, &lease, &old_base, &commit);
+            if let (true, false, Some((old_base, commit))) = (agent, fresh, &earlier) {
+                carry_over(&repo, &lease, old_base, commit);
             }
-            Ok::<_, wattle_workspace::PoolError>(lease)
+            Ok(lease)
         })
         .await?;
     if lease.needs_setup
@@ -239,7 +239,7 @@ async fn lease(
         let (pool, lease, key) = (shared.pool.clone(), lease.clone(), setup_key.unwrap_or_default());
         shared.blocking(move || pool.setup_done(&lease, &key)).await?;
     }
-    Ok(Some(lease))
+    Ok(Some((lease, at_work)))
 }
 
 /// Puts an agent's earlier change, merged onto the new base as far as it goes, into its new worktree as

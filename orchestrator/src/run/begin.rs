@@ -19,6 +19,7 @@ use super::drive::Drive;
 use super::models;
 use super::recover::{RecoverError, died, kept_slots, recover};
 use super::rules;
+use super::shape::configure;
 use crate::ids::{Blob, RunId};
 use crate::journal::event::{Base, Body, Event, RunStarted};
 use crate::journal::recorder::RecordError;
@@ -211,7 +212,7 @@ pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Ev
     let (base, target) = base_and_target(ctx, &plan, &request.options)?;
     room_for_branches(ctx, &run, &base.commit)?;
     make_target(ctx, &target, &base.commit)?;
-    ctx.repo.configure(&base.commit)?;
+    configure(&ctx.repo, &base.commit, &plan)?;
     let writer = Writer::open(ctx.repo.state_dir())?;
     let started = freeze(ctx, &writer, &request, &plan, base, target)?;
     let mut rec = first(ctx, writer, &run, started, plan)?;
@@ -251,7 +252,7 @@ pub(crate) fn resume(
     let model = overrides.model.as_deref().or(view.started.options.model.as_deref());
     let open = |step: &StepId| overrides.merge.is_none() && may_start(&view, step);
     models::require(&ctx.models, &overrides.folder, &view.plan, model, open)?;
-    ctx.repo.configure(&view.started.base.commit)?;
+    configure(&ctx.repo, &view.started.base.commit, &view.plan)?;
     let pool = open_pool(ctx, &view)?;
     let mut rec = Recorder::new(view, writer, ctx.clock.clone())?;
     if died(&rec) {
@@ -295,7 +296,8 @@ pub(crate) fn may_start(view: &RunView, step: &StepId) -> bool {
 
 fn open_pool(ctx: &Context, view: &RunView) -> Result<Arc<Pool>, RunError> {
     let disk_bytes_max = view.started.options.disk_bytes_max;
-    Ok(Arc::new(Pool::open(&ctx.repo, PoolOptions { disk_bytes_max })?))
+    let clean_ignored = view.started.options.clean_ignored;
+    Ok(Arc::new(Pool::open(&ctx.repo, PoolOptions { disk_bytes_max, clean_ignored })?))
 }
 
 fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(Base, String), RunError> {

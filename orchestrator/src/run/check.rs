@@ -82,7 +82,7 @@ impl Host for CheckHost {
 /// Runs a check, unless what it says of the tree is known.
 pub(crate) async fn run(shared: Arc<Shared>, job: CheckJob) -> Input {
     let shared = &shared;
-    let setup_key = shared.setup_key(job.setup.as_ref().map(|(_, key)| key.as_slice()), &job.commit).await;
+    let setup_key = shared.setup_key(job.setup.as_ref(), &job.commit).await;
     let key = setup_key.as_ref().ok().map(|setup| key(shared, &job, setup.as_deref()));
     let known = match &key {
         Some(key) if !job.again => known(shared, key.clone()).await,
@@ -101,7 +101,7 @@ pub(crate) async fn run(shared: Arc<Shared>, job: CheckJob) -> Input {
 /// What a verdict depends on: the files, the command, the machine as far as the command sees it.
 fn key(shared: &Shared, job: &CheckJob, setup: Option<&str>) -> String {
     let command = &job.command;
-    let setup_run = job.setup.as_ref().map(|(command, _)| command.run.as_str());
+    let setup_run = job.setup.as_ref().map(|(command, _)| (&command.run, &command.env, command.bounds.timeout_ms));
     let mut parts: Vec<String> = vec![
         job.tree.to_string(),
         command.run.clone(),
@@ -110,6 +110,8 @@ fn key(shared: &Shared, job: &CheckJob, setup: Option<&str>) -> String {
         // Checks are told which paths changed, and may look at no others.
         format!("{:?}", job.changed),
         job.isolation.clone(),
+        // A check in a slot that holds less may see less.
+        shared.ctx.repo.shape_name(),
         format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
     ];
     parts.extend(shared.ctx.child_env.iter().map(|(name, value)| format!("{name:?}={value:?}")));
@@ -143,8 +145,7 @@ async fn attempt(shared: &Arc<Shared>, job: &CheckJob, setup_key: Option<String>
         holder: format!("{}/landing-{}/{}", job.run, job.landing.0, job.check),
         setup_key: setup_key.clone(),
     };
-    let pool = shared.pool.clone();
-    let lease = shared.blocking(move || pool.lease(&want)).await?;
+    let (lease, _at_work) = shared.lease(want).await?;
     let scrubbed = if job.again && lease.generation > 1 {
         let (pool, again) = (shared.pool.clone(), lease.clone());
         shared.blocking(move || pool.scrub(&again)).await.map(|()| true)

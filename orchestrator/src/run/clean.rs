@@ -133,6 +133,8 @@ fn slots(ctx: &Context, kept_runs: &BTreeSet<String>, dry_run: bool, done: &mut 
             },
         }
     }
+    // Whoever cleans wants the room now.
+    pool.finish();
     Ok(())
 }
 

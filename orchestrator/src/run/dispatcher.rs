@@ -4,7 +4,7 @@
 //! decide, writes the batch, and only then lets effects start and workers go on. A batch is one
 //! transaction, so a burst of events costs one write to the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 mod hear;
@@ -17,6 +17,7 @@ use wattle_planner::StepId;
 use wattle_worker::host::Reply;
 use wattle_workspace::TreeId;
 
+use super::agenda::Agenda;
 use super::executor::{Effect, Executor};
 use super::input::Input;
 use super::jobs::{attempt_job, candidate_job};
@@ -25,7 +26,7 @@ use super::notify::word;
 use super::outcome::Ended;
 use super::predict::Predictor;
 use super::recover::{RecoverError, free_slots};
-use super::scheduler::{Decision, Halt, decide};
+use super::scheduler::{Decision, Halt};
 use super::theirs::{TheirsError, take_in};
 use crate::ids::LandingId;
 use crate::journal::Recorder;
@@ -61,8 +62,14 @@ pub(crate) struct Dispatcher<'a> {
     pub(crate) reserving: Vec<(StepId, Claim, oneshot::Sender<Reply>)>,
     /// What stops each worker.
     pub(crate) stops: BTreeMap<StepId, CancellationToken>,
-    /// What stops each check of the queue.
+    /// What stops each check of the queue, from its start until it has left its slot.
     pub(crate) checks: BTreeMap<(LandingId, String, TreeId), CancellationToken>,
+    /// Landings whose candidate is being made, those among them that were given up meanwhile.
+    building: BTreeSet<LandingId>,
+    /// Slots that are just being given back.
+    freeing: usize,
+    /// Landings that are just being looked at once more.
+    pub(crate) auditing: BTreeSet<LandingId>,
     /// Does it only land what is there?
     pub(crate) lands_only: bool,
     /// Steps that a human has stopped while they asked.
@@ -73,6 +80,7 @@ pub(crate) struct Dispatcher<'a> {
     pub(crate) budget: Budget,
     /// Why nothing new may start.
     pub(crate) halt: Option<Halt>,
+    agenda: Agenda,
     predictor: Predictor,
     finished: bool,
 }
@@ -80,13 +88,14 @@ pub(crate) struct Dispatcher<'a> {
 impl<'a> Dispatcher<'a> {
     /// A dispatcher for a run whose state is `running`.
     pub(crate) fn new(
-        rec: Recorder,
+        mut rec: Recorder,
         executor: Executor,
         inputs: Receiver<Input>,
         sink: &'a mut dyn FnMut(&Event),
     ) -> Self {
         let options = &rec.view.started.options;
         let budget = Budget::new(Caps { tokens: options.tokens_max, nano_usd: options.nano_usd_max });
+        let agenda = Agenda::new(&mut rec.view);
         Self {
             rec,
             executor,
@@ -98,11 +107,15 @@ impl<'a> Dispatcher<'a> {
             reserving: Vec::new(),
             stops: BTreeMap::new(),
             checks: BTreeMap::new(),
+            building: BTreeSet::new(),
+            freeing: 0,
+            auditing: BTreeSet::new(),
             lands_only: false,
             stopping: Vec::new(),
             failing: Vec::new(),
             budget,
             halt: None,
+            agenda,
             predictor: Predictor::default(),
             finished: false,
         }
@@ -130,24 +143,21 @@ impl<'a> Dispatcher<'a> {
     /// Decides until there is nothing to decide, writes the batch, then acts.
     fn turn(&mut self) -> Result<(), RecordError> {
         while !self.finished {
-            let Some(decision) = decide(&self.rec.view, self.halt, self.lands_only) else { break };
-            if matches!(decision, Decision::Finish { .. }) && (self.wind_down() || self.predicts()?) {
+            let Some(decision) = self.agenda.decide(&mut self.rec.view, self.halt, self.lands_only) else { break };
+            if matches!(decision, Decision::Finish { .. }) && (self.wind_down() || self.is_busy() || self.predicts()?) {
                 break;
             }
             self.carry_out(decision)?;
         }
         self.publish()?;
+        // What nobody waits for any more makes room first.
+        let checking = &self.rec.view.checking;
+        for (_, cancel) in self.checks.iter().filter(|(check, _)| !checking.contains(check)) {
+            cancel.cancel();
+        }
         for effect in self.effects.drain(..) {
             self.executor.perform(effect);
         }
-        let checking = &self.rec.view.checking;
-        self.checks.retain(|check, cancel| {
-            let wanted = checking.contains(check);
-            if !wanted {
-                cancel.cancel();
-            }
-            wanted
-        });
         for (reply, answer) in self.replies.drain(..) {
             // A worker that has gone meanwhile needs no answer.
             let _ = reply.send(answer);
@@ -181,6 +191,11 @@ impl<'a> Dispatcher<'a> {
             let json = serde_json::to_string(event).expect("an event is plain data");
             self.effects.push(Effect::Notify { run: notify.run.clone(), seq: event.seq, json });
         }
+    }
+
+    /// Is anything under way for which nobody waits any more, in a slot or on the target?
+    fn is_busy(&self) -> bool {
+        !self.checks.is_empty() || !self.building.is_empty() || self.freeing > 0 || !self.auditing.is_empty()
     }
 
     /// Before a run ends, workers that only wait (for a human) are parked. Are there any?
@@ -289,14 +304,22 @@ impl<'a> Dispatcher<'a> {
                 let holder = self.holder(&step);
                 Ended { rec: &mut self.rec, step: step.clone(), stopped, denied, halt }.take(end)?;
                 if matches!(self.rec.view.step(&step).state, Step::Cancelled | Step::Failed) {
+                    self.freeing += 1;
                     self.effects.push(Effect::Free(holder));
                 }
                 Ok(())
             }
-            Input::Candidate { landing, end } => self.candidate(landing, end),
+            Input::Candidate { landing, end } => {
+                self.building.remove(&landing);
+                self.candidate(landing, end)
+            }
             Input::Check { landing, check, tree, told } => self.checked(landing, check, tree, *told),
             Input::Audit { landing, missing } => self.audited(landing, missing),
             Input::Move { landing, end } => self.moved(landing, end),
+            Input::Freed => {
+                self.freeing -= 1;
+                Ok(())
+            }
             Input::Salvaged(salvaged) => {
                 self.rec.emit(Body::Salvaged { slot: salvaged.slot.0, name: salvaged.name, commit: salvaged.commit })
             }
@@ -304,6 +327,7 @@ impl<'a> Dispatcher<'a> {
                 let message = format!("{path} is kept as it is and not used again: {why}");
                 self.rec.emit(Body::BoundHit { step: None, bound: "slot_retired".to_owned(), message })
             }
+            Input::NoRoom(message) => self.rec.emit(Body::BoundHit { step: None, bound: "disk".to_owned(), message }),
             Input::Predicted(found) => self.predictor.found(&mut self.rec, found),
             Input::Wake => self.take_commands(),
             Input::Signal => {
@@ -348,6 +372,7 @@ impl<'a> Dispatcher<'a> {
     /// Makes the candidate of a landing.
     pub(crate) fn build(&mut self, landing: LandingId) {
         let job = candidate_job(&self.rec.view, landing, &self.executor.shared.identity);
+        self.building.insert(landing);
         self.effects.push(Effect::Candidate(landing, Box::new(job)));
     }
 

@@ -48,6 +48,7 @@ impl Drive<'_> {
         let shared = Arc::new(Shared {
             ctx: ctx.clone(),
             pool,
+            room: Arc::default(),
             models: Models::new(ctx.models.clone(), self.folder),
             identity: ctx.repo.identity(),
             inputs: inputs.clone(),

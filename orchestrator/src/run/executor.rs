@@ -92,7 +92,10 @@ impl Executor {
                     let repo = shared.ctx.repo.clone();
                     Input::Predicted(shared.git(move || predict(&repo, &job)).await)
                 }
-                Effect::Free(holder) => return attempt::free(&shared, holder).await,
+                Effect::Free(holder) => {
+                    attempt::free(&shared, holder).await;
+                    Input::Freed
+                }
                 Effect::Notify { run, seq, json } => return notify(&shared, run, seq, json).await,
                 Effect::Check(job) => check::run(shared.clone(), *job).await,
                 Effect::Audit(job) => {

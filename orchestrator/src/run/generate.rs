@@ -33,8 +33,7 @@ pub(crate) async fn generate(
         holder: format!("{}/generate-{}", job.run, job.landing.0),
         setup_key: None,
     };
-    let pool = shared.pool.clone();
-    let lease = shared.blocking(move || pool.lease(&want)).await?;
+    let (lease, _at_work) = shared.lease(want).await?;
     let made = make(shared, job, candidate, &lease).await;
     let pool = shared.pool.clone();
     shared.blocking(move || pool.release(lease)).await?;

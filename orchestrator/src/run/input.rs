@@ -77,6 +77,8 @@ pub(crate) enum Input {
         /// How it went.
         end: Result<MoveEnd, String>,
     },
+    /// A slot that an ended attempt had kept was given back, or could not be.
+    Freed,
     /// A slot was given back and what it held is under a ref.
     Salvaged(Salvaged),
     /// A slot holds what no commit can hold, and stays as it is.
@@ -86,6 +88,8 @@ pub(crate) enum Input {
         /// Why.
         why: String,
     },
+    /// There is no room on the disk for another slot, and somebody waits for one.
+    NoRoom(String),
     /// Commits that are to land were merged, to warn of conflicts.
     Predicted(Result<Vec<Found>, String>),
     /// Look at table `command`.

@@ -14,7 +14,7 @@ use crate::journal::event::{self, Entry};
 use crate::journal::record::{AttemptRecord, LandingRecord};
 use crate::queue::checks::of_step;
 use crate::queue::land::{CandidateJob, Part, attempt_ref, message, reverts, step_ref};
-use crate::queue::plan::gathered;
+use crate::queue::plan::gathered_in_order;
 use crate::run::scheduler::below;
 
 /// Output of one process that is kept, head and tail together. 256 KiB holds the errors of a large
@@ -343,7 +343,7 @@ pub(crate) fn candidate_job(view: &RunView, id: LandingId, identity: &Signature)
         candidate_ref: format!("refs/wattle/candidate/{run}/{}", id.0),
         generated: if record.last { Vec::new() } else { view.plan.generated().to_vec() },
         gathered: view.gathered.clone().filter(|_| record.last).map(|tip| {
-            let below = view.landings.values().filter(|record| gathered(view, record));
+            let below = gathered_in_order(view).into_iter().map(|(_, record)| record);
             let commits = below.filter_map(|record| record.candidate.as_ref()).flat_map(|made| made.commits.clone());
             (tip, commits.collect())
         }),

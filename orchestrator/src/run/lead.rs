@@ -116,7 +116,7 @@ pub(crate) fn lead(ctx: &Context, request: LeadRequest<'_>) -> Result<LeadPlan, 
     look(&ctx.models, request.folder, request.model)?;
     let lock = own(ctx, None)?;
     ctx.repo.configure(&request.base)?;
-    let pool = Pool::open(&ctx.repo, PoolOptions { disk_bytes_max: None })?;
+    let pool = Pool::open(&ctx.repo, PoolOptions::default())?;
     let want = Want { class: Class::Snapshot, base: request.base.clone(), holder: "lead".to_owned(), setup_key: None };
     let lease = pool.lease(&want)?;
     let place = Place { path: lease.path.clone(), slot: lease.slot.0, base: lease.base.clone() };

@@ -6,13 +6,14 @@ use wattle_workspace::{Class, CommitId, Expect, Pool, PoolOptions, RefChange, Wa
 use super::begin::RunError;
 use super::context::Context;
 use super::recover::LOOKED_AT;
+use super::shape::configure;
 use crate::ids::RunId;
 use crate::journal::RunView;
 use crate::queue::land::branch_ref;
 
 /// The worktree of a step's work: the slot that it was parked in, else one that is made at its commit.
 pub(crate) fn path(ctx: &Context, view: &RunView, step: &StepId) -> Result<std::path::PathBuf, RunError> {
-    ctx.repo.configure(&view.started.base.commit)?;
+    configure(&ctx.repo, &view.started.base.commit, &view.plan)?;
     let pool = Pool::open(&ctx.repo, PoolOptions::default())?;
     let record = view.step(step);
     let looked_at = format!("{LOOKED_AT}{}/{step}", view.run);

@@ -1,4 +1,5 @@
 //! What the run does next: a pure function of its state. One decision at a time, until there is none.
+//! [`super::agenda`] gives the same answers without asking every step.
 
 use std::collections::BTreeSet;
 
@@ -78,14 +79,16 @@ impl Halt {
     }
 }
 
-/// The next decision, if any. A run that only lands starts no worker.
-pub(crate) fn decide(view: &RunView, halt: Option<Halt>, lands_only: bool) -> Option<Decision> {
+/// The next decision, if any, by asking every step. A run that only lands starts no worker.
+pub(super) fn decide(view: &RunView, halt: Option<Halt>, lands_only: bool) -> Option<Decision> {
     if let Some(halt) = halt {
         let why = (halt == Halt::Interrupt).then_some("signal");
         return (!in_flight(view)).then_some(Decision::Finish { event: halt.event(), why });
     }
     let order = view.plan.order();
-    let start = |step: &&StepId| if lands_only { None } else { start(view, step) };
+    let at_work = view.steps.values().filter(|r| matches!(r.state, Step::Running | Step::Checking)).count();
+    let free = !lands_only && at_work < view.started.options.jobs as usize;
+    let start = |step: &&StepId| if free { start(view, step) } else { None };
     order
         .iter()
         .find_map(|step| settle(view, step))
@@ -95,15 +98,19 @@ pub(crate) fn decide(view: &RunView, halt: Option<Halt>, lands_only: bool) -> Op
 }
 
 /// Is an effect under way whose end will come as an event?
-pub(crate) fn in_flight(view: &RunView) -> bool {
-    let step = view.steps.values().any(|r| matches!(r.state, Step::Running | Step::Checking));
-    let landing = view.landings.values().any(|r| match r.state {
+fn in_flight(view: &RunView) -> bool {
+    view.steps.values().any(|r| matches!(r.state, Step::Running | Step::Checking)) || in_queue(view)
+}
+
+/// Is such an effect under way in the queue?
+pub(super) fn in_queue(view: &RunView) -> bool {
+    let landing = view.open.iter().map(|id| &view.landings[id]).any(|r| match r.state {
         Landing::Candidate => true,
         Landing::Green => !gathered(view, r),
         Landing::Queued | Landing::Checking | Landing::Red => false,
         Landing::Held | Landing::Landed | Landing::Ejected => false,
     });
-    step || landing || !view.checking.is_empty()
+    landing || !view.checking.is_empty()
 }
 
 /// What a step that is needed means for the one that needs it.
@@ -128,7 +135,7 @@ fn need(state: Step, kind: EdgeKind) -> Need {
 }
 
 /// A change of state that costs nothing.
-fn settle(view: &RunView, id: &StepId) -> Option<Decision> {
+pub(super) fn settle(view: &RunView, id: &StepId) -> Option<Decision> {
     let record = view.step(id);
     let turn = |event, why, message| Some(Decision::Step { step: id.clone(), event, why: Some(why), message });
     match record.state {
@@ -174,7 +181,7 @@ fn settle(view: &RunView, id: &StepId) -> Option<Decision> {
 }
 
 /// Is everything there that a step needs to start?
-fn ready_to_start(view: &RunView, id: &StepId) -> bool {
+pub(super) fn ready_to_start(view: &RunView, id: &StepId) -> bool {
     let record = view.step(id);
     let ancestors = ancestors(view, id);
     let same = |at| view.landed_seq < at && ancestors.iter().all(|step| view.step(step).moved_seq < at);
@@ -239,13 +246,11 @@ fn start(view: &RunView, id: &StepId) -> Option<Decision> {
     }
     // A change that is there only has to move.
     let restack = record.work.is_some();
-    let at_work = view.steps.values().filter(|r| matches!(r.state, Step::Running | Step::Checking));
-    let free = at_work.count() < view.started.options.jobs as usize;
-    (free && ready_to_start(view, id)).then(|| Decision::Start { step: id.clone(), restack })
+    ready_to_start(view, id).then(|| Decision::Start { step: id.clone(), restack })
 }
 
 /// How a run ends that has nothing left to do.
-fn finish(view: &RunView) -> Decision {
+pub(super) fn finish(view: &RunView) -> Decision {
     let states: Vec<Step> = view.steps.values().map(|record| record.state).collect();
     let held = view.landings.values().any(|record| record.state == Landing::Held);
     let any = |wanted: &[Step]| states.iter().any(|state| wanted.contains(state));

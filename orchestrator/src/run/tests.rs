@@ -80,6 +80,7 @@ impl Env {
             nano_usd_max: None,
             tokens_max: None,
             disk_bytes_max: None,
+            clean_ignored: false,
             on_input: OnInput::Wait,
         };
         change(&mut options);

@@ -88,6 +88,7 @@ fn text(plan: &Plan, target: &str, named: &[StepId], changes: Vec<Value>) -> Str
     let mut text = json!({
         "version": 1, "task": title, "target": target, "checks": checks, "generated": generated,
         "commit": { "style": commit.style, "sign_off": commit.sign_off },
+        "checkout": plan.checkout(),
         "steps": [{ "id": step_id(named), "title": wattle_planner::headline(&title), "revert": changes, "retries": 0 }],
     });
     if let Some(setup) = plan.setup() {

@@ -124,6 +124,7 @@ impl Machine for Landing {
                 "timeout",
                 "split",
                 "clash",
+                "not_generated",
                 "superseded",
                 "held",
                 "base_changed",

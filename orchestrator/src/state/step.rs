@@ -264,6 +264,7 @@ impl Machine for Step {
                 "group",
                 "split",
                 "clash",
+                "not_generated",
                 "superseded",
                 "base_changed",
                 "interrupted",

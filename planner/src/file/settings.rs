@@ -9,7 +9,7 @@ use super::fields::{
 };
 use super::node::{Node, Value};
 use crate::id::GroupId;
-use crate::plan::{At as When, Check, CommitStyle, Generated, Group, Limits, Notify, Settings, Setup, Style};
+use crate::plan::{At as When, Check, Checkout, CommitStyle, Generated, Group, Limits, Notify, Settings, Setup, Style};
 use crate::problem::{At, Found, did_you_mean};
 use crate::task;
 
@@ -18,6 +18,9 @@ const PARALLEL_MAX: u32 = 1024;
 
 /// Most tokens: a thousand billion, far above what any run can pay for.
 const TOKENS_MAX: u64 = 1_000_000_000_000;
+
+/// Most folders of a sparse checkout: git itself reads the list on every command.
+const SPARSE_MAX: usize = 1000;
 
 /// Longest name of a check in characters; it is a column of `status`.
 const CHECK_NAME_CHARS_MAX: usize = 64;
@@ -32,6 +35,7 @@ pub(super) fn read(found: &mut Found, from: &Fields<'_>, defaults: &Defaults) ->
         target: target(found, from),
         checks: checks(found, from, defaults),
         setup: from.some("setup").and_then(|node| setup(found, node, defaults)),
+        checkout: from.some("checkout").map(|node| checkout(found, node)).unwrap_or_default(),
         limits: from.some("limits").map(|node| limits(found, node)).unwrap_or_default(),
         groups: groups(found, from),
         discard: globs(found, from, "discard").unwrap_or_default(),
@@ -131,6 +135,37 @@ fn setup(found: &mut Found, node: &Node, defaults: &Defaults) -> Option<Setup> {
         timeout_ms,
         env,
     })
+}
+
+fn checkout(found: &mut Found, node: &Node) -> Checkout {
+    let from = fields(found, node, "checkout", &["submodules", "lfs", "sparse"]);
+    let default = Checkout::default();
+    let mut sparse = Vec::new();
+    for At { pos, value } in texts(found, &from, "sparse").unwrap_or_default() {
+        let folder = value.strip_suffix('/').unwrap_or(&value);
+        // A cone is made of folders; a glob would be taken for the name of one.
+        if folder.contains(['*', '?', '[', '\n']) {
+            let value = value.escape_debug();
+            found.add_hint(
+                pos,
+                format!("`sparse: {value}` is not a folder"),
+                "name folders; each counts with all below it",
+            );
+        } else {
+            path(found, pos, "sparse", folder);
+            sparse.push(folder.to_owned());
+        }
+    }
+    if sparse.len() > SPARSE_MAX {
+        found.add(node.pos, format!("`sparse` names {} folders, at most {SPARSE_MAX} are taken", sparse.len()));
+    }
+    sparse.sort();
+    sparse.dedup();
+    Checkout {
+        submodules: flag(found, &from, "submodules").unwrap_or(default.submodules),
+        lfs: flag(found, &from, "lfs").unwrap_or(default.lfs),
+        sparse,
+    }
 }
 
 fn limits(found: &mut Found, node: &Node) -> Limits {

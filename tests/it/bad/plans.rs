@@ -88,7 +88,7 @@ fn what_is_no_plan_at_all_is_said_in_a_line() {
     error: stdin:1:4: not YAML: unclosed bracket '['
     error: stdin:1:10: the plan is of version 2, this wattle reads version 1
       hint: a newer wattle may read it
-    error: stdin:1:1: a plan must be a mapping with keys of version, task, target, checks, setup, limits, defaults, groups, discard, generated, commit, notify, steps; this is a list
+    error: stdin:1:1: a plan must be a mapping with keys of version, task, target, checks, setup, checkout, limits, defaults, groups, discard, generated, commit, notify, steps; this is a list
     ");
     assert_snapshot!(repo.wattle(&["run", "-f", "gone.yaml"]).shown(), @"
     exit 2

@@ -277,7 +277,7 @@ fn a_run_is_told_in_few_lines() {
         52 TIME check ok for the queue: green
         54 TIME pkg-a: landed as COMMIT
         56 TIME pkg-b: landed as COMMIT
-        60 TIME run completed: 3 steps, $0.00
+        61 TIME run completed: 3 steps, $0.00
     ");
     assert_snapshot!(repo.wattle(&["log", "pkg-a"]).shown(), @"
     exit 0

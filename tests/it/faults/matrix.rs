@@ -148,7 +148,7 @@ impl Case {
             }
         }
         let status = || repo.wattle(&["status"]).whole();
-        assert_eq!(end.code, 0, "{}\n{}\n{}", end.out, end.err, status());
+        assert_eq!(end.code, 0, "{self}\n{}\n{}\n{}", end.out, end.err, status());
         kept(&repo, &bytes);
         expected.hold(&env, &repo);
         kept(&repo, &bytes);

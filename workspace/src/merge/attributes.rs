@@ -8,11 +8,13 @@ use std::collections::HashMap;
 
 use git2::{ObjectType, Oid};
 
+use super::known::Root;
 use crate::git::GitError;
-use crate::ids::CommitId;
-use crate::lookup::MODE_TREE;
+use crate::ids::{CommitId, TreeId};
 use crate::repo::Repo;
 
+/// The mode of a folder in a raw tree.
+const FOLDER: &[u8] = b"40000";
 /// The name of a file of attributes.
 const FILE: &[u8] = b".gitattributes";
 
@@ -22,18 +24,51 @@ pub(super) struct Attributes<'a> {
     repo: &'a Repo,
     /// By tree; none for one without such a file anywhere.
     known: HashMap<String, Option<String>>,
+    /// A tree whose sum is known from earlier: others are compared with it, as long as there are few of them.
+    near: Option<Root>,
+    /// Trees of commits whose sums are new.
+    found: Vec<Root>,
 }
 
 impl<'a> Attributes<'a> {
-    pub(super) fn new(repo: &'a Repo) -> Attributes<'a> {
-        Attributes { repo, known: HashMap::new() }
+    /// With the trees that are known from earlier. `compare`: others are compared with the newest of them, instead of
+    /// being read from end to end.
+    pub(super) fn new(repo: &'a Repo, roots: &[Root], compare: bool) -> Attributes<'a> {
+        let known = roots.iter().map(|root| (root.root.as_str().to_owned(), root.sum.clone())).collect();
+        Attributes { repo, known, near: roots.last().filter(|_| compare).cloned(), found: Vec::new() }
+    }
+
+    /// What was found out, for the next time.
+    pub(super) fn found(self) -> Vec<Root> {
+        self.found
     }
 
     /// The sum for a commit; none when it has no attributes at all.
     pub(super) fn of(&mut self, commit: &CommitId) -> Result<Option<String>, GitError> {
         let tree = self.repo.tree_of(commit)?;
-        // git limits the depth of a path, and with it that of this.
-        self.sum(tree.as_str())
+        if let Some(known) = self.known.get(tree.as_str()) {
+            return Ok(known.clone());
+        }
+        let sum = match self.as_near(&tree)? {
+            Some(sum) => sum,
+            // git limits the depth of a path, and with it that of this.
+            None => self.sum(tree.as_str())?,
+        };
+        self.known.insert(tree.as_str().to_owned(), sum.clone());
+        self.found.push(Root { root: tree, sum: sum.clone() });
+        Ok(sum)
+    }
+
+    /// The sum of the tree that is known from earlier, if this one differs from it in no file of attributes.
+    fn as_near(&self, tree: &TreeId) -> Result<Option<Option<String>>, GitError> {
+        let Some(Root { root, sum }) = &self.near else { return Ok(None) };
+        // It may have been collected since.
+        if !self.repo.has_tree(root)? {
+            return Ok(None);
+        }
+        let is_one = |path: &String| path.rsplit('/').next().is_some_and(|name| name.as_bytes() == FILE);
+        let differs = self.repo.changed_paths(root, tree)?.iter().any(is_one);
+        Ok((!differs).then(|| sum.clone()))
     }
 
     fn sum(&mut self, tree: &str) -> Result<Option<String>, GitError> {
@@ -41,15 +76,21 @@ impl<'a> Attributes<'a> {
             return Ok(known.clone());
         }
         let mut found = Vec::new();
-        for entry in self.repo.entries(tree)? {
-            let id = match entry.mode {
-                MODE_TREE => self.sum(&entry.id)?,
-                _ if entry.name == FILE => Some(entry.id),
-                _ => None,
-            };
+        let raw = self.repo.tree_bytes(tree)?;
+        let mut rest = raw.as_slice();
+        // Every name of the repository passes here: what is not asked for is not even copied.
+        while let Some(First { mode, name, id, next }) = first(rest, tree.len() / 2) {
+            rest = next;
+            let folder = mode == FOLDER;
+            if !folder && name != FILE {
+                continue;
+            }
+            let mut id = Some(hex(id));
+            if folder {
+                id = self.sum(id.as_deref().unwrap_or_default())?;
+            }
             if let Some(id) = id {
-                found.extend_from_slice(&entry.name);
-                found.extend_from_slice(format!("\0{:o} {id}\n", entry.mode).as_bytes());
+                found.extend_from_slice(&[mode, b" ", name, b"\0", id.as_bytes(), b"\n"].concat());
             }
         }
         let sum = match found.is_empty() {
@@ -59,6 +100,25 @@ impl<'a> Attributes<'a> {
         self.known.insert(tree.to_owned(), sum.clone());
         Ok(sum)
     }
+}
+
+/// The first entry of a raw tree, and what follows it.
+struct First<'a> {
+    mode: &'a [u8],
+    name: &'a [u8],
+    id: &'a [u8],
+    next: &'a [u8],
+}
+
+fn first(raw: &[u8], id_bytes: usize) -> Option<First<'_>> {
+    let nul = raw.iter().position(|b| *b == 0)?;
+    let space = raw[..nul].iter().position(|b| *b == b' ')?;
+    let (id, next) = raw.get(nul + 1..)?.split_at_checked(id_bytes)?;
+    Some(First { mode: &raw[..space], name: &raw[space + 1..nul], id, next })
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// A digest that is the same in every process.

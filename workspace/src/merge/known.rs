@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::Merged;
-use crate::ids::CommitId;
+use crate::ids::{CommitId, TreeId};
 
 /// The file holds at most this much: ten thousand answers of the usual size, and read in milliseconds.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -27,9 +27,21 @@ struct Line {
     merged: Merged,
 }
 
+/// How the line of a tree's sum begins.
+const ROOT: &str = "{\"root\":";
+
+/// The sum of the attribute files of a tree: of another one that differs in none of them it is the same.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Root {
+    pub(super) root: TreeId,
+    pub(super) sum: Option<String>,
+}
+
 /// The answers under one set of rules.
 #[derive(Debug)]
 pub(super) struct Known {
+    /// Trees whose attributes are known, oldest first.
+    pub(super) roots: Vec<Root>,
     path: PathBuf,
     rules: String,
     answers: HashMap<(CommitId, CommitId), Merged>,
@@ -38,7 +50,7 @@ pub(super) struct Known {
 impl Known {
     /// Reads what is known; what cannot be read is not known.
     pub(super) fn read(path: PathBuf, rules: String) -> Known {
-        let mut known = Known { path, rules, answers: HashMap::new() };
+        let mut known = Known { path, rules, answers: HashMap::new(), roots: Vec::new() };
         let mut text = String::new();
         let read = File::open(&known.path).and_then(|mut file| {
             flock(&file, FlockOperation::LockShared)?;
@@ -49,6 +61,8 @@ impl Known {
             let lines = text.lines().filter(ours).filter_map(|line| serde_json::from_str::<Line>(line).ok());
             let lines = lines.filter(|line| line.rules == known.rules);
             known.answers = lines.map(|line| ((line.a, line.b), line.merged)).collect();
+            let roots = text.lines().filter(|line| line.starts_with(ROOT));
+            known.roots = roots.filter_map(|line| serde_json::from_str(line).ok()).collect();
         }
         known
     }
@@ -71,6 +85,19 @@ impl Known {
         }
         if let Err(error) = self.append(&text) {
             tracing::debug!(%error, path = %self.path.display(), "trial merges are not kept");
+        }
+    }
+
+    /// Adds trees whose attributes are known.
+    pub(super) fn add_roots(&mut self, roots: Vec<Root>) {
+        let mut text = String::new();
+        for root in &roots {
+            text.push_str(&serde_json::to_string(root).expect("a sum is plain data"));
+            text.push('\n');
+        }
+        self.roots.extend(roots);
+        if let Err(error) = self.append(&text) {
+            tracing::debug!(%error, path = %self.path.display(), "sums of attributes are not kept");
         }
     }
 

@@ -28,11 +28,18 @@ const BATCH_MIN: usize = 8;
 const BATCH_MAX: usize = 512;
 /// From this many pairs on answers are neither looked up nor kept: a whole history is asked once.
 const KNOWN_MAX: usize = 8_192;
+/// Up to this many pairs their attributes are found by comparing trees with one that is known; of more, which are far
+/// apart, the trees are read once.
+const COMPARED_MAX: usize = 256;
 /// Where answers are kept, in the state directory of the repository.
 const KNOWN: &str = "merges";
 
 /// What `git merge` calls the first commit, also in the names that it gives to files which another's folder displaces.
 const OURS: &str = "HEAD";
+
+/// The folder that stands for the repository with the user's configuration, there too. What is in it is written again
+/// only when it has changed: that costs a dozen syncs, as much as all the merges after one branch has moved.
+const RULES: &str = "rules";
 
 /// Whose configuration and attributes decide a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +74,9 @@ impl Repo {
         let sum = match rules {
             Rules::Run => self.rules_of(self.git().store())?,
             Rules::Checkout => {
-                self.write_rules(dir.path())?;
-                self.rules_of(dir.path())?
+                let rules = self.state_dir().join(RULES);
+                self.write_rules(&rules)?;
+                self.rules_of(&rules)?
             }
         };
         let attributes = self.git().attributes().filter(|_| rules == Rules::Run);
@@ -101,7 +109,8 @@ impl Trial<'_> {
         let remember = pairs.len() <= KNOWN_MAX;
         let mut answers: Vec<Option<Merged>> = pairs.iter().map(|pair| self.known.get(pair).cloned()).collect();
         let missing: Vec<usize> = (0..pairs.len()).filter(|n| answers[*n].is_none()).collect();
-        let made = self.make(pairs, &self.batches(pairs, &missing)?)?;
+        let batches = self.batches(pairs, &missing)?;
+        let made = self.make(pairs, &batches)?;
         if remember {
             self.known.add(made.iter().map(|(n, merged)| (pairs[*n].clone(), merged.clone())).collect());
         }
@@ -112,9 +121,9 @@ impl Trial<'_> {
     }
 
     /// Puts pairs that merge under the same attributes into batches, enough of them for every lane.
-    fn batches(&self, pairs: &[(CommitId, CommitId)], places: &[usize]) -> Result<Vec<Batch>, GitError> {
+    fn batches(&mut self, pairs: &[(CommitId, CommitId)], places: &[usize]) -> Result<Vec<Batch>, GitError> {
         let mut groups: BTreeMap<Option<String>, Batch> = BTreeMap::new();
-        let mut attributes = Attributes::new(self.repo);
+        let mut attributes = Attributes::new(self.repo, &self.known.roots, places.len() <= COMPARED_MAX);
         for place in places {
             let ours = &pairs[*place].0;
             let sum = match self.rules {
@@ -124,7 +133,13 @@ impl Trial<'_> {
             let group = || Batch { attributes: sum.as_ref().map(|_| ours.clone()), places: Vec::new() };
             groups.entry(sum.clone()).or_insert_with(group).places.push(*place);
         }
-        let size = places.len().div_ceil(lanes() * 2).clamp(BATCH_MIN, BATCH_MAX);
+        let found = attributes.found();
+        if places.len() <= KNOWN_MAX {
+            self.known.add_roots(found);
+        }
+        // Many pairs are cut finer than there are lanes, so that the lanes end together; few are not worth a process more.
+        let rounds = if places.len() > BATCH_MAX { 2 } else { 1 };
+        let size = places.len().div_ceil(lanes() * rounds).clamp(BATCH_MIN, BATCH_MAX);
         let cut = |group: Batch| {
             let parts: Vec<Vec<usize>> = group.places.chunks(size).map(<[usize]>::to_vec).collect();
             let attributes = group.attributes;
@@ -209,7 +224,8 @@ impl Trial<'_> {
             run = run.env("GIT_OBJECT_DIRECTORY", objects);
         }
         if self.rules == Rules::Checkout {
-            run = run.env("GIT_DIR", self.dir.path()).env("GIT_CONFIG_GLOBAL", self.dir.path().join("user.config"));
+            let rules = self.repo.state_dir().join(RULES);
+            run = run.env("GIT_DIR", &rules).env("GIT_CONFIG_GLOBAL", rules.join("user.config"));
             if let Some(commit) = attributes {
                 run = run.env("GIT_ATTR_SOURCE", commit.as_str());
             }

@@ -2,12 +2,18 @@
 //!
 //! The index is ours, beside the slot, and git reads none of the worktree's configuration; the worktree's own index is a
 //! copy, there for whoever works in the slot.
+//!
+//! There are two ways to another commit. `shift` touches only what differs between the index and the commit, and refuses
+//! to overwrite what is not as the index says; whether anything else is left is then for `changed` to tell, the one walk
+//! over all files. `bring` walks them all twice, resets and cleans, and is for slots that are not as their index says.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::print::{difference, print_of};
 use super::record::{Guard, Record, index_of, path_of};
+use super::trash::ASIDE;
 use crate::capture::copy_with_time;
 use crate::config::write_whole;
 use crate::fault;
@@ -16,6 +22,7 @@ use crate::ids::CommitId;
 use crate::include;
 use crate::paths::{gitdir, shown};
 use crate::repo::Repo;
+use crate::shape::MARK;
 use crate::slot::{Class, PoolError};
 
 /// An index has a header of 12 bytes and ends with a checksum of 20 at least.
@@ -48,6 +55,7 @@ pub(crate) struct Place<'a> {
     repo: &'a Repo,
     path: PathBuf,
     index: PathBuf,
+    store: PathBuf,
     git_dir: Option<PathBuf>,
     class: Class,
 }
@@ -58,6 +66,7 @@ impl<'a> Place<'a> {
             repo,
             path: path_of(root, record.slot),
             index: index_of(root, record.slot),
+            store: repo.store_at(&path_of(root, record.slot)),
             git_dir: record.admin.as_ref().map(|name| admin_dir(repo, name)),
             class: record.class,
         }
@@ -68,11 +77,12 @@ impl<'a> Place<'a> {
     }
 
     fn files<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> Run {
-        self.repo.git().at(At::Files { work_tree: &self.path, index: &self.index }).args(args)
+        let at = At::Files { work_tree: &self.path, index: &self.index };
+        self.repo.git().at(at).env("GIT_DIR", &self.store).args(args)
     }
 
     /// A command on the worktree's own HEAD.
-    pub(crate) fn own(&self) -> Option<Run> {
+    fn own(&self) -> Option<Run> {
         let git_dir = self.git_dir.as_deref()?;
         Some(self.repo.git().at(At::Worktree { git_dir, work_tree: None }))
     }
@@ -95,6 +105,7 @@ impl<'a> Place<'a> {
         let name = git_dir.as_deref().and_then(Path::file_name).and_then(|n| n.to_str());
         let name = name.ok_or_else(|| self.unproven("its .git names no folder"))?.to_owned();
         self.git_dir = Some(admin_dir(self.repo, &name));
+        self.repo.mark_shape(&self.path)?;
         Ok(name)
     }
 
@@ -128,6 +139,18 @@ impl<'a> Place<'a> {
 
     /// Proves that git, started in the slot, finds the slot and nothing else.
     pub(crate) fn prove(&self) -> Result<(), PoolError> {
+        self.prove_links()?;
+        let args = ["rev-parse", "--show-toplevel"];
+        let top = self.repo.git().at(At::Discover { dir: &self.path }).args(args).run()?;
+        if Path::new(&top.text()) != self.path {
+            return Err(self.unproven(format!("git finds {} there", top.text())));
+        }
+        Ok(())
+    }
+
+    /// The files by which git finds a slot: each names the other. With them as they were when git was asked, and nothing
+    /// else in the git folder that could send it elsewhere (`prove_print`), it need not be asked again.
+    pub(crate) fn prove_links(&self) -> Result<(), PoolError> {
         let git_dir = self.git_dir.as_deref().ok_or_else(|| self.unproven("it has no worktree"))?;
         let real = fs::symlink_metadata(&self.path).is_ok_and(|m| m.is_dir());
         if !real || self.path.canonicalize().ok().as_deref() != Some(&self.path) {
@@ -143,12 +166,54 @@ impl<'a> Place<'a> {
         if Path::new(back.trim_end()) != file {
             return Err(self.unproven(format!("{} names another worktree", git_dir.display())));
         }
-        let args = ["rev-parse", "--show-toplevel"];
-        let top = self.repo.git().at(At::Discover { dir: &self.path }).args(args).run()?;
-        if Path::new(&top.text()) != self.path {
-            return Err(self.unproven(format!("git finds {} there", top.text())));
-        }
         Ok(())
+    }
+
+    /// What the slot's git folder is like, to be compared when the next holder comes.
+    pub(crate) fn print(&self) -> Result<String, PoolError> {
+        let git_dir = self.git_dir.as_deref().ok_or_else(|| self.unproven("it has no worktree"))?;
+        print_of(&self.path, git_dir).map_err(|e| PoolError::io(git_dir, e))
+    }
+
+    /// Proves that nobody is at work in the slot's git folder, and that there is no configuration, hook or other thing in
+    /// it that was not there when it was made.
+    pub(crate) fn prove_print(&self, before: &str) -> Result<(), PoolError> {
+        let now = self.print()?;
+        if now == before {
+            return Ok(());
+        }
+        let why = format!("its git folder is not as it was made: {}", difference(before, &now));
+        Err(PoolError::Altered { path: self.path.clone(), why })
+    }
+
+    /// Whether any file differs from what this index says, or is not in it; ignored ones do not count. One walk.
+    pub(crate) fn changed(&self, index: &Path) -> Result<bool, PoolError> {
+        let run = self.repo.git().at(At::Files { work_tree: &self.path, index }).env("GIT_DIR", &self.store);
+        match run.args(["add", "--all", "--sparse", "--dry-run"]).run() {
+            Ok(ran) => Ok(!ran.stdout.is_empty()),
+            // What cannot be added (an empty repository in it) was not there before.
+            Err(GitError::Failed { .. }) => Ok(true),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Brings index and files to `to` by what differs between the two. Nothing is overwritten that is not as the index
+    /// says: then it is refused, which is `false`.
+    pub(crate) fn shift(&self, to: &CommitId) -> Result<bool, PoolError> {
+        forget(&self.index.with_extension("index.lock"))?;
+        match self.files(["read-tree", "-m", "-u", to.as_str()]).run() {
+            Ok(_) => Ok(true),
+            Err(e @ GitError::Failed { .. }) => {
+                tracing::debug!(slot = %self.path.display(), reason = %e, "reset instead");
+                Ok(false)
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// The index that tells of the slot's files.
+    pub(crate) fn index(&self) -> &Path {
+        &self.index
     }
 
     /// What differs from the index: changed, missing and untracked files, ignored ones not.
@@ -167,45 +232,20 @@ impl<'a> Place<'a> {
         // Nobody else works on this index, so a lock on it is that of a killed git.
         forget(&self.index.with_extension("index.lock"))?;
         self.files(["read-tree", "--reset", "-u", to.as_str()]).run()?;
-        // A check may clone what it likes and that is thrown away; a worker's nested repository never is.
-        let force = if self.class == Class::Check { "-ffdq" } else { "-fdq" };
-        self.files(["clean", force]).run()?;
-        let left = self.dirt()?;
-        if let Some(path) = left.first() {
-            return Err(self.unproven(format!("{path} is left after cleaning ({} in all)", left.len())));
-        }
-        let head = self.own().ok_or_else(|| self.unproven("it has no worktree"))?;
-        self.forget_under_way()?;
-        head.args(["update-ref", "--no-deref", "HEAD", to.as_str()]).run()?;
-        self.refresh_own()
-    }
-
-    /// Ends the use of a slot whose files are proved to be those of `base`: folders without files go, and what a worker's
-    /// git keeps there is made anew. Not if HEAD is on a branch, or elsewhere; then `false`.
-    pub(crate) fn tidy(&self, base: &CommitId) -> Result<bool, PoolError> {
-        let head = self.git_dir.as_ref().and_then(|dir| fs::read_to_string(dir.join("HEAD")).ok());
-        if head.as_deref().map(str::trim_end) != Some(base.as_str()) {
-            return Ok(false);
-        }
-        self.files(["clean", "-fdq"]).run()?;
-        self.refresh_own()?;
-        Ok(true)
-    }
-
-    /// Makes the slot what a new one at `to` would be: no ignored file is left but those of `.worktreeinclude`.
-    pub(crate) fn scrub(&self, to: &CommitId) -> Result<(), PoolError> {
-        fault::point("slot.scrub");
-        self.bring(to)?;
-        self.files(["clean", "-ffdxq"]).run()?;
-        self.include()
-    }
-
-    /// Gives the worktree a fresh copy of our index and takes away what a command under way left.
-    fn refresh_own(&self) -> Result<(), PoolError> {
-        let Some(git_dir) = &self.git_dir else {
+        self.clean()?;
+        if !self.changed(&self.index)? {
             return Ok(());
-        };
-        self.forget_under_way()?;
+        }
+        let left = self.dirt()?;
+        let path = left.first().map_or("something", String::as_str);
+        Err(self.unproven(format!("{path} is left after cleaning ({} in all)", left.len())))
+    }
+
+    /// Gives whoever works in the slot a git state of its own at `base`: HEAD detached there, a fresh copy of our index,
+    /// nothing under way.
+    pub(crate) fn hand_over(&self, base: &CommitId) -> Result<(), PoolError> {
+        self.leave(base)?;
+        let git_dir = self.git_dir.as_deref().ok_or_else(|| self.unproven("it has no worktree"))?;
         let (fresh, own) = (git_dir.join("index.wattle"), git_dir.join("index"));
         let copied = fault::fails("slot.index").and_then(|()| copy_with_time(&self.index, &fresh));
         fault::point("slot.index.copied");
@@ -214,9 +254,65 @@ impl<'a> Place<'a> {
         copied.map_err(|e| PoolError::io(&own, e))
     }
 
-    fn forget_under_way(&self) -> Result<(), PoolError> {
-        let names = self.git_dir.iter().flat_map(|dir| UNDER_WAY.iter().map(|name| dir.join(name)));
-        names.into_iter().try_for_each(|path| forget(&path))
+    /// Detaches HEAD at a commit, under git's own lock where refs are files; it is nobody's but the slot's, and made again
+    /// for every holder, so nothing is synced.
+    fn point_head(&self, git_dir: &Path, to: &CommitId) -> Result<(), PoolError> {
+        if self.repo.common_dir().join("reftable").exists() {
+            let head = self.repo.git().at(At::Worktree { git_dir, work_tree: None });
+            head.args(["update-ref", "--no-deref", "HEAD", to.as_str()]).run()?;
+            return Ok(());
+        }
+        let (lock, head) = (git_dir.join("HEAD.lock"), git_dir.join("HEAD"));
+        let written = File::create_new(&lock).and_then(|mut file| {
+            io::Write::write_all(&mut file, format!("{to}\n").as_bytes())?;
+            fs::rename(&lock, &head)
+        });
+        written.map_err(|e| PoolError::io(&lock, e))
+    }
+
+    /// The commit that HEAD is at, where it is detached and refs are files.
+    pub(crate) fn head_file(&self) -> Option<CommitId> {
+        let text = fs::read_to_string(self.git_dir.as_ref()?.join("HEAD")).ok()?;
+        text.trim_end().parse().ok()
+    }
+
+    /// Takes away what a command under way left, as one that was killed does, and detaches HEAD at `base`.
+    pub(crate) fn leave(&self, base: &CommitId) -> Result<(), PoolError> {
+        let git_dir = self.git_dir.as_deref().ok_or_else(|| self.unproven("it has no worktree"))?;
+        UNDER_WAY.iter().try_for_each(|name| forget(&git_dir.join(name)))?;
+        if self.head_file().as_ref() != Some(base) {
+            self.point_head(git_dir, base)?;
+        }
+        Ok(())
+    }
+
+    /// Removes files and folders that are not in the index, ignored ones left out; folders without files, too, which git
+    /// neither stores nor lists.
+    pub(crate) fn clean(&self) -> Result<(), PoolError> {
+        self.files(["clean", self.force()]).run()?;
+        Ok(())
+    }
+
+    /// How `clean` is told to clean: a check may clone what it likes and that is thrown away; a worker's nested repository
+    /// never is.
+    fn force(&self) -> &'static str {
+        match self.class {
+            Class::Check => "-ffdq",
+            Class::Work | Class::Snapshot => "-fdq",
+        }
+    }
+
+    /// Makes the slot what a new one at `to` would be: no ignored file is left but those of `.worktreeinclude`.
+    pub(crate) fn scrub(&self, to: &CommitId) -> Result<(), PoolError> {
+        fault::point("slot.scrub");
+        self.bring(to)?;
+        self.clear_ignored()
+    }
+
+    /// Removes every ignored file but those of `.worktreeinclude`, which are copied again.
+    pub(crate) fn clear_ignored(&self) -> Result<(), PoolError> {
+        self.files(["clean", "-ffdxq"]).run()?;
+        self.include()
     }
 
     /// Copies what `.worktreeinclude` asks for; a file that cannot be copied is an error that names it.
@@ -224,11 +320,12 @@ impl<'a> Place<'a> {
         Ok(include::copy(self.repo, &self.path)?)
     }
 
-    /// Forgets the worktree and deletes its files, which are clean. They are moved aside first: what keeps a name in use
-    /// must not be half deleted under it.
-    pub(crate) fn remove(self, generation: u64) -> Result<(), PoolError> {
+    /// Forgets the worktree and moves its files, which are clean, aside, to be deleted; gives where they are. What keeps a
+    /// name in use must not be half deleted under it.
+    pub(crate) fn remove(self, generation: u64) -> Result<PathBuf, PoolError> {
         fault::point("slot.remove");
-        let aside = self.path.with_extension(format!("gone-{generation}"));
+        let name = format!("{}{ASIDE}{generation}", self.path.file_name().unwrap_or_default().to_string_lossy());
+        let aside = self.path.with_file_name(name);
         {
             let _guard = admin_lock(self.repo)?;
             if self.path.exists() {
@@ -241,8 +338,9 @@ impl<'a> Place<'a> {
             }
         }
         fault::point("slot.gone");
-        forget(&aside)?;
-        forget(&self.index)
+        forget(&self.path.with_extension(MARK))?;
+        forget(&self.index)?;
+        Ok(aside)
     }
 }
 
@@ -295,6 +393,9 @@ impl From<include::IncludeError> for PoolError {
 
 /// The commit that HEAD of a slot names; none when a worker left it unborn.
 pub(crate) fn head_of(place: &Place<'_>) -> Result<Option<CommitId>, GitError> {
+    if let Some(commit) = place.head_file() {
+        return Ok(Some(commit));
+    }
     let Some(run) = place.own() else {
         return Ok(None);
     };

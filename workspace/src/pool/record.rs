@@ -1,5 +1,9 @@
 //! What the pool knows of a slot: a small file beside it, written before and after everything that is done to the slot,
 //! and the lock under which slots are chosen and worktrees administered.
+//!
+//! The files are replaced whole but not synced. After a power cut an older one may be there, or none of its bytes: the
+//! first is found out when the slot is proved, since what its files are beyond the record is salvaged then, and the second
+//! takes the slot out of use. Syncing would buy nothing, for the files that a worker wrote are not synced either.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,8 +14,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::write_whole;
 use crate::fault;
-use crate::ids::CommitId;
-use crate::slot::{Class, Lease, PoolError, SlotId, SlotInfo};
+use crate::ids::{CommitId, TreeId};
+use crate::slot::{Class, Lease, Owner, PoolError, SlotId, SlotInfo};
+
+/// The version of the file.
+const VERSION: u32 = 2;
+
+/// One who holds a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "HeldForm")]
+pub(crate) struct Held {
+    /// As in `run/step/attempt`.
+    pub(crate) by: String,
+    /// The process that leased it; not known of records of version 1.
+    pub(crate) owner: Option<Owner>,
+}
+
+/// A holder as files have it: version 1 had its name alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum HeldForm {
+    Name(String),
+    Full { by: String, owner: Option<Owner> },
+}
+
+impl From<HeldForm> for Held {
+    fn from(form: HeldForm) -> Held {
+        match form {
+            HeldForm::Name(by) => Held { by, owner: None },
+            HeldForm::Full { by, owner } => Held { by, owner },
+        }
+    }
+}
 
 /// A slot, as its file `slots/<n>.json` tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,18 +56,27 @@ pub(crate) struct Record {
     pub(crate) generation: u64,
     /// The folder under `<common>/worktrees` that is this slot's; none until the worktree is made.
     pub(crate) admin: Option<String>,
-    /// The commit that the slot's index was brought to.
+    /// The commit that the slot was brought to.
     pub(crate) base: CommitId,
-    /// The files are as the index says, or a holder has changed them. Not so while they are being brought to a commit.
+    /// The tree of the slot's index where it is not the base's: what its last holder left, which a ref keeps.
+    #[serde(default)]
+    pub(crate) left: Option<TreeId>,
+    /// The files are as the index says, or a holder has changed them. Not so while they are reset to a commit.
     pub(crate) ready: bool,
+    /// The commit that the slot is on its way to, with nothing of a holder's overwritten on the way.
+    #[serde(default)]
+    pub(crate) moving: Option<CommitId>,
     /// Who holds it; several only for a snapshot.
-    pub(crate) holders: Vec<String>,
+    pub(crate) holders: Vec<Held>,
     /// The setup that has been done in it.
     pub(crate) setup: Option<String>,
     /// The setup that its present holder wants.
     pub(crate) wanted: Option<String>,
     /// `refs/stash` when it was leased.
     pub(crate) stash: Option<CommitId>,
+    /// What the worktree's own git folder was like when it was made (see `print`).
+    #[serde(default)]
+    pub(crate) print: Option<String>,
     /// Why it is not used any more.
     pub(crate) retired: Option<String>,
 }
@@ -41,27 +84,48 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn new(slot: SlotId, class: Class, base: CommitId) -> Record {
         Record {
-            v: 1,
+            v: VERSION,
             slot,
             class,
             generation: 0,
             admin: None,
             base,
+            left: None,
             ready: false,
+            moving: None,
             holders: Vec::new(),
             setup: None,
             wanted: None,
             stash: None,
+            print: None,
             retired: None,
         }
+    }
+
+    /// A slot whose file says nothing: whatever is in it stays.
+    fn lost(slot: SlotId, error: &serde_json::Error) -> Record {
+        let nothing = "0".repeat(40).parse().expect("forty digits are an id");
+        let why = format!("what is known of it was lost, as by a power cut ({error})");
+        Record { retired: Some(why), ..Record::new(slot, Class::Work, nothing) }
     }
 
     pub(crate) fn free(&self) -> bool {
         self.holders.is_empty() && self.retired.is_none()
     }
 
+    /// Whether somebody may go on in it, or use it again without more than a proof.
+    pub(crate) fn whole(&self) -> bool {
+        self.ready && self.moving.is_none()
+    }
+
+    pub(crate) fn held_by(&self, holder: &str) -> bool {
+        self.holders.iter().any(|h| h.by == holder)
+    }
+
     pub(crate) fn lease(&self, holder: &str, root: &Path) -> Lease {
+        let owner = self.holders.iter().find(|h| h.by == holder).and_then(|h| h.owner);
         Lease {
+            owner,
             slot: self.slot,
             path: path_of(root, self.slot),
             class: self.class,
@@ -77,7 +141,7 @@ impl Record {
             slot: self.slot,
             class: self.class,
             path: path_of(root, self.slot),
-            holder: self.holders.first().cloned(),
+            holder: self.holders.first().map(|h| h.by.clone()),
             retired: self.retired.clone(),
         }
     }
@@ -85,10 +149,7 @@ impl Record {
     pub(crate) fn load(root: &Path, slot: SlotId) -> Result<Option<Record>, PoolError> {
         let path = file_of(root, slot);
         match fs::read(&path) {
-            Ok(bytes) => {
-                let record = serde_json::from_slice(&bytes);
-                record.map(Some).map_err(|e| PoolError::io(&path, e.into()))
-            }
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).unwrap_or_else(|e| Record::lost(slot, &e)))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(PoolError::io(&path, e)),
         }
@@ -110,9 +171,17 @@ impl Record {
     pub(crate) fn store(&self, root: &Path) -> Result<(), PoolError> {
         let path = file_of(root, self.slot);
         let bytes = serde_json::to_vec(self).expect("a record of strings and numbers serialises");
-        let written = fault::fails("slot.record.before").and_then(|()| write_whole(&path, &bytes));
+        let replaced = fault::fails("slot.record.before").and_then(|()| {
+            // Where there is no older one to fall back to, this one is synced.
+            if !path.exists() {
+                return write_whole(&path, &bytes);
+            }
+            let mut file = tempfile::NamedTempFile::new_in(root)?;
+            io::Write::write_all(&mut file, &bytes)?;
+            file.persist(&path).map(drop).map_err(|e| e.error)
+        });
         fault::point("slot.record.after");
-        written.map_err(|e| PoolError::io(&path, e))
+        replaced.map_err(|e| PoolError::io(&path, e))
     }
 
     pub(crate) fn delete(&self, root: &Path) -> Result<(), PoolError> {

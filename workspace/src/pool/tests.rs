@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use super::*;
 use crate::capture::CaptureOptions;
@@ -124,6 +125,8 @@ fn a_slot_with_a_nested_repository_is_retired_as_it_is() {
     let check = pool.lease(&want(Class::Check, &base, "check")).unwrap();
     f.run(&check.path, &["init", "-q", "inner"]);
     assert_eq!(pool.release(check.clone()).unwrap(), Released::default());
+    let again = pool.lease(&want(Class::Check, &base, "check 2")).unwrap();
+    assert_eq!(again.slot, check.slot);
     assert!(!check.path.join("inner").exists());
 }
 
@@ -280,10 +283,10 @@ fn remove_salvages_and_leaves_the_users_worktrees_alone() {
 fn the_disk_bound_stops_new_slots_but_not_recycling() {
     let (f, repo, _) = start();
     let base = f.head();
-    let pool = Pool::open(&repo, PoolOptions { disk_bytes_max: Some(20_000) }).unwrap();
+    let pool = Pool::open(&repo, PoolOptions { disk_bytes_max: Some(30_000), ..PoolOptions::default() }).unwrap();
     let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
     let error = pool.lease(&want(Class::Work, &base, "r/s/2")).unwrap_err();
-    assert!(matches!(error, PoolError::Quota { bytes_max: 20_000, .. }), "{error}");
+    assert!(matches!(error, PoolError::Quota { bytes_max: 30_000, .. }), "{error}");
     pool.release(lease).unwrap();
     pool.lease(&want(Class::Work, &base, "r/s/3")).unwrap();
 }
@@ -473,7 +476,7 @@ fn a_removal_cut_off_is_finished() {
     let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
     pool.release(lease.clone()).unwrap();
     let mut record = Record::load(&pool.root, lease.slot).unwrap().unwrap();
-    record.holders = vec![REMOVAL.to_owned()];
+    record.holders = vec![pool.held_now(REMOVAL)];
     record.store(&pool.root).unwrap();
     fs::rename(&lease.path, lease.path.with_extension("gone-2")).unwrap();
     let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
@@ -556,8 +559,229 @@ fn a_slot_whose_files_were_left_alone_is_as_good_as_new() {
         let path = lease.path.clone();
         assert_eq!(pool.release(lease).unwrap().salvaged, None);
         assert!(!path.join("empty").exists());
-        assert_eq!(f.run(&path, &["status", "--porcelain"]), "");
         assert_eq!(f.run(&path, &["rev-parse", "--abbrev-ref", "HEAD"]), "HEAD", "it is on no branch");
+        let next = pool.lease(&want(Class::Work, &base, "r/next/1")).unwrap();
+        assert_eq!((&next.path, f.run(&path, &["status", "--porcelain"])), (&path, String::new()));
+        pool.release(next).unwrap();
         assert_eq!(f.run(&path, &["rev-parse", "HEAD"]), base.as_str());
     }
+}
+
+#[test]
+fn what_was_captured_and_is_kept_stays_in_the_slot_until_it_is_leased_again() {
+    let (f, repo, pool) = start();
+    let base = f.head();
+    let keep = |holder: &str, lease: &Lease| {
+        let captured = repo.capture(&lease.path, &base, &CaptureOptions::default()).unwrap();
+        let id = repo.identity();
+        let spec = crate::commit::CommitSpec {
+            tree: captured.tree,
+            parents: vec![base.clone()],
+            message: "work".into(),
+            author: id.clone(),
+            committer: id,
+            time_s: 1,
+        };
+        let commit = repo.commit(&spec).unwrap();
+        let name = format!("refs/wattle/attempt/{holder}");
+        repo.update_refs(&[RefChange { name, new: Some(commit), old: Expect::Absent }], "attempt").unwrap();
+    };
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    write(&lease.path, "new.txt", "new\n");
+    write(&lease.path, "a.txt", "changed\n");
+    keep("r/s/1", &lease);
+    assert_eq!(pool.release(lease.clone()).unwrap(), Released::default());
+    assert!(Record::load(&pool.root, lease.slot).unwrap().unwrap().left.is_some());
+    let next = pool.lease(&want(Class::Work, &base, "r/s/2")).unwrap();
+    assert_eq!((read(&next, "a.txt"), next.path.join("new.txt").exists()), ("a\n".into(), false));
+    // What came after the capture is not in that commit.
+    write(&next.path, "a.txt", "changed again\n");
+    keep("r/s/2", &next);
+    write(&next.path, "late.txt", "late\n");
+    let salvaged = pool.release(next).unwrap().salvaged.unwrap();
+    assert_eq!(f.git(&["show", &format!("{}:late.txt", salvaged.name)]), "late");
+    // Nor is what is written while the slot is free.
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/3")).unwrap();
+    write(&lease.path, "a.txt", "third\n");
+    keep("r/s/3", &lease);
+    pool.release(lease.clone()).unwrap();
+    write(&lease.path, "a.txt", "from outside\n");
+    let again = pool.lease(&want(Class::Work, &base, "r/s/4")).unwrap();
+    assert_eq!(read(&again, "a.txt"), "a\n");
+    let kept = f.git(&["for-each-ref", "--format=%(refname)", "refs/wattle/salvage/slot"]);
+    assert_eq!(f.git(&["show", &format!("{kept}:a.txt")]), "from outside");
+}
+
+#[test]
+fn a_lease_names_its_process_and_is_stale_when_that_is_gone() {
+    let (f, repo, pool) = start();
+    let base = f.head();
+    let gone = Owner { pid: pool.own.pid, started: pool.own.started - 1 };
+    let check = pool.lease(&want(Class::Check, &base, "check")).unwrap();
+    assert_eq!(check.owner, Some(pool.own));
+    let work = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    let snapshot = pool.lease(&want(Class::Snapshot, &base, "r/a/1")).unwrap();
+    write(&work.path, "a.txt", "half done\n");
+    write(&check.path, "left.txt", "left\n");
+    write(&snapshot.path, "a.txt", "a reader wrote\n");
+    for lease in [&check, &work, &snapshot] {
+        let mut record = Record::load(&pool.root, lease.slot).unwrap().unwrap();
+        record.holders[0].owner = Some(gone);
+        record.store(&pool.root).unwrap();
+    }
+    // Nobody goes on in a check slot or a snapshot: they are taken over. What a work slot is, the journal knows.
+    let others = [Class::Check, Class::Work, Class::Snapshot]
+        .map(|class| pool.lease(&want(class, &base, &format!("new/{class:?}"))).unwrap());
+    assert_eq!((others[0].slot, others[2].slot), (check.slot, snapshot.slot));
+    assert_ne!(others[1].slot, work.slot);
+    assert!(!check.path.join("left.txt").exists());
+    assert_eq!(read(&snapshot, "a.txt"), "a\n");
+    let kept = f.git(&["for-each-ref", "--format=%(refname)", "refs/wattle/salvage"]);
+    assert_eq!(f.git(&["show", &format!("{kept}:a.txt")]), "a reader wrote");
+    let salvaged = pool.recover(&["new/Work".to_owned()]).unwrap();
+    assert_eq!(salvaged.iter().map(|s| s.slot).collect::<Vec<_>>(), [work.slot]);
+    // One that another living process holds is not touched.
+    let living = pool.lease(&want(Class::Work, &base, "other/s/1")).unwrap();
+    let mut record = Record::load(&pool.root, living.slot).unwrap().unwrap();
+    let parent = std::os::unix::process::parent_id();
+    let stat = fs::read_to_string(format!("/proc/{parent}/stat")).unwrap();
+    let started = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
+    record.holders[0].owner = Some(Owner { pid: parent, started });
+    record.store(&pool.root).unwrap();
+    let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
+    pool.recover(&["new/Work".to_owned()]).unwrap();
+    let info = pool.list().into_iter().find(|info| info.slot == living.slot).unwrap();
+    assert_eq!(info.holder.as_deref(), Some("other/s/1"));
+}
+
+#[test]
+fn the_nearest_slot_of_the_same_setup_is_chosen() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    let many: Vec<(String, String)> = (0..400).map(|n| (format!("m/{n}"), format!("{n}\n"))).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(path, text)| (&**path, &**text)).collect();
+    let far = f.commit(&many);
+    let near = f.commit(&[("a.txt", "near\n")]);
+    let with_key = |key: &str, base: &CommitId, holder: &str| Want {
+        setup_key: Some(key.to_owned()),
+        ..want(Class::Work, base, holder)
+    };
+    let leases = [(&base, "k1"), (&far, "k1"), (&base, "k2")]
+        .map(|(base, key)| pool.lease(&with_key(key, base, &format!("r/{key}/{}", base.short()))).unwrap());
+    for (lease, key) in leases.iter().zip(["k1", "k1", "k2"]) {
+        pool.setup_done(lease, key).unwrap();
+    }
+    let [one, two, three] = leases.map(|lease| {
+        let slot = lease.slot;
+        pool.release(lease).unwrap();
+        slot
+    });
+    let check = |key: &str, base: &CommitId, expected: SlotId| {
+        let lease = pool.lease(&with_key(key, base, "r/x/1")).unwrap();
+        assert_eq!(lease.slot, expected, "{key} {base}");
+        pool.release(lease).unwrap();
+    };
+    check("k1", &near, two);
+    check("k1", &base, one);
+    check("k2", &near, three);
+}
+
+#[test]
+fn a_slot_with_a_configuration_or_a_lock_of_a_workers_is_made_anew() {
+    for (name, text) in [("config.worktree", "[core]\n\tpager = x\n"), ("hooks/pre-commit", "x"), ("packed.lock", "")] {
+        let (f, _repo, pool) = start();
+        let base = f.head();
+        let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+        let git_dir = f.main().join(".git/worktrees").join(lease.slot.to_string());
+        write(&git_dir, name, text);
+        write(&lease.path, "kept.log", "ignored");
+        assert_eq!(pool.release(lease.clone()).unwrap(), Released::default(), "{name}");
+        let next = pool.lease(&want(Class::Work, &base, "r/s/2")).unwrap();
+        assert!(!next.path.join("kept.log").exists(), "{name}: a new slot");
+        assert_eq!(read(&next, "a.txt"), "a\n");
+        let git_dir = f.run(&next.path, &["rev-parse", "--absolute-git-dir"]);
+        assert!(!Path::new(&git_dir).join(name).exists(), "{name}");
+        pool.release(next).unwrap();
+        pool.finish();
+        let left = fs::read_dir(&pool.root).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count();
+        assert_eq!((left, f.git(&["worktree", "list"]).lines().count()), (1, 2), "{name}: the old one is deleted");
+    }
+}
+
+#[test]
+fn a_slot_cut_off_on_its_way_is_no_work_and_work_in_it_is() {
+    let (f, repo, pool) = start();
+    let base = f.head();
+    let newer = f.commit(&[("a.txt", "newer\n"), ("dir/b.txt", "newer\n")]);
+    for work in [false, true] {
+        let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+        let mut record = Record::load(&pool.root, lease.slot).unwrap().unwrap();
+        record.moving = Some(newer.clone());
+        record.store(&pool.root).unwrap();
+        write(&lease.path, "a.txt", "newer\n");
+        fs::remove_file(lease.path.join("dir/b.txt")).unwrap();
+        if work {
+            write(&lease.path, "late.txt", "somebody's\n");
+        }
+        assert_eq!(pool.adopt("r/s/1").unwrap(), None);
+        let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
+        let salvaged = pool.recover(&["r/s/1".to_owned()]).unwrap();
+        assert_eq!(salvaged.len(), usize::from(work));
+        let again = pool.lease(&want(Class::Work, &newer, "r/s/2")).unwrap();
+        assert_eq!((again.slot, read(&again, "dir/b.txt")), (lease.slot, "newer\n".into()));
+        assert_eq!(f.run(&again.path, &["status", "--porcelain"]), "");
+        pool.release(again).unwrap();
+    }
+}
+
+#[test]
+fn a_record_that_was_lost_takes_its_slot_out_of_use_and_nothing_is_deleted() {
+    let (f, _repo, pool) = start();
+    let base = f.head();
+    let lease = pool.lease(&want(Class::Work, &base, "r/s/1")).unwrap();
+    write(&lease.path, "work.txt", "precious\n");
+    fs::write(file_of(&pool.root, lease.slot), "").unwrap();
+    assert!(pool.list()[0].retired.as_ref().is_some_and(|why| why.contains("lost")));
+    assert_eq!(pool.recover(&[]).unwrap(), []);
+    assert_ne!(pool.lease(&want(Class::Work, &base, "r/s/2")).unwrap().slot, lease.slot);
+    assert!(pool.remove(lease.slot).is_err());
+    assert_eq!(read(&lease, "work.txt"), "precious\n");
+}
+
+#[test]
+fn a_record_of_the_first_version_is_read() {
+    let text = r#"{"v":1,"slot":7,"class":"work","generation":3,"admin":"7","base":"BASE","ready":true,
+        "holders":["r/s/1"],"setup":null,"wanted":null,"stash":null,"retired":null}"#;
+    let record: Record = serde_json::from_str(&text.replace("BASE", &"a".repeat(40))).unwrap();
+    assert!(record.whole() && record.held_by("r/s/1") && record.holders[0].owner.is_none());
+}
+
+/// Slot acquisitions of the soak, 16 at a time; the benchmark does ten thousand.
+const ACQUISITIONS: usize = 320;
+
+#[test]
+fn sixteen_at_a_time_never_fail() {
+    let (f, _repo, pool) = start();
+    let bases = [f.head(), f.commit(&[("a.txt", "newer\n")]), f.commit(&[("c/d.txt", "d\n")])];
+    let failures = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16)
+            .map(|t| {
+                let (pool, bases) = (&pool, &bases);
+                scope.spawn(move || {
+                    let acquire = |n: usize| -> Result<(), PoolError> {
+                        let class = [Class::Work, Class::Check, Class::Snapshot][(t + n) % 3];
+                        let lease = pool.lease(&want(class, &bases[n % 3], &format!("r/t{t}/{n}")))?;
+                        assert_eq!(read(&lease, "dir/b.txt"), "b\n");
+                        assert_eq!(lease.path.join("c/d.txt").exists(), n % 3 == 2);
+                        pool.release(lease).map(drop)
+                    };
+                    (0..ACQUISITIONS / 16).filter_map(|n| acquire(n).err()).map(|e| e.to_string()).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|t| t.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(failures, Vec::<String>::new());
+    assert!(pool.list().len() <= 16 * 3);
+    assert_eq!(f.git(&["fsck", "--strict"]), "");
 }

@@ -8,18 +8,18 @@ use wattle_workspace::{CommitId, TreeId};
 use super::Dispatcher;
 use crate::ids::LandingId;
 use crate::journal::command::{requeue, withdraw};
-use crate::journal::event::{Body, CheckRef, Entry, LandingChange, Work};
-use crate::journal::record::LandingRecord;
+use crate::journal::event::{Body, CheckRef, Entry, LandingChange};
 use crate::journal::recorder::{RecordError, StepNote};
 use crate::queue::audit::audit_job;
-use crate::queue::known::wanted;
+use crate::queue::known::{NOT_GENERATED, wanted};
 use crate::queue::land::{CandidateEnd, MoveEnd};
-use crate::queue::plan::{Wish, gathered, sent_back};
+use crate::queue::plan::{Wish, gathered, gathered_in_order, is_one, moves, sent_back};
 use crate::run::check::{CheckJob, Told};
 use crate::run::executor::Effect;
 use crate::run::jobs::{OUTPUT_BYTES_MAX, setup};
 use crate::run::outcome::cut;
 use crate::run::scheduler::Halt;
+use crate::run::theirs::{TheirsError, take_in};
 use crate::state::landing::{Landing, LandingEvent};
 use crate::state::step::{Step, StepEvent};
 
@@ -119,7 +119,8 @@ impl Dispatcher<'_> {
             tree: tree.clone(),
             control,
             command,
-            changed: if control { Vec::new() } else { candidate.changed.clone() },
+            // The base is asked exactly what the change was.
+            changed: candidate.changed.clone(),
             setup: setup(&view.plan),
             again,
             cancel: self.executor.shared.stop.child_token(),
@@ -145,6 +146,7 @@ impl Dispatcher<'_> {
     ) -> Result<(), RecordError> {
         let Told { control, cached, key, result } = told;
         let under_way = (landing, check.clone(), tree.clone());
+        self.checks.remove(&under_way);
         if !self.rec.view.checking.contains(&under_way) {
             // Nobody waits for it any more, and it may have been stopped: what it says is nothing.
             return Ok(());
@@ -180,6 +182,10 @@ impl Dispatcher<'_> {
             // It was given up meanwhile.
             return Ok(());
         }
+        if self.moves() && !matches!(end, Ok(CandidateEnd::Built(_))) {
+            // It shares entries with what is on its way to the target, so that nothing can be said of them now.
+            return withdraw(&mut self.rec, id, "tip_moved");
+        }
         match end {
             Ok(CandidateEnd::Built(candidate)) => {
                 self.rec.landing(id, LandingEvent::Check, Some(candidate), None)?;
@@ -194,9 +200,13 @@ impl Dispatcher<'_> {
                 if self.executor.shared.stop.is_cancelled() {
                     return withdraw(&mut self.rec, id, "interrupted");
                 }
+                if !is_one(&self.rec.view, &self.rec.view.landings[&id]) {
+                    // Whose files they cannot be made of is asked with fewer of them.
+                    return withdraw(&mut self.rec, id, NOT_GENERATED);
+                }
                 self.eject(id, "red", None, message)
             }
-            Ok(CandidateEnd::BranchMoved { step, found }) => self.branch_moved(id, &step, found),
+            Ok(CandidateEnd::BranchMoved { step }) => self.branch_moved(id, &step),
             // Our own landing has moved it, or is just doing so.
             Ok(CandidateEnd::TargetMoved(tip)) if self.is_ours(&tip) => withdraw(&mut self.rec, id, "tip_moved"),
             Ok(CandidateEnd::TargetMoved(tip)) => {
@@ -278,6 +288,10 @@ impl Dispatcher<'_> {
 
     /// The target has moved, or not.
     pub(super) fn moved(&mut self, id: LandingId, end: Result<MoveEnd, String>) -> Result<(), RecordError> {
+        if self.rec.view.landings[&id].state != Landing::Green {
+            // It was given up meanwhile; where it has moved the target all the same, the next candidate sees it.
+            return Ok(());
+        }
         match end {
             Ok(MoveEnd::Moved) => self.landed(id),
             Ok(MoveEnd::Held { worktree, paths, why }) => self.hold(id, worktree, paths, why, ""),
@@ -295,6 +309,7 @@ impl Dispatcher<'_> {
         let job = audit_job(&self.rec.view, id);
         land_events(&mut self.rec, id)?;
         if let Some(job) = job {
+            self.auditing.insert(id);
             self.effect(Effect::Audit(Box::new(job)));
         }
         Ok(())
@@ -306,6 +321,7 @@ impl Dispatcher<'_> {
         landing: LandingId,
         missing: Result<Vec<String>, String>,
     ) -> Result<(), RecordError> {
+        self.auditing.remove(&landing);
         let missing = missing.unwrap_or_else(|error| vec![format!("it could not be looked at: {error}")]);
         if let Some(first) = missing.first() {
             let message = format!("landing {}: {first}; the target is left as it is", landing.0);
@@ -318,17 +334,20 @@ impl Dispatcher<'_> {
     /// Is the target there because a landing of ours has moved it, or is moving it?
     fn is_ours(&self, tip: &CommitId) -> bool {
         let view = &self.rec.view;
-        let moves = |record: &LandingRecord| {
-            record.state == Landing::Green
-                && !gathered(view, record)
-                && record.candidate.as_ref().is_some_and(|candidate| candidate.new == *tip)
-        };
-        view.tip == *tip || view.open.iter().any(|id| moves(&view.landings[id]))
+        // Until it says how it went, whatever the target is at now came of it or after it.
+        view.tip == *tip || self.moves()
     }
 
-    /// The tip has moved under the queue: every landing goes back to it, with all that was gathered.
+    /// Is the target just being moved?
+    fn moves(&self) -> bool {
+        let view = &self.rec.view;
+        view.open.iter().any(|id| moves(view, &view.landings[id]))
+    }
+
+    /// The tip has moved under the queue: every landing goes back to it, with all that was gathered. The last one
+    /// goes first: it holds the entries of the others.
     fn rebuild_all(&mut self, why: &str) -> Result<(), RecordError> {
-        for id in self.rec.view.open.clone() {
+        for id in self.rec.view.open.clone().into_iter().rev() {
             withdraw(&mut self.rec, id, why)?;
         }
         Ok(())
@@ -366,7 +385,7 @@ impl Dispatcher<'_> {
         ids.map(|(id, _)| *id).collect()
     }
 
-    fn branch_moved(&mut self, id: LandingId, step: &StepId, found: Option<CommitId>) -> Result<(), RecordError> {
+    fn branch_moved(&mut self, id: LandingId, step: &StepId) -> Result<(), RecordError> {
         let record = self.rec.view.landings[&id].clone();
         let last = record.last;
         withdraw(&mut self.rec, id, "branch_moved")?;
@@ -375,22 +394,18 @@ impl Dispatcher<'_> {
         for below in self.gathered_ids().into_iter().filter(|_| last) {
             withdraw(&mut self.rec, below, "branch_moved")?;
         }
-        let repo = self.executor.shared.ctx.repo.clone();
-        let work = self.rec.view.step(step).work.clone();
-        let touches = self.rec.view.plan.step(step).map(|step| step.touches.clone()).unwrap_or_default();
-        let theirs = found.as_ref().zip(work).and_then(|(commit, work)| {
-            let tree = repo.tree_of(commit).ok()?;
-            let base_tree = repo.tree_of(&work.base).ok()?;
-            let paths = crate::queue::land::changed_paths(&repo, &base_tree, &tree).ok()?;
-            let outside = paths.iter().filter(|path| !touches.iter().any(|glob| glob.matches(path)));
-            let outside = outside.cloned().collect();
-            Some(Work { commit: commit.clone(), tree, paths, outside, ..work })
-        });
-        let text = "somebody else moved the step's branch".to_owned();
+        let message = "somebody else moved the step's branch".to_owned();
         let reason = "branch_moved".to_owned();
-        self.rec.emit(Body::Ejected { step: step.clone(), reason, message: text.clone() })?;
-        let message = Some(text);
-        let note = StepNote { message, work: theirs, ..StepNote::why("branch_moved") };
+        self.rec.emit(Body::Ejected { step: step.clone(), reason, message: message.clone() })?;
+        let repo = self.executor.shared.ctx.repo.clone();
+        let message = match take_in(&mut self.rec, &repo, |id| id == step) {
+            Ok(()) if self.rec.view.step(step).state == Step::Queued => message,
+            Ok(()) => return Ok(()),
+            Err(TheirsError::Record(error)) => return Err(error),
+            Err(error @ (TheirsError::Git(_) | TheirsError::Pool(_) | TheirsError::Ref(_))) => error.to_string(),
+        };
+        // What is on the branch cannot be told: a human looks at it.
+        let note = StepNote { message: Some(message), ..StepNote::why("branch_moved") };
         self.rec.step(step, StepEvent::Review, note)
     }
 
@@ -491,7 +506,7 @@ pub(crate) fn land_events(rec: &mut crate::journal::Recorder, id: LandingId) -> 
     let checked = rec.view.plan.checks().unwrap_or_default().iter().any(|check| check.at != At::Step);
     let below: Vec<LandingId> = match record.last {
         false => Vec::new(),
-        true => rec.view.landings.iter().filter(|(_, r)| gathered(&rec.view, r)).map(|(id, _)| *id).collect(),
+        true => gathered_in_order(&rec.view).into_iter().map(|(id, _)| id).collect(),
     };
     for landing in below.iter().chain((!record.last).then_some(&id)) {
         let part = rec.view.landings[landing].clone();

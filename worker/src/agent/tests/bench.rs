@@ -141,7 +141,7 @@ impl Bench {
         let repo = Repo::open(&path, &options).unwrap();
         let base = repo.resolve("HEAD").unwrap().unwrap();
         repo.configure(&base).unwrap();
-        let pool = Pool::open(&repo, PoolOptions { disk_bytes_max: None }).unwrap();
+        let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
         let server = scripted::serve_text(script, 0).await.unwrap();
         let options = AnthropicOptions {
             base_url: server.base_url(),

@@ -131,15 +131,15 @@ impl Pipeline {
             let options = CaptureOptions { discard: form.discard.clone() };
             for _ in 0..TRIES_MAX {
                 let commit = tools.repo.commit(&spec).map_err(Halt::environment)?;
-                match (last, made_ref(&form)) {
-                    (false, Some(name)) => {
+                let kept = match made_ref(&form).filter(|_| !last) {
+                    Some(name) => {
                         let change = RefChange { name, new: Some(commit.clone()), old: Expect::Any };
-                        tools.repo.update_refs(&[change], "wattle: made").map_err(Halt::environment)?;
+                        tools.repo.update_refs(&[change], "wattle: made").map_err(Halt::environment)
                     }
-                    (true, _) | (false, None) => keep(&tools.repo, &form, &commit)?,
-                }
+                    None => keep(&tools.repo, &form, &commit),
+                };
                 if tools.repo.is_whole(&place.base, &commit).map_err(Halt::environment)? {
-                    return Ok(commit);
+                    return kept.map(|()| commit);
                 }
                 // Somebody has pruned what no ref kept yet; the files are still there.
                 tools.repo.capture(&place.path, &place.base, &options).map_err(uncommittable)?;
@@ -198,7 +198,7 @@ fn instead(executed: Executed, halt: Halt) -> Outcome {
 
 fn uncommittable(error: CaptureError) -> Halt {
     let cause = match &error {
-        CaptureError::Unexpressible { .. } => Cause::Uncommittable,
+        CaptureError::Unexpressible { .. } | CaptureError::Submodules { .. } => Cause::Uncommittable,
         CaptureError::Pattern { .. } | CaptureError::Git(_) => Cause::Environment,
     };
     Halt::Failed(cause, error.to_string())

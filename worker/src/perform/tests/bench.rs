@@ -111,7 +111,7 @@ impl Bench {
         let temp = dir.path().join("temp");
         std::fs::create_dir_all(&temp).unwrap();
         let base_env = BTreeMap::from([("PATH".into(), search_path().into())]);
-        let pool = Pool::open(&repo, PoolOptions { disk_bytes_max: None }).unwrap();
+        let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
         let tools = Arc::new(Tools { repo, model: None, temp, base_env });
         Self { dir, tools, pool, base }
     }

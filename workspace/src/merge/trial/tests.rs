@@ -28,7 +28,7 @@ fn answers_equal_single_merges_and_leave_nothing_in_the_repository() {
     let answers = repo.trial(Rules::Checkout).unwrap().merge_all(&pairs).unwrap();
     let after = f.git(&["count-objects", "-v"]);
     assert_eq!(after, before.0);
-    assert_eq!(names(repo.state_dir()), [before.1, vec![KNOWN.to_owned()]].concat());
+    assert_eq!(names(repo.state_dir()), [before.1, vec![KNOWN.to_owned(), RULES.to_owned()]].concat());
     for ((ours, theirs), answer) in pairs.iter().zip(&answers) {
         let spec = MergeSpec { base: None, ours: ours.clone(), theirs: theirs.clone() };
         assert_eq!(repo.merge(&spec).unwrap(), *answer);
@@ -66,6 +66,10 @@ fn each_pair_merges_under_the_attributes_of_its_first_commit() {
     let plain = f.side(&base, &[("dir/CHANGES", Some("first\none\n"))]);
     let with = f.side(&base, &[("dir/CHANGES", Some("first\ntwo\n")), union]);
     let repo = f.open();
+    // Compared with a tree that is known from before, and with nothing.
+    let other = f.side(&base, &[("other", Some("other\n"))]);
+    repo.merge_pairs(&[(other, base)]).unwrap();
+    assert!(repo.trial(Rules::Checkout).unwrap().known.roots.len() == 1);
     let pairs = [(plain.clone(), with.clone()), (with.clone(), plain.clone())];
     let answers = repo.trial(Rules::Checkout).unwrap().merge_all(&pairs).unwrap();
     let clean: Vec<bool> = answers.iter().map(|m| matches!(m, Merged::Clean { .. })).collect();

@@ -1,0 +1,183 @@
+//! What a decision has to look at: the steps that may have something to settle, and those that may start.
+//!
+//! [`super::scheduler`] says what a step does next, as a function of the state. Asking every step before every decision
+//! costs as much as the plan is long. The agenda asks only those whose answer can have changed since it was asked last:
+//! a step itself, those that come after it (and after what left nothing to stand on in between), and those whose
+//! commits stand on its commit. It holds no state of its own: it can be thrown away at any time, and in builds with
+//! assertions every answer is held against that of the scan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wattle_planner::StepId;
+
+use super::scheduler::{Decision, Halt, finish, in_queue, ready_to_start, settle};
+use crate::journal::RunView;
+use crate::queue::plan::wish;
+use crate::state::step::Step;
+
+/// Steps by what a decision asks of them. A step is known by its place in the plan's order.
+pub(crate) struct Agenda {
+    /// In the plan's order.
+    ids: Vec<StepId>,
+    ranks: BTreeMap<StepId, usize>,
+    /// What comes directly after each.
+    next: Vec<Vec<usize>>,
+    /// What others see of each.
+    seen: Vec<Option<Seen>>,
+    /// May have something to settle.
+    open: BTreeSet<usize>,
+    /// Can start.
+    ready: BTreeSet<usize>,
+    /// A worker is at it.
+    at_work: BTreeSet<usize>,
+    /// Waits for a landing, because what it needs does not merge.
+    conflicted: BTreeSet<usize>,
+    /// Whose commits stand on a step's commit.
+    on_top: BTreeMap<StepId, BTreeSet<usize>>,
+    landed_seq: u64,
+}
+
+/// What others see of a step: when this is the same, nothing has changed for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    state: Step,
+    moved_seq: u64,
+    has_work: bool,
+    on: Vec<StepId>,
+}
+
+impl Agenda {
+    /// An agenda on which every step still has to be looked at.
+    pub(crate) fn new(view: &mut RunView) -> Self {
+        view.touched.watch();
+        let ids: Vec<StepId> = view.plan.order().into_iter().cloned().collect();
+        let ranks: BTreeMap<StepId, usize> = ids.iter().cloned().enumerate().map(|(rank, id)| (id, rank)).collect();
+        let behind = |id| view.plan.successors(id).into_iter().map(|edge| ranks[&edge.step]).collect();
+        let next = ids.iter().map(behind).collect();
+        let mut agenda = Self {
+            seen: vec![None; ids.len()],
+            open: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            at_work: BTreeSet::new(),
+            conflicted: BTreeSet::new(),
+            on_top: BTreeMap::new(),
+            landed_seq: view.landed_seq,
+            ids,
+            ranks,
+            next,
+        };
+        (0..agenda.ids.len()).for_each(|rank| agenda.note(view, rank));
+        agenda
+    }
+
+    /// The next decision, if any. A run that only lands starts no worker.
+    pub(crate) fn decide(&mut self, view: &mut RunView, halt: Option<Halt>, lands_only: bool) -> Option<Decision> {
+        for step in view.touched.take() {
+            if let Some(rank) = self.ranks.get(&step) {
+                self.note(view, *rank);
+            }
+        }
+        if self.landed_seq != view.landed_seq {
+            self.landed_seq = view.landed_seq;
+            self.open.extend(&self.conflicted);
+        }
+        let found = self.decided(view, halt, lands_only);
+        debug_assert_eq!(found, super::scheduler::decide(view, halt, lands_only), "the agenda has missed something");
+        found
+    }
+
+    fn decided(&mut self, view: &RunView, halt: Option<Halt>, lands_only: bool) -> Option<Decision> {
+        if let Some(halt) = halt {
+            let why = (halt == Halt::Interrupt).then_some("signal");
+            return (!self.in_flight(view)).then_some(Decision::Finish { event: halt.event(), why });
+        }
+        while let Some(rank) = self.open.first().copied() {
+            if let Some(decision) = settle(view, &self.ids[rank]) {
+                return Some(decision);
+            }
+            self.open.remove(&rank);
+            self.hold(view, rank);
+        }
+        if let Some(wish) = wish(view) {
+            return Some(Decision::Queue(wish));
+        }
+        let free = !lands_only && self.at_work.len() < view.started.options.jobs as usize;
+        if let Some(rank) = self.ready.first().filter(|_| free) {
+            let step = self.ids[*rank].clone();
+            // A change that is there only has to move.
+            let restack = view.step(&step).work.is_some();
+            return Some(Decision::Start { step, restack });
+        }
+        (!self.in_flight(view)).then(|| finish(view))
+    }
+
+    fn in_flight(&self, view: &RunView) -> bool {
+        !self.at_work.is_empty() || in_queue(view)
+    }
+
+    /// Keeps whether a step that has nothing to settle can start.
+    fn hold(&mut self, view: &RunView, rank: usize) {
+        let id = &self.ids[rank];
+        if matches!(view.step(id).state, Step::Ready | Step::Stale) && ready_to_start(view, id) {
+            self.ready.insert(rank);
+        } else {
+            self.ready.remove(&rank);
+        }
+    }
+
+    /// A step has changed.
+    fn note(&mut self, view: &RunView, rank: usize) {
+        self.open.insert(rank);
+        self.ready.remove(&rank);
+        let record = view.step(&self.ids[rank]);
+        set(&mut self.at_work, rank, matches!(record.state, Step::Running | Step::Checking));
+        set(&mut self.conflicted, rank, record.conflict_at.is_some());
+        let now = Seen {
+            state: record.state,
+            moved_seq: record.moved_seq,
+            has_work: record.work.is_some(),
+            on: record.work.iter().flat_map(|work| &work.on).map(|entry| entry.step.clone()).collect(),
+        };
+        if self.seen[rank].as_ref() == Some(&now) {
+            return;
+        }
+        for below in self.seen[rank].iter().flat_map(|seen| &seen.on) {
+            self.on_top.entry(below.clone()).or_default().remove(&rank);
+        }
+        for below in &now.on {
+            self.on_top.entry(below.clone()).or_default().insert(rank);
+        }
+        self.seen[rank] = Some(now);
+        self.open.extend(self.on_top.get(&self.ids[rank]).into_iter().flatten());
+        let mut steps = vec![rank];
+        let mut passed = BTreeSet::new();
+        while let Some(step) = steps.pop() {
+            for &next in &self.next[step] {
+                self.open.insert(next);
+                self.ready.remove(&next);
+                // Who comes after something that leaves nothing to stand on looks at what is before it, too.
+                if leaves_nothing(view.step(&self.ids[next]).state) && passed.insert(next) {
+                    steps.push(next);
+                }
+            }
+        }
+    }
+}
+
+fn set(ranks: &mut BTreeSet<usize>, rank: usize, belongs: bool) {
+    if belongs {
+        ranks.insert(rank);
+    } else {
+        ranks.remove(&rank);
+    }
+}
+
+/// Is it over, with nothing that others could stand on or that the tip holds?
+fn leaves_nothing(state: Step) -> bool {
+    match state {
+        Step::Done | Step::Unchanged | Step::Failed | Step::Blocked => true,
+        Step::Skipped | Step::Cancelled | Step::Rejected => true,
+        Step::Waiting | Step::Ready | Step::Running | Step::NeedsInput | Step::Checking | Step::Review => false,
+        Step::Approved | Step::Queued | Step::Landing | Step::Parked | Step::Stale | Step::Landed => false,
+    }
+}

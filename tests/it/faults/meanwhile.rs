@@ -1,0 +1,71 @@
+//! What a user's git does to the repository at the worst moments: the run is stopped between two of its effects, somebody
+//! collects garbage, packs refs or prunes worktrees, and the run goes on to the same end.
+
+use super::audit::audit;
+use super::plans::{QUEUE, RUN};
+use super::say;
+use crate::crash::world::Expected;
+use crate::env::TestEnv;
+
+/// Where objects exist that no ref may keep yet, or refs that were just made.
+const POINTS: &[&str] = &[
+    "git.write-tree.after",
+    "capture.after",
+    "git.hash-object.after",
+    "git.merge-tree.after",
+    "ref.attempt.before",
+    "ref.candidate.before",
+    "ref.salvage.before",
+    "ref.target.before",
+    "land.between",
+    "slot.made",
+    "slot.prepared",
+];
+/// Passes of each point at which the run is stopped.
+const PASSES: &[usize] = &[1, 2, 4];
+/// What is done there, in turn.
+const ACTS: &[&[&str]] = &[
+    &["gc", "--quiet", "--prune=now"],
+    &["pack-refs", "--all", "--prune"],
+    &["gc", "--quiet", "--prune=now"],
+    &["worktree", "prune", "--expire=now"],
+    &["prune", "--expire=now"],
+];
+/// A pruned candidate costs a resume at most, and only prunes meet one.
+const RESUMES_MAX: usize = 8;
+
+#[test]
+fn whatever_a_user_collects_or_packs_meanwhile_the_run_ends_as_it_would() {
+    let before = TestEnv::new();
+    let repo = QUEUE.world(&before);
+    let events = before.wattle(&repo.path, &RUN).ok().events().len();
+    let expected = Expected::of(&repo, events, |repo| _ = audit(repo, QUEUE.checks));
+    let env = TestEnv::new();
+    let repo = QUEUE.world(&env);
+    let stops = POINTS.iter().flat_map(|name| PASSES.iter().map(move |pass| format!("stop={name}:{pass}")));
+    let armed = stops.collect::<Vec<_>>().join(";");
+    let running = env.spawn_with(&repo.path, &[("WATTLE_FAULT", &armed)], &RUN);
+    let mut met = 0;
+    while running.stopped() {
+        // A lock that a stopped run holds makes git refuse, which is its right.
+        drop(env.program("git", &repo.path, ACTS[met % ACTS.len()]));
+        met += 1;
+        running.signal(rustix::process::Signal::CONT);
+    }
+    let mut end = running.end();
+    for _ in 0..RESUMES_MAX {
+        if end.code == 1 {
+            let status = repo.wattle(&["status", "--json"]).ok().json();
+            for step in status["steps"].as_array().expect("a list").iter().filter(|step| step["state"] == "failed") {
+                drop(repo.wattle(&["retry", step["id"].as_str().expect("a name")]).ok());
+            }
+        }
+        if end.code != 0 {
+            end = repo.wattle(&["resume", "--json"]);
+        }
+    }
+    assert_eq!(end.code, 0, "{}\n{}", repo.wattle(&["status"]).whole(), repo.wattle(&["log"]).whole());
+    expected.hold(&env, &repo);
+    say(&format!("faults: a user's git met a run at {met} moments"));
+    assert!(met >= 12, "most moments were met: {met}");
+}

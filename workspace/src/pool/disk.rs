@@ -1,0 +1,99 @@
+//! What slots take on disk, and whether there is room for one more.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::record::Record;
+use super::trash::ASIDE;
+use super::{Pool, Want};
+use crate::git::GitError;
+use crate::ids::{CommitId, TreeId};
+use crate::repo::Repo;
+use crate::slot::PoolError;
+
+/// File systems give files whole blocks, of this size nearly everywhere.
+const BLOCK_BYTES: u64 = 4096;
+/// With this much free disk nobody asks what one slot takes: none of those that were measured took a tenth of it.
+const PLENTY_BYTES: u64 = 50_000_000_000;
+
+impl Pool {
+    /// Makes sure that another slot may be made, removing free slots of other classes if that is what stands against it.
+    pub(super) fn room_for(&self, w: &Want) -> Result<(), PoolError> {
+        let free_bytes = free_bytes(&self.root)?;
+        if self.options.disk_bytes_max.is_none() && free_bytes >= PLENTY_BYTES {
+            return Ok(());
+        }
+        let need_bytes = self.repo.checkout_bytes(&w.base)?.unwrap_or(0);
+        if free_bytes < need_bytes {
+            return Err(PoolError::NoRoom { path: self.root.clone(), need_bytes, free_bytes });
+        }
+        let Some(bytes_max) = self.options.disk_bytes_max else {
+            return Ok(());
+        };
+        loop {
+            let bytes = disk_bytes(&self.root).map_err(|e| PoolError::io(&self.root, e))?;
+            if bytes.saturating_add(need_bytes) <= bytes_max {
+                return Ok(());
+            }
+            let records = Record::load_all(&self.root)?;
+            let other = records.iter().find(|r| r.class != w.class && r.free());
+            let removed = other.map(|r| self.remove(r.slot));
+            if !matches!(removed, Some(Ok(_))) {
+                return Err(PoolError::Quota { slots: records.len(), bytes, need_bytes, bytes_max });
+            }
+        }
+    }
+}
+
+impl Repo {
+    /// What is free on the disk that slots lie on, in bytes.
+    pub fn free_bytes(&self) -> Result<u64, PoolError> {
+        free_bytes(self.state_dir())
+    }
+
+    /// What a checkout of a commit takes on disk, without build output; none where that would have to be fetched to know.
+    pub fn checkout_bytes(&self, base: &CommitId) -> Result<Option<u64>, GitError> {
+        if self.fetches_objects() {
+            return Ok(None);
+        }
+        let tree: TreeId = self.tree_of(base)?;
+        let ran = self.store().args(["ls-tree", "-r", "-z", "--format=%(objectsize)", tree.as_str()]).run()?;
+        // A submodule has no size here.
+        let sizes = ran.fields().filter_map(|field| String::from_utf8_lossy(field).trim().parse::<u64>().ok());
+        Ok(Some(sizes.map(|size| size.div_ceil(BLOCK_BYTES) * BLOCK_BYTES).sum()))
+    }
+}
+
+/// What is left on the disk of a folder, in bytes.
+fn free_bytes(dir: &Path) -> Result<u64, PoolError> {
+    let stat = rustix::fs::statvfs(dir).map_err(|e| PoolError::io(dir, e.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// What the slots take on disk, those that are being deleted left out; what vanishes meanwhile takes nothing.
+fn disk_bytes(root: &Path) -> io::Result<u64> {
+    /// `st_blocks` counts in these, whatever the file system's own blocks are.
+    const COUNTED_BYTES: u64 = 512;
+    let mut bytes = 0;
+    let mut pending = vec![root.to_owned()];
+    while let Some(dir) = pending.pop() {
+        let entries = match fs::read_dir(&dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Ok(meta) = entry.metadata() else { continue };
+            if dir == root && entry.file_name().to_string_lossy().contains(ASIDE) {
+                continue;
+            }
+            bytes += meta.blocks() * COUNTED_BYTES;
+            if meta.is_dir() {
+                pending.push(entry.path());
+            }
+        }
+    }
+    Ok(bytes)
+}
