@@ -211,7 +211,9 @@ impl StepRecord {
             return self.work.as_ref().map(|work| (&work.commit, Some(&work.base)));
         }
         let open = self.at_work() && !self.fresh;
-        let attempt = self.attempts.iter().rev().filter(|_| open).find(|attempt| attempt.committed.is_some())?;
+        // Between the intent to commit and the check, or the end, the commit may not be there yet.
+        let made = |attempt: &&AttemptRecord| attempt.committed.is_some() && attempt.state != Attempt::Committed;
+        let attempt = self.attempts.iter().rev().filter(|_| open).find(made)?;
         Some((attempt.committed.as_ref()?, attempt.base.as_ref()))
     }
 
