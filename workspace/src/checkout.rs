@@ -24,6 +24,9 @@ use crate::repo::Repo;
 
 /// A listing of the worktrees that fails is tried this often in all: each try takes as long as what it met.
 const LIST_TRIES_MAX: u32 = 4;
+/// Files of one landing that are synced one by one, at up to 5 ms each. Past that the index alone is: a file that a power
+/// cut has emptied is then told as changed, which loses nothing.
+const SYNCED_MAX: usize = 256;
 
 /// Why a checkout cannot be moved now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -371,7 +374,23 @@ impl Checkout<'_> {
     }
 
     fn switch(&self, from: &CommitId, to: &CommitId) -> Result<(), GitError> {
-        self.git(["read-tree", "-m", "-u", from.as_str(), to.as_str()]).run().map(|_| ())
+        self.git(["read-tree", "-m", "-u", from.as_str(), to.as_str()]).run()?;
+        self.sync(from, to)
+    }
+
+    /// Brings to the disk what a switch has written, files first. git does not: a power cut after the ref is there would
+    /// leave an old index, which shows what has landed as staged reverts.
+    fn sync(&self, from: &CommitId, to: &CommitId) -> Result<(), GitError> {
+        let changed = self.repo.changed_paths(&self.repo.tree_of(from)?, &self.repo.tree_of(to)?)?;
+        for path in changed.iter().take(SYNCED_MAX) {
+            // What is gone, a link or a folder has no bytes of its own.
+            let path = self.path.join(path);
+            if path.symlink_metadata().is_ok_and(|is| is.is_file()) {
+                fs::File::open(&path).and_then(|file| file.sync_all()).map_err(|e| GitError::io(&path, e))?;
+            }
+        }
+        let index = self.git_dir.join("index");
+        fs::File::open(&index).and_then(|file| file.sync_all()).map_err(|e| GitError::io(&index, e))
     }
 
     /// Completes a switch that was cut off: its files may be written already, its index not. The index is replaced at the
