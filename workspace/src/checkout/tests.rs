@@ -264,9 +264,9 @@ fn one_landing_takes_three_processes() {
 }
 
 #[test]
-fn a_checkout_of_the_target_takes_the_dry_run_and_the_switch_besides() {
+fn a_checkout_of_the_target_takes_the_switch_besides() {
     let f = Fixture::with(&[("a", "a\n")]);
-    let expected = ["merge-tree", "update-ref", "worktree", "read-tree", "update-ref", "read-tree"];
+    let expected = ["merge-tree", "update-ref", "update-ref", "read-tree"];
     assert_eq!(land_counted(&f), expected);
     assert!(f.main().join("b").exists());
 }
