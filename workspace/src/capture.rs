@@ -21,6 +21,7 @@ use crate::paths::{shown, shown_path};
 use crate::repo::Repo;
 use crate::scan::{Scan, ignored, scan};
 use crate::submodule;
+use crate::walk::walk;
 use crate::warm::{SLOTS, at_base, captured_of, forget_captured};
 
 /// Paths that git is told one by one to look at; of more it looks at everything, which takes it about as long.
@@ -92,12 +93,7 @@ impl Repo {
     }
 
     /// The tree of the files in a worktree. Of a slot only what differs is read; where nothing does, no git is started.
-    fn take<'a>(
-        &'a self,
-        worktree: &'a Path,
-        base: &CommitId,
-        base_tree: &TreeId,
-    ) -> Result<Taken<'a>, CaptureError> {
+    fn take<'a>(&'a self, worktree: &'a Path, base: &CommitId, base_tree: &TreeId) -> Result<Taken<'a>, CaptureError> {
         let filled = self.fills_submodules(worktree)?;
         let warm = self.slot_index(worktree).filter(|_| !filled && at_base(worktree, base));
         let scanned = match warm {
@@ -323,51 +319,6 @@ pub(crate) fn copy_with_time(from: &Path, to: &Path) -> io::Result<()> {
     fs::copy(from, to)?;
     let modified = from.metadata()?.modified()?;
     File::options().write(true).open(to)?.set_modified(modified)
-}
-
-/// What git's own listings leave out of a worktree.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Walked {
-    /// Special files, and folders with a `.git` of their own (which are not entered), relative to the root.
-    pub(crate) suspects: Vec<PathBuf>,
-    /// There is a folder that holds nothing.
-    pub(crate) hollow: bool,
-}
-
-/// Reads every folder below `root` for what git cannot store and does not list.
-pub(crate) fn walk(root: &Path) -> Result<Walked, GitError> {
-    walk_from(root, PathBuf::new())
-}
-
-/// Reads the folder `from` below `root`, and every folder in it.
-pub(crate) fn walk_from(root: &Path, from: PathBuf) -> Result<Walked, GitError> {
-    let mut found = Walked::default();
-    let mut pending = vec![from];
-    while let Some(relative) = pending.pop() {
-        let dir = root.join(&relative);
-        let mut inside = Vec::new();
-        let (mut nested, mut empty) = (false, true);
-        for entry in fs::read_dir(&dir).map_err(|e| GitError::io(&dir, e))? {
-            let entry = entry.map_err(|e| GitError::io(&dir, e))?;
-            let kind = entry.file_type().map_err(|e| GitError::io(&entry.path(), e))?;
-            empty = false;
-            // Git refuses the name in every spelling.
-            if entry.file_name().eq_ignore_ascii_case(".git") {
-                nested |= !relative.as_os_str().is_empty();
-            } else if kind.is_dir() {
-                inside.push(relative.join(entry.file_name()));
-            } else if !kind.is_file() && !kind.is_symlink() {
-                found.suspects.push(relative.join(entry.file_name()));
-            }
-        }
-        found.hollow |= empty;
-        if nested {
-            found.suspects.push(relative);
-        } else {
-            pending.append(&mut inside);
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod slot;
 mod stale;
 mod submodule;
 mod sync;
+mod walk;
 mod warm;
 mod whole;
 

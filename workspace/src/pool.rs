@@ -20,13 +20,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::capture::{CaptureOptions, Walked};
+use crate::capture::CaptureOptions;
 use crate::fault;
 use crate::ids::CommitId;
 use crate::repo::Repo;
 use crate::salvage::{SalvageError, Work, kept, salvage, stash_now};
 use crate::slot::{Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};
 use crate::submodule;
+use crate::walk::Walked;
 use crate::warm::{SLOTS, captured, forget_captured};
 use distance::Distances;
 use place::{Look, Place, head_of};

@@ -244,7 +244,8 @@ impl Repo {
 
     /// How long ids are.
     pub(crate) fn id_bytes(&self) -> usize {
-        let sha256 = self.inner.effective.get("extensions.objectformat").is_some_and(|f| f.eq_ignore_ascii_case("sha256"));
+        let sha256 =
+            self.inner.effective.get("extensions.objectformat").is_some_and(|f| f.eq_ignore_ascii_case("sha256"));
         if sha256 { 32 } else { 20 }
     }
 

@@ -22,9 +22,9 @@ use git2::{ObjectType, Oid};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
 
-use crate::capture::{Walked, walk_from};
 use crate::git::{GitError, Run};
 use crate::index::{Entry, IndexFile, Noted};
+use crate::walk::{Walked, walk_from};
 
 /// Most threads: past this they wait for each other in the kernel.
 const LANES_MAX: usize = 8;
@@ -188,7 +188,8 @@ impl Walk<'_> {
         let path = self.root.join(OsStr::from_bytes(folder.path));
         let failed = |e: Errno| GitError::io(&path, e.into());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = match openat(&self.top, if folder.path.is_empty() { b"." } else { folder.path }, flags, Mode::empty()) {
+        let dir = match openat(&self.top, if folder.path.is_empty() { b"." } else { folder.path }, flags, Mode::empty())
+        {
             Ok(dir) => dir,
             // Whatever is there instead is in the folder above, and told there.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {

@@ -90,7 +90,9 @@ impl Checkout<'_> {
     fn leads_nowhere_else(&self, path: &[u8]) -> bool {
         let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/');
         let mut folders = slashes.map(|(n, _)| self.path.join(OsStr::from_bytes(&path[..n])));
-        folders.all(|folder| folder.symlink_metadata().map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |m| m.is_dir()))
+        folders.all(|folder| {
+            folder.symlink_metadata().map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |m| m.is_dir())
+        })
     }
 
     /// Whether neither the index, whose place for the path is `at`, nor the disk has anything where a new file is to be.

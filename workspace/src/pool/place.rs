@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::print::{difference, print_of};
 use super::record::{Guard, Record, index_of, path_of};
 use super::trash::ASIDE;
-use crate::capture::{Walked, copy_with_time, walk};
+use crate::capture::copy_with_time;
 use crate::config::write_whole;
 use crate::fault;
 use crate::git::{At, GitError, Run};
@@ -25,6 +25,7 @@ use crate::repo::Repo;
 use crate::scan::{Scan, ignored, scan};
 use crate::shape::MARK;
 use crate::slot::{Class, PoolError};
+use crate::walk::{Walked, walk};
 
 /// An index has a header of 12 bytes and ends with a checksum of 20 at least.
 const INDEX_BYTES_MIN: u64 = 32;

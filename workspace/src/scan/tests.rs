@@ -149,9 +149,22 @@ fn disturb(f: &Fixture, what: &str) -> Scan {
 #[test]
 fn whatever_differs_is_found() {
     let all = [
-        "content", "mode", "old time", "missing", "folder missing", "another link", "link for file", "link for folder",
-        "folder for file", "file for folder", "new file", "new for missing", "hollow folder", "repository",
-        "repository beside", "pipe",
+        "content",
+        "mode",
+        "old time",
+        "missing",
+        "folder missing",
+        "another link",
+        "link for file",
+        "link for folder",
+        "folder for file",
+        "file for folder",
+        "new file",
+        "new for missing",
+        "hollow folder",
+        "repository",
+        "repository beside",
+        "pipe",
     ];
     for what in all {
         let f = repository();
