@@ -279,9 +279,10 @@ impl Writer {
     }
 
     /// Appends events, with the results of commands they answer, in one transaction that is on the disk
-    /// when this returns.
+    /// when this returns; what they name is there before.
     pub(crate) fn append(&mut self, events: &[Event], answered: &[(i64, String)]) -> Result<(), JournalError> {
         let epoch = self.epoch;
+        self.reader.blobs.flush()?;
         let found = match fault::fails("journal.before") {
             Ok(()) => self.transaction(events, answered),
             Err(_) => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None)),
