@@ -9,6 +9,7 @@ mod journal;
 mod options;
 mod queue;
 mod report;
+mod risk;
 mod run;
 mod state;
 mod ui;

@@ -43,7 +43,7 @@ pub(crate) struct RunView {
     pub(crate) verdicts: BTreeMap<(TreeId, String), VerdictRecord>,
     /// Checks of the queue that have started and have no verdict yet.
     pub(crate) checking: Vec<(LandingId, String, TreeId)>,
-    /// Steps that have changed, for who decides.
+    /// Steps that have changed.
     pub(crate) touched: Touched,
     /// Tokens and money.
     pub(crate) spent: Spent,
@@ -55,10 +55,19 @@ pub(crate) struct RunView {
     pub(crate) seq: u64,
 }
 
-/// Steps whose records have changed since they were last taken; nobody but who decides wants to know. It is no part of
-/// what the events say.
+/// Steps whose records have changed since they were last taken, for each who wants to know. It is no part of what the
+/// events say.
 #[derive(Clone, Default)]
 pub(crate) struct Touched {
+    /// For who decides.
+    pub(crate) agenda: Trail,
+    /// For what is kept for `status`.
+    pub(crate) glance: Trail,
+}
+
+/// The same, for one of them.
+#[derive(Clone, Default)]
+pub(crate) struct Trail {
     watched: bool,
     steps: Vec<StepId>,
 }
@@ -70,6 +79,13 @@ impl std::fmt::Debug for Touched {
 }
 
 impl Touched {
+    pub(super) fn add(&mut self, step: &StepId) {
+        self.agenda.add(step);
+        self.glance.add(step);
+    }
+}
+
+impl Trail {
     /// From now on they are kept.
     pub(crate) fn watch(&mut self) {
         self.watched = true;
@@ -80,7 +96,7 @@ impl Touched {
         std::mem::take(&mut self.steps)
     }
 
-    pub(super) fn add(&mut self, step: &StepId) {
+    fn add(&mut self, step: &StepId) {
         if self.watched && self.steps.last() != Some(step) {
             self.steps.push(step.clone());
         }
@@ -88,7 +104,7 @@ impl Touched {
 }
 
 /// Tokens and money, summed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub(crate) struct Spent {
     /// HTTP attempts.
     pub(crate) requests: u64,
@@ -181,13 +197,22 @@ pub(crate) struct StepRecord {
 impl RunView {
     /// Does a prediction still hold? Neither commit has been replaced, or gone but to the target.
     pub(crate) fn holds(&self, found: &Prediction) -> bool {
-        let is = |record: &StepRecord, commit: &CommitId| record.commit().is_some_and(|(now, _)| now == commit);
-        let step = found.a.parse::<StepId>().ok().and_then(|a| self.steps.get(&a));
-        let first = step.is_some_and(|record| record.landed.is_some() || is(record, &found.a_commit));
-        (first || self.tip == found.a_commit)
-            && self.steps.get(&found.b).is_some_and(|record| is(record, &found.b_commit))
+        let side = |record: &StepRecord| (record.landed.is_some(), record.commit().map(|(commit, _)| commit.clone()));
+        let first = found.a.parse::<StepId>().ok().and_then(|a| self.steps.get(&a)).map(side);
+        holds(&self.tip, (first, &found.a_commit), (self.steps.get(&found.b).map(side), &found.b_commit))
     }
 }
+
+/// Does a prediction still hold? Each side is a step, where there is one (has it landed, and at which commit does it stand),
+/// and the commit that was meant.
+pub(super) fn holds(tip: &CommitId, first: (Option<Stand>, &CommitId), second: (Option<Stand>, &CommitId)) -> bool {
+    let at = |stand: &Option<Stand>, commit| stand.as_ref().is_some_and(|(_, now)| now.as_ref() == Some(commit));
+    let landed = first.0.as_ref().is_some_and(|(landed, _)| *landed);
+    (landed || at(&first.0, first.1) || tip == first.1) && at(&second.0, second.1)
+}
+
+/// Has a step landed, and at which commit does it stand?
+type Stand = (bool, Option<CommitId>);
 
 impl StepRecord {
     /// Is a worker alive at it, as far as the journal knows?
@@ -268,7 +293,7 @@ pub(crate) struct AttemptRecord {
 }
 
 /// Who approved what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Approval {
     /// The attempt.
     pub(crate) attempt: u32,

@@ -49,7 +49,7 @@ struct Seen {
 impl Agenda {
     /// An agenda on which every step still has to be looked at.
     pub(crate) fn new(view: &mut RunView) -> Self {
-        view.touched.watch();
+        view.touched.agenda.watch();
         let ids: Vec<StepId> = view.plan.order().into_iter().cloned().collect();
         let ranks: BTreeMap<StepId, usize> = ids.iter().cloned().enumerate().map(|(rank, id)| (id, rank)).collect();
         let behind = |id| view.plan.successors(id).into_iter().map(|edge| ranks[&edge.step]).collect();
@@ -72,7 +72,7 @@ impl Agenda {
 
     /// The next decision, if any. A run that only lands starts no worker.
     pub(crate) fn decide(&mut self, view: &mut RunView, halt: Option<Halt>, lands_only: bool) -> Option<Decision> {
-        for step in view.touched.take() {
+        for step in view.touched.agenda.take() {
             if let Some(rank) = self.ranks.get(&step) {
                 self.note(view, *rank);
             }
