@@ -10,6 +10,7 @@ pub(crate) mod fold;
 pub(crate) mod glance;
 pub(crate) mod record;
 pub(crate) mod recorder;
+mod records;
 pub(crate) mod replay;
 pub(crate) mod store;
 

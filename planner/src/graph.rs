@@ -58,8 +58,11 @@ pub(crate) struct Node {
 /// The order of all steps of a plan.
 #[derive(Clone, Debug)]
 pub(crate) struct Graph {
-    edges: DiGraph<(), EdgeKind>,
+    before: Vec<Vec<(usize, EdgeKind)>>,
+    behind: Vec<Vec<(usize, EdgeKind)>>,
     priority: Vec<u32>,
+    order: Vec<usize>,
+    ranks: Vec<usize>,
 }
 
 /// Why there is no order.
@@ -93,7 +96,11 @@ impl Graph {
         }
         add_implicit(&mut edges, nodes);
         let priority = bottom_levels(&edges);
-        Ok(Self { edges, priority })
+        let order = topological(&edges, |i| (priority[i], Reverse(i)));
+        let mut ranks = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(rank, i)| ranks[*i] = rank);
+        let all = |direction| edges.node_indices().map(|node| neighbours(&edges, node, direction)).collect();
+        Ok(Self { before: all(Direction::Incoming), behind: all(Direction::Outgoing), priority, order, ranks })
     }
 
     pub(crate) fn priority(&self, step: usize) -> u32 {
@@ -101,35 +108,35 @@ impl Graph {
     }
 
     /// What `step` comes directly after, in plan order.
-    pub(crate) fn before(&self, step: usize) -> Vec<(usize, EdgeKind)> {
-        self.neighbours(step, Direction::Incoming)
+    pub(crate) fn before(&self, step: usize) -> &[(usize, EdgeKind)] {
+        &self.before[step]
     }
 
     /// What comes directly after `step`, in plan order.
-    pub(crate) fn behind(&self, step: usize) -> Vec<(usize, EdgeKind)> {
-        self.neighbours(step, Direction::Outgoing)
+    pub(crate) fn behind(&self, step: usize) -> &[(usize, EdgeKind)] {
+        &self.behind[step]
     }
 
-    fn neighbours(&self, step: usize, direction: Direction) -> Vec<(usize, EdgeKind)> {
-        let mut found: Vec<(usize, EdgeKind)> = self
-            .edges
-            .edges_directed(NodeIndex::new(step), direction)
-            .map(|edge| {
-                let end = match direction {
-                    Direction::Incoming => edge.source(),
-                    Direction::Outgoing => edge.target(),
-                };
-                (end.index(), *edge.weight())
-            })
-            .collect();
-        found.sort_unstable();
-        found
+    /// The place of a step in that order.
+    pub(crate) fn rank(&self, step: usize) -> usize {
+        self.ranks[step]
     }
 
     /// A topological order: among what may come next, the highest priority, then the earliest in the plan.
-    pub(crate) fn order(&self) -> Vec<usize> {
-        topological(&self.edges, |i| (self.priority[i], Reverse(i)))
+    pub(crate) fn order(&self) -> &[usize] {
+        &self.order
     }
+}
+
+/// The other ends of a step's edges, in plan order.
+fn neighbours(edges: &DiGraph<(), EdgeKind>, node: NodeIndex, direction: Direction) -> Vec<(usize, EdgeKind)> {
+    let end = |edge: petgraph::graph::EdgeReference<'_, EdgeKind>| match direction {
+        Direction::Incoming => (edge.source().index(), *edge.weight()),
+        Direction::Outgoing => (edge.target().index(), *edge.weight()),
+    };
+    let mut found: Vec<(usize, EdgeKind)> = edges.edges_directed(node, direction).map(end).collect();
+    found.sort_unstable();
+    found
 }
 
 /// Kahn's algorithm; what is ready and has the greatest key comes next. A cycle leaves its steps out.

@@ -319,6 +319,11 @@ impl Changes {
         Self { begun, head: String::new() }
     }
 
+    /// Takes what has changed for written.
+    pub(crate) fn forget(&mut self, view: &mut RunView) {
+        view.touched.glance.take();
+    }
+
     /// The rows to write, with the events that the state has from since the last time.
     pub(crate) fn take(&mut self, view: &mut RunView) -> Vec<Row> {
         let touched = view.touched.glance.take();
@@ -328,12 +333,12 @@ impl Changes {
             self.head = rows.iter().find(|row| row.place == HEAD).map_or(String::new(), |row| row.json.clone());
             return rows;
         }
-        let mut places: Vec<usize> = touched.iter().filter_map(|id| view.plan.position(id)).collect();
+        let mut places = touched;
         places.sort_unstable();
         places.dedup();
         let step = |place: usize| {
             let step = &view.plan.steps()[place];
-            row(place as i64, &StepGlance::of(step, view.step(&step.id)))
+            row(place as i64, &StepGlance::of(step, view.steps.at(place)))
         };
         let mut rows: Vec<Row> = places.into_iter().map(step).collect();
         let head = row(HEAD, &Head::of(view));

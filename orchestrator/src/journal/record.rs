@@ -8,6 +8,7 @@ use wattle_worker::outcome::{Cause, Verdict};
 use wattle_workspace::{CommitId, TreeId};
 
 use super::event::{Candidate, Entry, Prediction, RunStarted, Work};
+use super::records::StepRecords;
 use crate::ids::{Blob, LandingId, RunId};
 use crate::state::attempt::Attempt;
 use crate::state::landing::Landing;
@@ -32,7 +33,7 @@ pub(crate) struct RunView {
     /// Tip of what has been gathered for the final checks; `None` = nothing.
     pub(crate) gathered: Option<CommitId>,
     /// Its steps.
-    pub(crate) steps: BTreeMap<StepId, StepRecord>,
+    pub(crate) steps: StepRecords,
     /// Its landings.
     pub(crate) landings: BTreeMap<LandingId, LandingRecord>,
     /// Those that are not over.
@@ -49,6 +50,12 @@ pub(crate) struct RunView {
     pub(crate) spent: Spent,
     /// Place of the last event that put a commit on the tip.
     pub(crate) landed_seq: u64,
+    /// Place of the last event that can have changed what the queue wants.
+    pub(crate) queue_seq: u64,
+    /// Steps that have landed.
+    pub(crate) landed: usize,
+    /// Landings that are over because a check was red.
+    pub(crate) reds: usize,
     /// Place of the event that started or resumed the run.
     pub(crate) resumed_seq: u64,
     /// Place of the last event.
@@ -65,11 +72,11 @@ pub(crate) struct Touched {
     pub(crate) glance: Trail,
 }
 
-/// The same, for one of them.
+/// The same, for one of them: places in the plan.
 #[derive(Clone, Default)]
 pub(crate) struct Trail {
     watched: bool,
-    steps: Vec<StepId>,
+    places: Vec<usize>,
 }
 
 impl std::fmt::Debug for Touched {
@@ -79,9 +86,9 @@ impl std::fmt::Debug for Touched {
 }
 
 impl Touched {
-    pub(super) fn add(&mut self, step: &StepId) {
-        self.agenda.add(step);
-        self.glance.add(step);
+    pub(super) fn add(&mut self, place: usize) {
+        self.agenda.add(place);
+        self.glance.add(place);
     }
 }
 
@@ -92,13 +99,13 @@ impl Trail {
     }
 
     /// Those since the last time.
-    pub(crate) fn take(&mut self) -> Vec<StepId> {
-        std::mem::take(&mut self.steps)
+    pub(crate) fn take(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.places)
     }
 
-    fn add(&mut self, step: &StepId) {
-        if self.watched && self.steps.last() != Some(step) {
-            self.steps.push(step.clone());
+    fn add(&mut self, place: usize) {
+        if self.watched && self.places.last() != Some(&place) {
+            self.places.push(place);
         }
     }
 }

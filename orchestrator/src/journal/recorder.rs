@@ -213,6 +213,19 @@ impl Recorder {
         self.seq
     }
 
+    /// Forgets the batch, which is then in the state alone: for benchmarks of what decides.
+    pub(crate) fn forget(&mut self) {
+        self.batch.clear();
+        self.changes.forget(&mut self.view);
+    }
+
+    /// Writes the batch without its rows: for benchmarks of what they cost.
+    pub(crate) fn commit_events(&mut self) -> Result<(), RecordError> {
+        self.writer.append(&self.view.run, &self.batch, &self.answered, &[])?;
+        self.forget();
+        Ok(())
+    }
+
     /// Writes the batch; returns it once it is on the disk.
     pub(crate) fn commit(&mut self) -> Result<Vec<Event>, RecordError> {
         if self.pending() {

@@ -96,8 +96,8 @@ proptest! {
                 prop_assert!(graph.before(i).contains(&(*need, EdgeKind::Needs)));
             }
             for (before, _) in graph.before(i) {
-                prop_assert!(place[before] < place[i]);
-                prop_assert!(graph.priority(before) > graph.priority(i));
+                prop_assert!(place[*before] < place[i]);
+                prop_assert!(graph.priority(*before) > graph.priority(i));
             }
         }
         let path = closure(&graph, nodes.len());
