@@ -1,20 +1,18 @@
 //! Reads and moves refs. Every move is one transaction of compare-and-swaps; nothing is ever forced.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
-use std::thread;
+use std::path::{Component, Path};
 
 use crate::fault;
 use crate::git::GitError;
 use crate::ids::CommitId;
 use crate::repo::Repo;
+use crate::sync::sync;
 
 /// A transaction that failed although every ref is as expected lost a race for a lock; it is tried this often. Each try
 /// already waits seconds for the lock.
 const TRIES_MAX: u32 = 3;
-/// Folders that are synced at once; a transaction of a run names about this many.
-const SYNCS_MAX: usize = 8;
 
 /// What a ref must be for a change to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -300,17 +298,8 @@ fn sync_folders(common: &Path, changes: &[RefChange]) -> Result<(), GitError> {
     folders.sort();
     folders.dedup();
     // A folder may be absent: refs can be packed, or in a reftable, which git syncs itself.
-    let sync = |folder: &PathBuf| File::open(folder).and_then(|f| f.sync_all()).map_err(|e| GitError::io(folder, e));
-    let there: Vec<&PathBuf> = folders.iter().filter(|f| f.is_dir()).collect();
-    // All at once in a few threads: the file system writes its journal once for those that come together.
-    thread::scope(|scope| {
-        let lanes: Vec<_> = there
-            .chunks(there.len().div_ceil(SYNCS_MAX).max(1))
-            .map(|part| scope.spawn(move || part.iter().try_for_each(|f| sync(f))))
-            .collect();
-        let ends = lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        ends.fold(Ok(()), Result::and)
-    })
+    folders.retain(|folder| folder.is_dir());
+    sync(&folders)
 }
 
 #[cfg(test)]
