@@ -17,7 +17,7 @@ mod turns;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::capture::CaptureOptions;
@@ -572,6 +572,13 @@ impl Pool {
         }
         Ok(())
     }
+}
+
+/// Who holds the slots of a state directory; none where that cannot be read.
+pub(crate) fn holders_in(state: &Path) -> Option<Vec<String>> {
+    let root = state.join(SLOTS);
+    let records = if root.exists() { Record::load_all(&root).ok()? } else { Vec::new() };
+    Some(records.into_iter().flat_map(|record| record.holders).map(|held| held.by).collect())
 }
 
 #[cfg(test)]

@@ -105,33 +105,10 @@ impl Repo {
 
     /// The commit a ref points at.
     pub fn read_ref(&self, full: &str) -> Result<Option<CommitId>, GitError> {
-        if let Some(found) = self.ref_in_files(full) {
+        if let Some(found) = refs_in_files(self.common_dir(), &[full.to_owned()]).and_then(|mut found| found.pop()) {
             return Ok(found);
         }
         Ok(self.list_refs(full)?.into_iter().find(|(name, _)| name == full).map(|(_, commit)| commit))
-    }
-
-    /// What the files say of a ref, where refs are files: its own file, else the packed ones, as git itself looks; none
-    /// where they do not say it beyond doubt. Only of branches and of refs of ours, which are never tags.
-    fn ref_in_files(&self, full: &str) -> Option<Option<CommitId>> {
-        let common = self.common_dir();
-        let ours = full.starts_with("refs/heads/") || full.starts_with("refs/wattle/");
-        let plain = ours && Path::new(full).components().all(|c| matches!(c, Component::Normal(_)));
-        if !plain || common.join("reftable").exists() {
-            return None;
-        }
-        match fs::read(common.join(full)) {
-            // Anything but an id and a line end is git's to explain: a symbolic ref, or a file that is being written.
-            Ok(bytes) => return std::str::from_utf8(&bytes).ok()?.strip_suffix('\n')?.parse().ok().map(Some),
-            // A folder, or a file where a folder would have to be, is no such ref; it can be packed all the same.
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory) => {}
-            Err(_) => return None,
-        }
-        match fs::read(common.join("packed-refs")) {
-            Ok(packed) => Some(packed_ref(&packed, full)),
-            Err(e) if e.kind() == ErrorKind::NotFound => Some(None),
-            Err(_) => None,
-        }
     }
 
     /// All refs that are `prefix` or below it (`refs/wattle/`), by name.
@@ -250,6 +227,41 @@ impl Repo {
         }
         Ok(None)
     }
+}
+
+/// What the files say of refs, where refs are files: each one's own file, else the packed ones, as git itself looks; none
+/// where they do not say it beyond doubt. Only of branches and of refs of ours, which are never tags.
+pub(crate) fn refs_in_files(common: &Path, names: &[String]) -> Option<Vec<Option<CommitId>>> {
+    if common.join("reftable").exists() {
+        return None;
+    }
+    let mut packed: Option<Vec<u8>> = None;
+    let mut found = Vec::with_capacity(names.len());
+    for full in names {
+        let ours = full.starts_with("refs/heads/") || full.starts_with("refs/wattle/");
+        if !ours || !Path::new(full).components().all(|c| matches!(c, Component::Normal(_))) {
+            return None;
+        }
+        match fs::read(common.join(full)) {
+            // Anything but an id and a line end is git's to explain: a symbolic ref, or a file that is being written.
+            Ok(bytes) => {
+                found.push(Some(std::str::from_utf8(&bytes).ok()?.strip_suffix('\n')?.parse().ok()?));
+                continue;
+            }
+            // A folder, or a file where a folder would have to be, is no such ref; it can be packed all the same.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory) => {}
+            Err(_) => return None,
+        }
+        if packed.is_none() {
+            packed = match fs::read(common.join("packed-refs")) {
+                Ok(bytes) => Some(bytes),
+                Err(e) if e.kind() == ErrorKind::NotFound => Some(Vec::new()),
+                Err(_) => return None,
+            };
+        }
+        found.push(packed.as_deref().and_then(|packed| packed_ref(packed, full)));
+    }
+    Some(found)
 }
 
 /// Finds a ref among lines `id name`; other lines are comments and what tags point at.

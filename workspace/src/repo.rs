@@ -427,6 +427,17 @@ fn make_private(dir: &Path) -> Result<(), OpenError> {
     made.map_err(|source| OpenError::StateDir { path: dir.to_owned(), source })
 }
 
+/// The id of a repository that has one and is where it was: what [`repo_id`] gives without writing anything.
+pub(crate) fn known_id(common: &Path, o: &OpenOptions) -> Option<RepoId> {
+    if let Some(given) = &o.repo_id {
+        return given.parse().ok();
+    }
+    let record: IdRecord = serde_json::from_slice(&fs::read(common.join("wattle/id")).ok()?).ok()?;
+    let here = common.metadata().ok()?;
+    let same = record.inode == here.ino() && record.device == here.dev() && record.path == shown_path(common);
+    same.then_some(record.id)
+}
+
 fn repo_id(common: &Path, o: &OpenOptions) -> Result<RepoId, OpenError> {
     let path = common.join("wattle/id");
     let fail = |source| OpenError::Id { path: path.clone(), source };
