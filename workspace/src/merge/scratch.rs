@@ -50,11 +50,11 @@ impl Scratch {
 #[cfg(target_os = "linux")]
 fn roomy(folder: &Path) -> Option<PathBuf> {
     /// What the kernel calls its file system in memory.
-    const TMPFS: i64 = 0x0102_1994;
+    const TMPFS: rustix::fs::FsWord = 0x0102_1994;
     let stat = rustix::fs::statfs(folder).ok()?;
     let room = rustix::fs::statvfs(folder).ok()?;
     let bytes = room.f_bavail.saturating_mul(room.f_frsize);
-    (i64::from(stat.f_type) == TMPFS && bytes >= ROOM_BYTES_MIN).then(|| folder.to_owned())
+    (stat.f_type == TMPFS && bytes >= ROOM_BYTES_MIN).then(|| folder.to_owned())
 }
 
 /// Elsewhere none is known.
