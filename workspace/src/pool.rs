@@ -351,7 +351,8 @@ impl Pool {
             return Ok(false);
         }
         let Look { changed, walked } = place.look(place.index())?;
-        if !changed && walked.hollow {
+        // A work slot or a snapshot was rid of those when it was given back.
+        if !changed && walked.hollow && record.class == Class::Check {
             place.clean()?;
         }
         Ok(!changed)
