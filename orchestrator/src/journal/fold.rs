@@ -105,6 +105,8 @@ impl RunView {
                 for step in steps {
                     self.step_mut(seq, step)?.merge_asked = true;
                 }
+                // Whoever asks has mended what kept checks from being run.
+                self.verdicts.retain(|_, record| record.verdict != Verdict::Error);
             }
             Body::Ejected { step, .. } => self.step_mut(seq, step)?.sent_back = true,
             Body::ConflictPredicted(prediction) => self.step_mut(seq, &prediction.b)?.warned(prediction),

@@ -213,10 +213,8 @@ impl Dispatcher<'_> {
                 self.rec.emit(Body::TargetMoved { tip })?;
                 self.rebuild_all("tip_moved")
             }
-            Ok(CandidateEnd::TargetGone) => {
-                let target = self.rec.view.started.target.clone();
-                self.hold(id, String::new(), Vec::new(), "target_gone", &format!("branch {target} is gone"))
-            }
+            Ok(CandidateEnd::TargetGone) => self.target_gone(id),
+            Err(_) if self.executor.shared.stop.is_cancelled() => withdraw(&mut self.rec, id, "interrupted"),
             Err(message) => self.machine_failed(id, message),
         }
     }
@@ -248,6 +246,11 @@ impl Dispatcher<'_> {
     /// Git or the disk failed: the landing waits, and the run ends with what is to be mended.
     fn machine_failed(&mut self, id: LandingId, message: String) -> Result<(), RecordError> {
         self.hold(id, String::new(), Vec::new(), "environment", &message)
+    }
+
+    fn target_gone(&mut self, id: LandingId) -> Result<(), RecordError> {
+        let target = self.rec.view.started.target.clone();
+        self.hold(id, String::new(), Vec::new(), "target_gone", &format!("branch {target} is gone"))
     }
 
     fn hold(
@@ -299,7 +302,7 @@ impl Dispatcher<'_> {
                 self.rec.emit(Body::TargetMoved { tip })?;
                 self.rebuild_all("tip_moved")
             }
-            Ok(MoveEnd::TargetMoved(None)) => self.machine_failed(id, "the target branch is gone".to_owned()),
+            Ok(MoveEnd::TargetMoved(None)) => self.target_gone(id),
             Err(message) => self.machine_failed(id, message),
         }
     }
