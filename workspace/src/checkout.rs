@@ -430,7 +430,9 @@ impl Checkout<'_> {
     /// leave an old index, which shows what has landed as staged reverts.
     fn sync(&self, from: &CommitId, to: &CommitId) -> Result<(), GitError> {
         self.sync_files(from, to)?;
-        sync(&[self.git_dir.join("index")])
+        // A checkout without files may have none.
+        let index = Some(self.git_dir.join("index")).filter(|index| index.is_file());
+        sync(index.as_slice())
     }
 
     fn sync_files(&self, from: &CommitId, to: &CommitId) -> Result<(), GitError> {
