@@ -13,7 +13,7 @@ use crate::journal::recorder::{RecordError, StepNote};
 use crate::queue::audit::audit_job;
 use crate::queue::known::{NOT_GENERATED, wanted};
 use crate::queue::land::{CandidateEnd, MoveEnd};
-use crate::queue::plan::{Wish, gathered, gathered_in_order, is_one, moves, sent_back};
+use crate::queue::plan::{Wish, gathered, gathered_in_order, is_one, landed, moves, sent_back};
 use crate::run::check::{CheckJob, Told};
 use crate::run::executor::Effect;
 use crate::run::jobs::{OUTPUT_BYTES_MAX, setup};
@@ -515,6 +515,10 @@ pub(crate) fn land_events(rec: &mut crate::journal::Recorder, id: LandingId) -> 
         let part = rec.view.landings[landing].clone();
         let Some(made) = part.candidate else { continue };
         for ((entry, commit), tree) in part.entries.iter().zip(&made.commits).zip(&made.trees) {
+            // What was held may have landed meanwhile, in another landing on the same commits.
+            if landed(&rec.view, entry) {
+                continue;
+            }
             let tip = *commit == candidate.new;
             let tree = tree.clone();
             rec.emit(Body::Landed {
