@@ -6,17 +6,36 @@
 
 pub mod anthropic;
 pub(crate) mod assemble;
+pub mod shared;
 mod sse;
 pub(crate) mod transport;
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use wattle_cache::ledger::Tokens;
-use wattle_cache::price::{self, Rates};
+use wattle_cache::price::{Price, Table};
+use wattle_cache::warm::Miss;
+
+/// An answer of a [`Watch`] that may take a while.
+pub type Asking<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+
+/// Who follows a call while it goes on: the loop that asks, and whoever shares the model among workers.
+pub trait Watch: Send + Sync {
+    /// The reply has begun: what the request wrote to the provider's cache can be read from now on. Told once per
+    /// attempt, with the first event of its stream (or the first byte of a reply that comes whole).
+    fn started(&self);
+
+    /// An attempt has failed in a way that may pass, and the pause before the next one is over. May it be made?
+    /// What the failed one has cost is journaled before the answer; `false` ends the call as cancelled.
+    fn again<'a>(&'a self, failed: &'a Attempt) -> Asking<'a>;
+}
 
 /// What a call to a model gives.
 pub type Streaming<'a> = Pin<Box<dyn Future<Output = Result<Reply, ModelError>> + Send + 'a>>;
@@ -31,19 +50,52 @@ pub trait Model: Send + Sync {
     /// A cancelled call drops the response and ends with [`ModelErrorKind::Cancelled`].
     fn stream<'a>(&'a self, request: ModelRequest, cancel: CancellationToken) -> Streaming<'a>;
 
-    /// What the named model costs; `None` = unknown, which is never 0.
-    fn rates(&self, model: &str) -> Option<Rates> {
-        price::builtin(self.name(), model)
+    /// What the named model costs now; `None` = unknown, which is never 0.
+    fn price(&self, model: &str) -> Option<Price> {
+        Table::builtin().newest(self.name(), model)
     }
 }
 
 /// One request, ready for the wire.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ModelRequest {
     /// Body of the request, from `wattle_cache::prefix::render`.
     pub bytes: bytes::Bytes,
+    /// Length of its shared part, in bytes.
+    pub prefix_len: usize,
     /// Hash of its bytes up to the shared breakpoint.
     pub prefix_sha: String,
+    /// Name of the model, as the body has it.
+    pub model: String,
+    /// Is it the first one of its worker?
+    pub first: bool,
+    /// Who follows the call; `None` = nobody.
+    pub watch: Option<Arc<dyn Watch>>,
+}
+
+impl fmt::Debug for ModelRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("ModelRequest");
+        shown.field("bytes", &self.bytes.len()).field("prefix_sha", &self.prefix_sha).field("model", &self.model);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl ModelRequest {
+    /// Says that the reply has begun.
+    pub fn started(&self) {
+        if let Some(watch) = &self.watch {
+            watch.started();
+        }
+    }
+
+    /// May a failed attempt be made again?
+    pub async fn again(&self, failed: &Attempt) -> bool {
+        match &self.watch {
+            Some(watch) => watch.again(failed).await,
+            None => true,
+        }
+    }
 }
 
 /// A complete assistant turn.
@@ -62,14 +114,28 @@ pub struct Reply {
 }
 
 /// One HTTP attempt, for the ledger: a failed one may have cost money as well.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attempt {
     /// HTTP status; 0 where no answer came.
     pub status: u16,
     /// Tokens as far as they were reported.
     pub usage: Tokens,
+    /// Output tokens that were spent on thinking, where the provider says so; they are part of the output.
+    pub reasoning_out: u64,
     /// Are the counts the provider's own?
     pub exact: bool,
+    /// The model that answered, where the reply names one.
+    pub served: Option<String>,
+    /// The provider's id of the request.
+    pub request_id: Option<String>,
+    /// Time from sending to the first event, in milliseconds; `None` = nothing came.
+    pub ttft_ms: Option<u64>,
+    /// Time from sending to its end, in milliseconds.
+    pub total_ms: u64,
+    /// Did the reply come whole although a stream was asked for?
+    pub whole: bool,
+    /// Why it did not find the shared prefix in the cache although it should have; set by whoever shares the model.
+    pub miss: Option<Miss>,
 }
 
 /// A block of an assistant message, as far as the loop needs to know it.
@@ -150,6 +216,35 @@ pub enum ModelErrorKind {
     /// The caller cancelled it.
     #[error("ask the model: cancelled")]
     Cancelled,
+}
+
+impl ModelErrorKind {
+    /// Would every other request be refused as well? Then whoever asks for many had better stop.
+    pub fn stops_all(&self) -> Option<Wall> {
+        let ModelErrorKind::Fatal { status, code, message, .. } = self else { return None };
+        let spent = ["insufficient_quota", "billing_error", "billing_hard_limit_reached"].contains(&code.as_str())
+            || code.ends_with("spend_limit_reached")
+            || *status == 402
+            // A limit that the user has set comes as a request that is not valid.
+            || (*status == 400 && message.starts_with("You have reached your specified"));
+        match status {
+            _ if spent => Some(Wall::Money),
+            401 => Some(Wall::Access),
+            403 if code != "misalignment_policy_violation" => Some(Wall::Access),
+            404 => Some(Wall::Access),
+            _ => None,
+        }
+    }
+}
+
+/// What every request of a run would run into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wall {
+    /// The account has no money or no quota left.
+    Money,
+    /// The key, the model or the address is not the right one.
+    Access,
 }
 
 /// What a user can do about a refusal.

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use wattle_cache::price::Table;
 use wattle_planner::{Plan, StepId, Work};
 use wattle_worker::model::Model;
 use wattle_worker::model::anthropic::{Anthropic, AnthropicOptions, Auth, SetupError};
+use wattle_worker::model::shared::{Shared, SharedOptions};
 use wattle_worker::scripted;
 
+use super::context::Context;
+use super::limits::gate;
+use crate::clock::{Clock, day};
 use crate::config::model::{self, Endpoint, ModelProblem};
 
 /// Why there is no such model.
@@ -86,6 +91,8 @@ pub(crate) type Found = (Arc<dyn Model>, String);
 /// Models that have been asked for.
 pub(crate) struct Models {
     endpoints: model::Models,
+    prices: Arc<Table>,
+    clock: Arc<dyn Clock>,
     folder: PathBuf,
     found: Mutex<BTreeMap<String, Found>>,
     servers: tokio::sync::Mutex<Vec<scripted::Server>>,
@@ -93,9 +100,15 @@ pub(crate) struct Models {
 
 impl Models {
     /// No model yet; scripts are found from `folder`.
-    pub(crate) fn new(endpoints: model::Models, folder: &Path) -> Self {
-        let found = Mutex::new(BTreeMap::new());
-        Self { endpoints, folder: folder.to_owned(), found, servers: Default::default() }
+    pub(crate) fn new(ctx: &Context, folder: &Path) -> Self {
+        Self {
+            endpoints: ctx.models.clone(),
+            prices: ctx.prices.clone(),
+            clock: ctx.clock.clone(),
+            folder: folder.to_owned(),
+            found: Mutex::default(),
+            servers: Default::default(),
+        }
     }
 
     /// The model of a name.
@@ -106,14 +119,15 @@ impl Models {
         if let Some(found) = self.known(key) {
             return Ok(found);
         }
-        let made = match self.endpoints.endpoint(name)? {
+        let (made, name, base_url) = match self.endpoints.endpoint(name)? {
             Endpoint::Script { file } => {
                 let path = self.folder.join(file);
                 let failed = |error: scripted::ServeError| ModelError::Script { message: error.to_string() };
                 let server = scripted::serve(&path, 0).await.map_err(failed)?;
                 let base_url = server.base_url();
                 servers.push(server);
-                (anthropic("script", base_url, Auth::ApiKey("scripted".to_owned()))?, "claude-scripted".to_owned())
+                let auth = Auth::ApiKey("scripted".to_owned());
+                (anthropic("script", base_url.clone(), auth)?, "claude-scripted".to_owned(), base_url)
             }
             Endpoint::Anthropic { provider, name, base_url, auth } => {
                 let auth = match auth {
@@ -122,9 +136,13 @@ impl Models {
                     // A server of the user's own asks for none, and ignores what it gets.
                     model::Auth::None => Auth::ApiKey("none".to_owned()),
                 };
-                (anthropic(&provider, base_url, auth)?, name)
+                (anthropic(&provider, base_url.clone(), auth)?, name, base_url)
             }
         };
+        let clock = self.clock.clone();
+        let today = Arc::new(move || day(clock.now_ms()));
+        let options = SharedOptions { policy: gate(&base_url), prices: self.prices.clone(), today };
+        let made: Found = (Arc::new(Shared::new(made, options)), name);
         self.found.lock().expect("no holder panics").insert(key.to_owned(), made.clone());
         Ok(made)
     }

@@ -144,15 +144,22 @@ impl Anthropic {
         let mut other_faults = 0;
         loop {
             let mut assembly = Assembly::default();
-            let mut status = 0;
+            let mut attempt = Attempt::default();
+            tokio::select! {
+                () = cancel.cancelled() => return Err(ModelError { kind: ModelErrorKind::Cancelled, attempts }),
+                () = self.wait_for_cooldown() => {}
+            }
+            let sent = Instant::now();
             let ended = tokio::select! {
                 biased;
                 () = cancel.cancelled() => None,
-                ended = self.attempt(&request, &mut assembly, &mut status) => Some(ended),
+                ended = self.attempt(&request, &mut assembly, &mut attempt) => Some(ended),
             };
             let usage = assembly.tokens();
-            let exact = assembly.exact() || (status >= 400 && !assembly.started);
-            attempts.push(Attempt { status, usage, exact });
+            attempt.usage = usage;
+            attempt.exact = assembly.exact() || (attempt.status >= 400 && !assembly.started);
+            attempt.total_ms = millis(sent);
+            attempts.push(attempt);
             let fault = match ended {
                 None => {
                     return Err(ModelError { kind: ModelErrorKind::Cancelled, attempts });
@@ -177,6 +184,11 @@ impl Anthropic {
                 () = cancel.cancelled() => return Err(ModelError { kind: ModelErrorKind::Cancelled, attempts }),
                 () = tokio::time::sleep(pause) => {}
             }
+            if let Some(failed) = attempts.last()
+                && !request.again(failed).await
+            {
+                return Err(ModelError { kind: ModelErrorKind::Cancelled, attempts });
+            }
         }
     }
 
@@ -195,17 +207,27 @@ impl Anthropic {
         *cooldown = Some(cooldown.map_or(until, |earlier| earlier.max(until)));
     }
 
-    /// One HTTP attempt. `status` is set as soon as an answer came.
-    async fn attempt(&self, request: &ModelRequest, assembly: &mut Assembly, status: &mut u16) -> Result<(), Fault> {
-        self.wait_for_cooldown().await;
+    /// One HTTP attempt. What is known of it is noted as soon as it is.
+    async fn attempt(
+        &self,
+        request: &ModelRequest,
+        assembly: &mut Assembly,
+        attempt: &mut Attempt,
+    ) -> Result<(), Fault> {
+        let sent = Instant::now();
         let post = self.client.post(self.endpoint.clone()).headers(self.headers.clone());
         let response = post.body(request.bytes.clone()).send().await.map_err(|error| Fault::broken(&error))?;
-        *status = response.status().as_u16();
+        attempt.status = response.status().as_u16();
+        let id = response.headers().get("request-id").and_then(|value| value.to_str().ok());
+        attempt.request_id = id.map(str::to_owned);
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
         let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
         if content_type.is_some_and(|kind| kind.starts_with("application/json")) {
+            request.started();
+            attempt.ttft_ms = Some(millis(sent));
+            attempt.whole = true;
             let body = body_text(response).await?;
             return assembly.take_whole(&body).map_err(|error| Fault::passing(format!("read the reply: {error}")));
         }
@@ -216,6 +238,10 @@ impl Anthropic {
             let events = decoder.push(&chunk).map_err(|error| Fault::passing(error.to_string()))?;
             for event in events {
                 let progress = assembly.take(&event);
+                if assembly.started && attempt.ttft_ms.is_none() {
+                    attempt.ttft_ms = Some(millis(sent));
+                    request.started();
+                }
                 match progress.map_err(|error| Fault::passing(format!("read event {}: {error}", event.name)))? {
                     Progress::More => {}
                     Progress::Complete => return Ok(()),
@@ -311,6 +337,11 @@ impl Fault {
         }
         Ok(self.pause)
     }
+}
+
+/// Time since then, in milliseconds.
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The status that an error event of a stream stands for.

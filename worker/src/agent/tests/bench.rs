@@ -53,7 +53,8 @@ impl Recorder {
 
     pub(super) fn usages(&self) -> Vec<Usage> {
         self.each(|message| match message {
-            Message::Usage(usage) => Some(usage.clone()),
+            Message::Usage(usage) => Some(usage.as_ref().clone()),
+            Message::Result(StepResult::Turn { usage: Some(usage), .. }) => Some(usage.as_ref().clone()),
             _ => None,
         })
     }
@@ -78,7 +79,7 @@ impl Recorder {
 pub(super) fn turns(messages: &[Message]) -> Vec<String> {
     let mut turns = Vec::new();
     for message in messages {
-        if let Message::Result(StepResult::Turn { index, json }) = message {
+        if let Message::Result(StepResult::Turn { index, json, .. }) = message {
             assert_eq!(*index as usize, turns.len(), "turns are journaled in order");
             turns.push(json.clone());
         }

@@ -25,7 +25,14 @@ fn request(text: &str) -> ModelRequest {
     let body = json!({
         "model": "m", "max_tokens": 10, "stream": true, "messages": [{"role": "user", "content": text}],
     });
-    ModelRequest { bytes: body.to_string().into(), prefix_sha: "p".to_owned() }
+    ModelRequest {
+        bytes: body.to_string().into(),
+        prefix_len: 0,
+        prefix_sha: "p".to_owned(),
+        model: "m".to_owned(),
+        first: true,
+        watch: None,
+    }
 }
 
 async fn ask(server: &Server, text: &str) -> Result<Reply, ModelError> {
@@ -172,7 +179,7 @@ async fn a_reply_that_was_not_streamed_is_read_as_well() {
     let script = "version: 1\nreplies:\n  - blocks: [{ text: whole }, { tool: Read, input: { file_path: a } }]\n";
     let server = serve_text(script, 0).await.unwrap();
     let body = json!({"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "x"}]});
-    let request = ModelRequest { bytes: body.to_string().into(), prefix_sha: String::new() };
+    let request = ModelRequest { bytes: body.to_string().into(), ..request("") };
     let reply = client(&server).stream(request, CancellationToken::new()).await.unwrap();
     assert_eq!(reply.blocks.len(), 2);
     assert!(reply.attempts[0].exact);
