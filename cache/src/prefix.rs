@@ -15,7 +15,7 @@
 //! A mark is not part of what is hashed, so moving C and D costs nothing. The settings that may differ between
 //! requests (the bound on output) come last.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -93,7 +93,8 @@ pub enum PrefixError {
 }
 
 /// How long the shared part stays in the provider's cache after its last use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PrefixTtl {
     /// Five minutes; any worker's request renews it.
     #[default]

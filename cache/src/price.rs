@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The vendored table; `price.yaml` says where its numbers come from.
-static BUILTIN: LazyLock<Table> = LazyLock::new(|| {
-    Table::parse(include_str!("price.yaml")).expect("a test parses the vendored table")
-});
+static BUILTIN: LazyLock<Table> =
+    LazyLock::new(|| Table::parse(include_str!("price.yaml")).expect("a test parses the vendored table"));
 
 /// Rates of a model, in pico-dollars per token (micro-dollars per million tokens).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Tokens;
-pub use choice::{KEEP_SHORT_MS_MAX, choose_ttl};
+pub use choice::choose_ttl;
 
 /// Longest wait for a lead's reply to begin: a long prompt is read in seconds, and a queue at the provider that is
 /// longer than this costs more time than a second writing of the prefix costs money.

@@ -227,11 +227,7 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
             configured: nano_usd,
             ceiling: user.nano_usd,
         },
-        tokens: Limit {
-            given: flags.max_tokens.or(variables.max_tokens),
-            configured: tokens,
-            ceiling: user.tokens,
-        },
+        tokens: Limit { given: flags.max_tokens.or(variables.max_tokens), configured: tokens, ceiling: user.tokens },
         disk_bytes: Limit { given: None, configured: project.disk_bytes.or(user.disk_bytes), ceiling: None },
         clean: project.clean.or(user.clean).or(defaults.clean).unwrap_or(Clean::Untracked),
         keep,

@@ -38,6 +38,8 @@ pub(crate) struct Task<'a> {
     pub(crate) model_name: &'a str,
     /// What all workers of the run share.
     pub(crate) brief: &'a str,
+    /// How long that stays in the provider's cache.
+    pub(crate) prefix_ttl: PrefixTtl,
     /// The worker's own part of the first message.
     pub(crate) worker_message: String,
     /// Tools that may be called.
@@ -268,7 +270,7 @@ impl Talk<'_> {
             max_tokens,
             effort: None,
             stream: true,
-            prefix_ttl: PrefixTtl::FiveMinutes,
+            prefix_ttl: self.task.prefix_ttl,
         };
         let rendered = self.transcript.render(&options);
         self.caller.call(rendered, max_tokens, self.transcript.next_index()).await

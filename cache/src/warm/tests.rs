@@ -112,8 +112,12 @@ fn a_miss_is_seen_and_has_its_reason() {
 
 #[test]
 fn the_long_time_to_live_is_for_long_silences() {
-    assert_eq!(super::choose_ttl(4 * 60_000), PrefixTtl::FiveMinutes);
-    assert_eq!(super::choose_ttl(4 * 60_000 + 1), PrefixTtl::OneHour);
+    let minutes = |silences: &[u64]| super::choose_ttl(silences.iter().map(|minutes| minutes * 60_000));
+    assert_eq!(minutes(&[]), PrefixTtl::FiveMinutes);
+    assert_eq!(minutes(&[1, 4, 3]), PrefixTtl::FiveMinutes);
+    assert_eq!(minutes(&[1, 5, 3]), PrefixTtl::OneHour, "one expiry costs more than the longer life");
+    assert_eq!(minutes(&[90]), PrefixTtl::FiveMinutes, "an hour does not last that long either");
+    assert_eq!(minutes(&[90, 10, 10, 10]), PrefixTtl::OneHour);
 }
 
 /// What may happen to a request: it asks, its reply begins, it ends.

@@ -37,7 +37,8 @@ pub(super) fn priced<'a>(
         let Some((provider, name)) = model.split_once('/').filter(|_| !model.starts_with("script:")) else { continue };
         if prices.newest(provider, name).is_none() {
             let message = format!("bound the money of {model}: its price is not known");
-            return Err(CliError::new(Exit::Invalid, "unknown_price", message).hint("set `limits: { tokens: … }`, or its price under `prices:` in the user's configuration"));
+            return Err(CliError::new(Exit::Invalid, "unknown_price", message)
+                .hint("set `limits: { tokens: … }`, or its price under `prices:` in the user's configuration"));
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use wattle_cache::prefix::PrefixTtl;
 use wattle_cache::warm::Miss;
 use wattle_planner::{GroupId, StepId};
 use wattle_worker::host::{Intent, Usage};
@@ -425,6 +426,9 @@ pub(crate) struct RunStarted {
     /// Under which id the lead's rows are in the journal as well: they were written while it planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) planning: Option<RunId>,
+    /// How long the shared part of a prompt stays in the provider's cache.
+    #[serde(default)]
+    pub(crate) prefix_ttl: PrefixTtl,
 }
 
 /// What the first line of a run says about its base.

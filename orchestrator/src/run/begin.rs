@@ -16,6 +16,7 @@ use super::brief::brief;
 use super::context::Context;
 use super::dispatcher::exit_code;
 use super::drive::Drive;
+use super::limits::prefix_ttl;
 use super::models;
 use super::recover::{RecoverError, died, kept_slots, recover};
 use super::rules;
@@ -397,6 +398,7 @@ fn freeze(
         pid: std::process::id(),
         by: ctx.who.clone(),
         planning: request.planning.clone(),
+        prefix_ttl: prefix_ttl(&writer.reader)?,
         base,
     })
 }

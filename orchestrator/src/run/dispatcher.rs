@@ -477,7 +477,13 @@ pub(crate) fn exit_code(rec: &Recorder) -> u8 {
         && view.why.as_deref() == Some("review");
     // A key, a model or an address that is not right is not for a reviewer to mend.
     let no_model = view.state == Run::Parked && view.why.as_deref() == Some("model");
-    let mut codes: Vec<u8> = vec![if reached { 0 } else if no_model { 5 } else { view.state.exit() }];
+    let mut codes: Vec<u8> = vec![if reached {
+        0
+    } else if no_model {
+        5
+    } else {
+        view.state.exit()
+    }];
     if !matches!(view.state, Run::Interrupted | Run::Parked) {
         codes.extend(view.steps.values().map(|record| record.state.exit()).filter(|code| !(reached && *code == 4)));
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use wattle_cache::prefix::PrefixTtl;
 use wattle_planner::{Frame, lead_request, plan_from_reply, submit_plan_schema};
 use wattle_worker::assignment::{AgentWork, Assignment, LeadAssignment, Place};
 use wattle_worker::host::{Host, Message, Pending, Proposal, Reply, StepResult, Usage};
@@ -170,7 +171,7 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
     let io = |action| move |source| RunError::Io { action, source };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(io("start the runtime"))?;
     let temp = tempfile::tempdir_in(&ctx.temp).map_err(io("make a scratch folder"))?;
-    let models = Models::new(ctx, request.folder);
+    let models = Models::new(ctx, request.folder, PrefixTtl::FiveMinutes);
     let (model, wire) = runtime.block_on(models.find(request.model))?;
     let brief = brief(&ctx.repo, &request.base, request.task)?;
     let planning = RunId::new(ctx.clock.now_ms(), random());
@@ -188,8 +189,15 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
         cancel: CancellationToken::new(),
     });
     let tools = ["Read", "Glob", "Grep", "SubmitPlan"].map(str::to_owned).to_vec();
-    let agent =
-        AgentWork { prompt: String::new(), model: wire, max_turns: TURNS_MAX, max_nano_usd: None, tools, brief };
+    let agent = AgentWork {
+        prompt: String::new(),
+        model: wire,
+        max_turns: TURNS_MAX,
+        max_nano_usd: None,
+        tools,
+        brief,
+        prefix_ttl: PrefixTtl::FiveMinutes,
+    };
     let assignment = Assignment::Lead(LeadAssignment {
         owner: owner("lead", "", 0),
         place,

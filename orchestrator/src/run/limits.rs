@@ -1,9 +1,11 @@
 //! The run's budget (its arithmetic is `wattle_cache::ledger::budget`) and how its workers go through the gate.
 
 pub(crate) use wattle_cache::ledger::budget::{Budget, Caps, Claim, Grant, Settled};
-use wattle_cache::warm::Policy;
+use wattle_cache::prefix::PrefixTtl;
+use wattle_cache::warm::{LONG_MS, Policy, SHORT_MS, choose_ttl};
 
 use crate::journal::record::Spent;
+use crate::journal::{Body, Event, JournalError, Reader};
 
 /// What a run has spent for certain.
 pub(crate) fn settled(spent: &Spent) -> Settled {
@@ -11,10 +13,47 @@ pub(crate) fn settled(spent: &Spent) -> Settled {
 }
 
 /// How workers go through the gate of a model: a server on this machine has no limits that a burst could trip.
-pub(crate) fn gate(base_url: &str) -> Policy {
+pub(crate) fn gate(base_url: &str, prefix_ttl: PrefixTtl) -> Policy {
     let host = base_url.split("://").nth(1).unwrap_or_default();
     let local = ["127.", "localhost", "[::1]"].iter().any(|start| host.starts_with(start));
-    if local { Policy { ramp_ms: 0, ..Policy::default() } } else { Policy::default() }
+    let ttl_ms = match prefix_ttl {
+        PrefixTtl::FiveMinutes => SHORT_MS,
+        PrefixTtl::OneHour => LONG_MS,
+    };
+    let usual = Policy { ttl_ms, ..Policy::default() };
+    if local { Policy { ramp_ms: 0, ..usual } } else { usual }
+}
+
+/// Runs that are looked at for one that asked a model.
+const RUNS_LOOKED_AT: usize = 5;
+
+/// How long the shared part of the prompt is to be cached, by what the newest earlier run that asked a model was like: a
+/// repository whose builds take ten minutes leaves its workers silent for as long again.
+pub(crate) fn prefix_ttl(reader: &Reader) -> Result<PrefixTtl, JournalError> {
+    for run in reader.runs()?.iter().take(RUNS_LOOKED_AT) {
+        let silences = silences_ms(&reader.events(&run.run, 0)?);
+        if !silences.is_empty() {
+            return Ok(choose_ttl(silences));
+        }
+    }
+    Ok(PrefixTtl::FiveMinutes)
+}
+
+/// Times between two requests of a run while it was driven, in milliseconds.
+fn silences_ms(events: &[Event]) -> Vec<u64> {
+    let (mut silences, mut last) = (Vec::new(), None::<i64>);
+    for event in events {
+        match &event.body {
+            // While nobody drove it nobody waited, either.
+            Body::Resumed { .. } => last = None,
+            Body::Usage { .. } => {
+                let Ok(at) = event.ts.parse::<jiff::Timestamp>().map(|at| at.as_millisecond()) else { continue };
+                silences.extend(last.replace(at).map(|before| u64::try_from(at - before).unwrap_or(0)));
+            }
+            _ => {}
+        }
+    }
+    silences
 }
 
 #[cfg(test)]
@@ -28,7 +67,7 @@ mod tests {
             ("http://[::1]:9", false),
             ("https://gateway.example.org", true),
         ] {
-            assert_eq!(super::gate(url).ramp_ms > 0, ramp, "{url}");
+            assert_eq!(super::gate(url, Default::default()).ramp_ms > 0, ramp, "{url}");
         }
     }
 }

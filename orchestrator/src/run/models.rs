@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use wattle_cache::prefix::PrefixTtl;
 use wattle_cache::price::Table;
 use wattle_planner::{Plan, StepId, Work};
 use wattle_worker::model::Model;
@@ -94,18 +95,20 @@ pub(crate) struct Models {
     prices: Arc<Table>,
     clock: Arc<dyn Clock>,
     folder: PathBuf,
+    prefix_ttl: PrefixTtl,
     found: Mutex<BTreeMap<String, Found>>,
     servers: tokio::sync::Mutex<Vec<scripted::Server>>,
 }
 
 impl Models {
     /// No model yet; scripts are found from `folder`.
-    pub(crate) fn new(ctx: &Context, folder: &Path) -> Self {
+    pub(crate) fn new(ctx: &Context, folder: &Path, prefix_ttl: PrefixTtl) -> Self {
         Self {
             endpoints: ctx.models.clone(),
             prices: ctx.prices.clone(),
             clock: ctx.clock.clone(),
             folder: folder.to_owned(),
+            prefix_ttl,
             found: Mutex::default(),
             servers: Default::default(),
         }
@@ -141,7 +144,7 @@ impl Models {
         };
         let clock = self.clock.clone();
         let today = Arc::new(move || day(clock.now_ms()));
-        let options = SharedOptions { policy: gate(&base_url), prices: self.prices.clone(), today };
+        let options = SharedOptions { policy: gate(&base_url, self.prefix_ttl), prices: self.prices.clone(), today };
         let made: Found = (Arc::new(Shared::new(made, options)), name);
         self.found.lock().expect("no holder panics").insert(key.to_owned(), made.clone());
         Ok(made)

@@ -199,7 +199,9 @@ impl Account {
                 None => Some(format!("max_usd is set, but the price of {} is not known", self.model_name)),
                 Some(next) if spent.saturating_add(next) > max => {
                     let (next, spent, max) = (money::usd(next), money::usd(spent), money::usd(max));
-                    Some(format!("the step's cap of {max} is reached: {spent} is spent, the next request may cost {next}"))
+                    Some(format!(
+                        "the step's cap of {max} is reached: {spent} is spent, the next request may cost {next}"
+                    ))
                 }
                 Some(_) => None,
             };

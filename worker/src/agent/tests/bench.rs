@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use wattle_cache::prefix::PrefixTtl;
 use wattle_workspace::{Class, CommitId, OpenOptions, Pool, PoolOptions, Repo, Signature, TreeId, Want};
 
 use crate::assignment::{
@@ -231,6 +232,7 @@ pub(super) fn agent_work(prompt: &str) -> AgentWork {
         max_nano_usd: None,
         tools: Vec::new(),
         brief: "The repository holds a small library.".to_owned(),
+        prefix_ttl: PrefixTtl::FiveMinutes,
     }
 }
 
