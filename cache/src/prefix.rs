@@ -15,9 +15,13 @@
 //! A mark is not part of what is hashed, so moving C and D costs nothing. The settings that may differ between
 //! requests (the bound on output) come last.
 
+mod prewarm;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
+
+pub use self::prewarm::prewarm;
 
 /// Marks that one request may hold, by the provider's rule: A, B, C and D use all of them.
 pub const MARKS_MAX: usize = 4;

@@ -92,6 +92,7 @@ impl Session {
             child_env: self.env.for_children(),
             models: config::models(&self.env)?,
             prices: config::prices(&self.env)?,
+            prewarm: config::prewarm(&self.env)?,
             host,
             temp,
             repo,

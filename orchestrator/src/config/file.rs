@@ -79,6 +79,8 @@ pub(crate) struct File {
     pub(crate) target: Option<String>,
     /// `models`, by provider.
     pub(crate) models: BTreeMap<String, Server>,
+    /// `prewarm`.
+    pub(crate) prewarm: Option<bool>,
     /// `prices`: what models cost, by `PROVIDER/NAME`.
     pub(crate) prices: Vec<Row>,
     /// Keys of a plan file that apply to plans without them, as JSON.
@@ -90,7 +92,8 @@ pub(crate) const FRAME: [&str; 8] =
     ["checks", "setup", "checkout", "discard", "generated", "commit", "notify", "defaults"];
 /// Those of them that run something: they need trust.
 pub(crate) const RUNS: [&str; 4] = ["checks", "setup", "generated", "notify"];
-const KEYS: [&str; 9] = ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models", "prices"];
+const KEYS: [&str; 10] =
+    ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models", "prices", "prewarm"];
 const PRICES: [&str; 7] =
     ["input", "output", "cache_read", "cache_write", "cache_write_long", "from", "min_cache_tokens"];
 /// Longest that what was put aside is kept by a number: ten years, past which nobody asks for it.
@@ -145,6 +148,7 @@ impl Reader {
                 "target" => self.file.target = self.text(key, value),
                 "models" => self.models(value),
                 "prices" => self.prices(value),
+                "prewarm" => self.file.prewarm = self.flag(key, value),
                 key if FRAME.contains(&key) => {
                     framed.push(*mark);
                     self.file.frame.insert(key.to_owned(), json(value));
@@ -288,6 +292,17 @@ impl Reader {
             Value::Null => None,
             Value::Text(_) | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
                 self.mistake(node.mark, format!("`{key}` has to be text, not {}", node.value.kind()), None);
+                None
+            }
+        }
+    }
+
+    fn flag(&mut self, key: &str, node: &Node) -> Option<bool> {
+        match &node.value {
+            Value::Bool(value) => Some(*value),
+            Value::Null => None,
+            Value::Text(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
+                self.mistake(node.mark, format!("`{key}` has to be true or false, not {}", node.value.kind()), None);
                 None
             }
         }

@@ -93,6 +93,7 @@ pub(crate) type Found = (Arc<dyn Model>, String);
 pub(crate) struct Models {
     endpoints: model::Models,
     prices: Arc<Table>,
+    prewarm: bool,
     clock: Arc<dyn Clock>,
     folder: PathBuf,
     prefix_ttl: PrefixTtl,
@@ -106,6 +107,7 @@ impl Models {
         Self {
             endpoints: ctx.models.clone(),
             prices: ctx.prices.clone(),
+            prewarm: ctx.prewarm,
             clock: ctx.clock.clone(),
             folder: folder.to_owned(),
             prefix_ttl,
@@ -144,7 +146,12 @@ impl Models {
         };
         let clock = self.clock.clone();
         let today = Arc::new(move || day(clock.now_ms()));
-        let options = SharedOptions { policy: gate(&base_url, self.prefix_ttl), prices: self.prices.clone(), today };
+        let options = SharedOptions {
+            policy: gate(&base_url, self.prefix_ttl),
+            prewarm: self.prewarm,
+            prices: self.prices.clone(),
+            today,
+        };
         let made: Found = (Arc::new(Shared::new(made, options)), name);
         self.found.lock().expect("no holder panics").insert(key.to_owned(), made.clone());
         Ok(made)

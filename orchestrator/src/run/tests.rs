@@ -55,6 +55,7 @@ impl Env {
             clock: Arc::new(SystemClock),
             child_env: BTreeMap::from([("PATH".into(), path)]),
             models: Default::default(),
+            prewarm: false,
             prices: Arc::new(wattle_cache::price::Table::builtin().clone()),
             who: "tester".to_owned(),
             host: "here".to_owned(),
