@@ -20,7 +20,7 @@ use wattle_cache::prefix::{PrefixError, PrefixTtl, RequestOptions};
 use self::dispatch::{Dispatch, Submitted};
 use self::transcript::{Standing, Transcript};
 use crate::host::{Host, Message, Reply as HostReply, StepResult, Usage};
-use crate::model::{Attempt, Block, Model, ModelErrorKind, ModelRequest, Reply, Stop};
+use crate::model::{Attempt, Block, Model, ModelErrorKind, ModelRequest, Reason, Reply, Stop};
 use crate::outcome::{Cause, Evidence};
 use crate::tool::host::InProcess;
 
@@ -151,6 +151,15 @@ async fn record(host: &Arc<dyn Host>, message: Message) -> Result<Vec<String>, H
     }
 }
 
+/// What a provider's refusal means for the step.
+fn cause(reason: Reason) -> Cause {
+    match reason {
+        Reason::Money => Cause::Budget,
+        Reason::Key | Reason::UnknownModel | Reason::Address => Cause::ModelRefused,
+        Reason::Context | Reason::TooLarge | Reason::Policy | Reason::Request => Cause::RequestRefused,
+    }
+}
+
 struct Talk<'a> {
     task: Task<'a>,
     model: Arc<dyn Model>,
@@ -235,8 +244,17 @@ impl Talk<'_> {
                 let message = format!("a reply did not end within {OUTPUT_TOKENS_SECOND} tokens");
                 Err(Halt::Failed(Cause::Turns, message))
             }
-            Stop::Refusal => failed("the model declined to go on".to_owned()),
-            Stop::ContextFull => failed("the conversation no longer fits the model's context".to_owned()),
+            Stop::Refusal { category } => {
+                let category = category.map(|category| format!(" ({category})")).unwrap_or_default();
+                failed(format!("the model declined to go on{category}: change the task, or name another model"))
+            }
+            Stop::ContentFilter => {
+                failed("the provider's filter cut the reply: change the task, or name another model".to_owned())
+            }
+            Stop::ContextFull => failed(
+                "the conversation no longer fits the model's context: split the step, or name a model with a larger one"
+                    .to_owned(),
+            ),
             Stop::Pause if !calls => failed("the model paused its turn, which nothing here asks for".to_owned()),
             Stop::End | Stop::ToolUse | Stop::StopSequence | Stop::Pause | Stop::Other(_) => {
                 Ok(if reply.blocks.is_empty() { None } else { Some(reply.message_json) })
@@ -257,10 +275,19 @@ impl Talk<'_> {
             stream: true,
             prefix_ttl: PrefixTtl::FiveMinutes,
         };
-        let rendered = self.transcript.render(&options);
+        let rendered = self.transcript.render(self.model.target(), &options);
+        if rendered.dropped_blocks > 0 {
+            tracing::info!(blocks = rendered.dropped_blocks, "blocks of another model's turns are left out");
+        }
         self.reserve(rendered.bytes.len(), max_tokens).await?;
         let prefix_sha = rendered.prefix_sha.clone();
-        let request = ModelRequest { bytes: rendered.bytes.into(), prefix_sha: rendered.prefix_sha };
+        let request = ModelRequest {
+            bytes: rendered.bytes.into(),
+            prefix_len: rendered.prefix_len,
+            prefix_sha: rendered.prefix_sha,
+            model: options.model,
+            watch: None,
+        };
         let answered = self.model.stream(request, self.host.cancelled()).await;
         let attempts = match &answered {
             Ok(reply) => reply.attempts.clone(),
@@ -269,10 +296,12 @@ impl Talk<'_> {
         for attempt in attempts {
             self.usage(&prefix_sha, attempt).await?;
         }
-        answered.map_err(|error| match error.kind {
+        answered.map_err(|error| match &error.kind {
             ModelErrorKind::Cancelled => Halt::Parked,
-            ModelErrorKind::Fatal { .. } => Halt::Failed(Cause::ModelRefused, error.to_string()),
-            ModelErrorKind::Exhausted { .. } => Halt::Failed(Cause::Model, error.to_string()),
+            ModelErrorKind::Fatal { reason, .. } => Halt::Failed(cause(*reason), error.to_string()),
+            ModelErrorKind::Exhausted { .. } | ModelErrorKind::RetriesSpent { .. } => {
+                Halt::Failed(Cause::Model, error.to_string())
+            }
         })
     }
 

@@ -163,13 +163,13 @@ fn models(found: &mut Findings, config: &Effective, connect: bool) {
         Ok(Endpoint::Script { file }) => {
             found.fail("model", format!("no script {}", file.display()), "give the path of a script")
         }
-        Ok(Endpoint::Anthropic { base_url, name, .. }) if connect => match reach(&base_url) {
+        Ok(Endpoint::Server { base_url, name, .. }) if connect => match reach(&base_url) {
             Ok(()) => found.ok("model", format!("{name}: {base_url} answers")),
             Err(why) => {
                 found.fail("model", format!("{name}: {base_url}: {why}"), "see the address, the network and the proxy")
             }
         },
-        Ok(Endpoint::Anthropic { base_url, name, .. }) => {
+        Ok(Endpoint::Server { base_url, name, .. }) => {
             found.ok("model", format!("{name} at {base_url} (not tried: --model)"))
         }
     }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use wattle_cache::prefix::Target;
 use wattle_planner::{Plan, StepId, Work};
-use wattle_worker::model::Model;
-use wattle_worker::model::anthropic::{Anthropic, AnthropicOptions, Auth, SetupError};
+use wattle_worker::model::pressure::Pressure;
+use wattle_worker::model::wire::HttpModel;
+use wattle_worker::model::{Auth, Model, SetupError, WireOptions};
 use wattle_worker::scripted;
 
 use crate::config::model::{self, Endpoint, ModelProblem};
@@ -72,7 +74,7 @@ pub(crate) fn require(
 /// Could this model be asked? Starts nothing and asks nobody.
 pub(crate) fn look(endpoints: &model::Models, folder: &Path, name: Option<&str>) -> Result<(), ModelError> {
     match endpoints.endpoint(name)? {
-        Endpoint::Anthropic { .. } => Ok(()),
+        Endpoint::Server { .. } => Ok(()),
         Endpoint::Script { file } => match scripted::Script::load(&folder.join(file)) {
             Ok(_) => Ok(()),
             Err(error) => Err(ModelError::Script { message: error.to_string() }),
@@ -88,6 +90,8 @@ pub(crate) struct Models {
     endpoints: model::Models,
     folder: PathBuf,
     found: Mutex<BTreeMap<String, Found>>,
+    /// What all of them share: pauses, pace, the retries of the run.
+    pressure: Arc<Pressure>,
     servers: tokio::sync::Mutex<Vec<scripted::Server>>,
 }
 
@@ -95,7 +99,7 @@ impl Models {
     /// No model yet; scripts are found from `folder`.
     pub(crate) fn new(endpoints: model::Models, folder: &Path) -> Self {
         let found = Mutex::new(BTreeMap::new());
-        Self { endpoints, folder: folder.to_owned(), found, servers: Default::default() }
+        Self { endpoints, folder: folder.to_owned(), found, pressure: Arc::default(), servers: Default::default() }
     }
 
     /// The model of a name.
@@ -113,16 +117,16 @@ impl Models {
                 let server = scripted::serve(&path, 0).await.map_err(failed)?;
                 let base_url = server.base_url();
                 servers.push(server);
-                (anthropic("script", base_url, Auth::ApiKey("scripted".to_owned()))?, "claude-scripted".to_owned())
+                let (target, auth) = (Target::anthropic("script"), Auth::ApiKey("scripted".to_owned()));
+                (self.over_http(target, base_url, auth, None)?, "claude-scripted".to_owned())
             }
-            Endpoint::Anthropic { provider, name, base_url, auth } => {
+            Endpoint::Server { target, name, base_url, auth, version } => {
                 let auth = match auth {
                     model::Auth::ApiKey(key) => Auth::ApiKey(key.expose().to_owned()),
                     model::Auth::Bearer(token) => Auth::Bearer(token.expose().to_owned()),
-                    // A server of the user's own asks for none, and ignores what it gets.
-                    model::Auth::None => Auth::ApiKey("none".to_owned()),
+                    model::Auth::None => Auth::None,
                 };
-                (anthropic(&provider, base_url, auth)?, name)
+                (self.over_http(target, base_url, auth, version)?, name)
             }
         };
         self.found.lock().expect("no holder panics").insert(key.to_owned(), made.clone());
@@ -132,9 +136,15 @@ impl Models {
     fn known(&self, name: &str) -> Option<Found> {
         self.found.lock().expect("no holder panics").get(name).cloned()
     }
-}
 
-fn anthropic(provider: &str, base_url: String, auth: Auth) -> Result<Arc<dyn Model>, SetupError> {
-    let options = AnthropicOptions { base_url, auth, version: None, provider: provider.to_owned() };
-    Ok(Arc::new(Anthropic::new(options)?))
+    fn over_http(
+        &self,
+        target: Target,
+        base_url: String,
+        auth: Auth,
+        version: Option<String>,
+    ) -> Result<Arc<dyn Model>, SetupError> {
+        let options = WireOptions { target, base_url, auth, version, pressure: Arc::clone(&self.pressure) };
+        Ok(Arc::new(HttpModel::new(options)?))
+    }
 }
