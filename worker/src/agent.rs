@@ -250,8 +250,17 @@ impl Talk<'_> {
                 let message = format!("a reply did not end within {OUTPUT_TOKENS_SECOND} tokens");
                 Err(Halt::Failed(Cause::Turns, message))
             }
-            Stop::Refusal => failed("the model declined to go on".to_owned()),
-            Stop::ContextFull => failed("the conversation no longer fits the model's context".to_owned()),
+            Stop::Refusal { category } => {
+                let category = category.map(|category| format!(" ({category})")).unwrap_or_default();
+                failed(format!("the model declined to go on{category}: change the task, or name another model"))
+            }
+            Stop::ContentFilter => {
+                failed("the provider's filter cut the reply: change the task, or name another model".to_owned())
+            }
+            Stop::ContextFull => failed(
+                "the conversation no longer fits the model's context: split the step, or name a model with a larger one"
+                    .to_owned(),
+            ),
             Stop::Pause if !calls => failed("the model paused its turn, which nothing here asks for".to_owned()),
             Stop::End | Stop::ToolUse | Stop::StopSequence | Stop::Pause | Stop::Other(_) => {
                 Ok(if reply.blocks.is_empty() { None } else { Some(reply.message_json) })
@@ -272,7 +281,10 @@ impl Talk<'_> {
             stream: true,
             prefix_ttl: self.task.prefix_ttl,
         };
-        let rendered = self.transcript.render(&options);
+        let rendered = self.transcript.render(self.caller.target(), &options);
+        if rendered.dropped_blocks > 0 {
+            tracing::info!(blocks = rendered.dropped_blocks, "blocks of another model's turns are left out");
+        }
         self.caller.call(rendered, max_tokens, self.transcript.next_index()).await
     }
 }

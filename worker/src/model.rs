@@ -3,25 +3,40 @@
 //! A [`Model`] holds the address and the key; no assignment, tool or child process ever does. It does not
 //! build requests (their bytes come from `wattle_cache::prefix` alone) and it does not interpret replies: an
 //! assistant message is handed on verbatim, because a provider rejects a history that was rebuilt.
+//!
+//! [`wire::HttpModel`] is the one implementation over HTTP. It sends, retries and reports; what the bytes of a
+//! stream mean is decided by one codec per wire ([`anthropic`], [`openai_chat`], [`openai_responses`]) behind
+//! [`assemble::Assembly`], and whether another attempt helps by the tables of [`retry`].
 
-pub mod anthropic;
+mod anthropic;
 pub(crate) mod assemble;
+mod error;
+mod limits;
+mod openai_chat;
+mod openai_responses;
+pub mod pressure;
+mod refusal;
+mod retry;
+mod setup;
 pub mod shared;
-mod sse;
+pub mod sse;
 pub(crate) mod transport;
+pub mod wire;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use wattle_cache::ledger::Tokens;
+use wattle_cache::prefix::Target;
 use wattle_cache::price::{Price, Table};
 use wattle_cache::warm::Miss;
+
+pub use self::error::{ModelError, ModelErrorKind, Reason, Wall};
+pub use self::setup::{Auth, SetupError, WireOptions};
 
 /// An answer of a [`Watch`] that may take a while.
 pub type Asking<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
@@ -45,10 +60,18 @@ pub trait Model: Send + Sync {
     /// Name of the provider, the first part of `PROVIDER/NAME`.
     fn name(&self) -> &str;
 
+    /// Whom requests are rendered for.
+    fn target(&self) -> &Target;
+
     /// Sends one request, retries what a retry can help, and gives the reply once it is complete.
     ///
     /// A cancelled call drops the response and ends with [`ModelErrorKind::Cancelled`].
     fn stream<'a>(&'a self, request: ModelRequest, cancel: CancellationToken) -> Streaming<'a>;
+
+    /// A worker begins to ask: its number among those that share the model.
+    fn join(&self) -> u32 {
+        0
+    }
 
     /// What the named model costs now; `None` = unknown, which is never 0.
     fn price(&self, model: &str) -> Option<Price> {
@@ -59,7 +82,7 @@ pub trait Model: Send + Sync {
 /// One request, ready for the wire.
 #[derive(Clone)]
 pub struct ModelRequest {
-    /// Body of the request, from `wattle_cache::prefix::render`.
+    /// Body of the request, from `wattle_cache::prefix`.
     pub bytes: bytes::Bytes,
     /// Length of its shared part, in bytes.
     pub prefix_len: usize,
@@ -101,7 +124,7 @@ impl ModelRequest {
 /// A complete assistant turn.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// The assistant message object with its content blocks as received.
+    /// The assistant message object: its content blocks as received, and its origin.
     pub message_json: String,
     /// Its blocks, in order.
     pub blocks: Vec<Block>,
@@ -118,7 +141,7 @@ pub struct Reply {
 pub struct Attempt {
     /// HTTP status; 0 where no answer came.
     pub status: u16,
-    /// Tokens as far as they were reported.
+    /// Tokens, as far as they were reported; else the estimate.
     pub usage: Tokens,
     /// Output tokens that were spent on thinking, where the provider says so; they are part of the output.
     pub reasoning_out: u64,
@@ -128,12 +151,16 @@ pub struct Attempt {
     pub served: Option<String>,
     /// The provider's id of the request.
     pub request_id: Option<String>,
-    /// Time from sending to the first event, in milliseconds; `None` = nothing came.
+    /// Service tier that was billed, where the provider tells.
+    pub tier: Option<String>,
+    /// From sending to the first event, in milliseconds.
     pub ttft_ms: Option<u64>,
-    /// Time from sending to its end, in milliseconds.
+    /// From sending to its end, in milliseconds. Waiting for a turn to send is not part of it.
     pub total_ms: u64,
     /// Did the reply come whole although a stream was asked for?
     pub whole: bool,
+    /// What it failed with, in a word of the provider's or ours; `None` = it gave the reply, or was cancelled.
+    pub fault: Option<String>,
     /// Why it did not find the shared prefix in the cache although it should have; set by whoever shares the model.
     pub miss: Option<Miss>,
 }
@@ -168,91 +195,16 @@ pub enum Stop {
     /// A stop sequence was met.
     StopSequence,
     /// The model declined.
-    Refusal,
+    Refusal {
+        /// What for, where the provider tells.
+        category: Option<String>,
+    },
     /// The provider paused the turn: it goes on when sent again.
     Pause,
     /// The context window is full.
     ContextFull,
+    /// The provider's filter cut the reply.
+    ContentFilter,
     /// A reason that this version does not know.
     Other(String),
-}
-
-/// A call that gave no reply, with what it may have cost.
-#[derive(Debug, Clone, Error)]
-#[error("{kind}")]
-pub struct ModelError {
-    /// What went wrong.
-    #[source]
-    pub kind: ModelErrorKind,
-    /// Every HTTP attempt.
-    pub attempts: Vec<Attempt>,
-}
-
-/// What went wrong with a call to a model.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ModelErrorKind {
-    /// The provider refused for good: a wrong key, an invalid request, a spend limit.
-    #[error("ask the model: {provider} answered {status} {code}: {message}{}", mend(*status))]
-    Fatal {
-        /// Provider.
-        provider: String,
-        /// HTTP status, or the one that an error event stands for.
-        status: u16,
-        /// The provider's name of the error.
-        code: String,
-        /// Its words, bounded.
-        message: String,
-    },
-    /// Every attempt failed in a way that might have passed.
-    #[error("ask the model: gave up on {provider} after {attempts} attempts, the last: {last}")]
-    Exhausted {
-        /// Provider.
-        provider: String,
-        /// How many attempts there were.
-        attempts: u32,
-        /// What the last one failed with.
-        last: String,
-    },
-    /// The caller cancelled it.
-    #[error("ask the model: cancelled")]
-    Cancelled,
-}
-
-impl ModelErrorKind {
-    /// Would every other request be refused as well? Then whoever asks for many had better stop.
-    pub fn stops_all(&self) -> Option<Wall> {
-        let ModelErrorKind::Fatal { status, code, message, .. } = self else { return None };
-        let spent = ["insufficient_quota", "billing_error", "billing_hard_limit_reached"].contains(&code.as_str())
-            || code.ends_with("spend_limit_reached")
-            || *status == 402
-            // A limit that the user has set comes as a request that is not valid.
-            || (*status == 400 && message.starts_with("You have reached your specified"));
-        match status {
-            _ if spent => Some(Wall::Money),
-            401 => Some(Wall::Access),
-            403 if code != "misalignment_policy_violation" => Some(Wall::Access),
-            404 => Some(Wall::Access),
-            _ => None,
-        }
-    }
-}
-
-/// What every request of a run would run into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wall {
-    /// The account has no money or no quota left.
-    Money,
-    /// The key, the model or the address is not the right one.
-    Access,
-}
-
-/// What a user can do about a refusal.
-fn mend(status: u16) -> &'static str {
-    match status {
-        401 | 403 => " (set a key that may use this model, then try again)",
-        402 => " (the account has no money left)",
-        404 => " (is the name of the model right?)",
-        _ => "",
-    }
 }

@@ -166,7 +166,7 @@ fn models(found: &mut Findings, config: &Effective) {
         Ok(Endpoint::Script { file }) => {
             found.fail("model", format!("no script {}", file.display()), "give the path of a script")
         }
-        Ok(Endpoint::Anthropic { base_url, name, .. }) => {
+        Ok(Endpoint::Server { base_url, name, .. }) => {
             found.ok("model", format!("{name} at {base_url} (not tried: --model)"))
         }
     }

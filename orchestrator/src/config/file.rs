@@ -28,6 +28,14 @@ pub(crate) struct Server {
     pub(crate) base_url: String,
     /// What it speaks.
     pub(crate) wire: Wire,
+    /// How requests are authorised; `None` = as is usual on the wire, where there is a key.
+    pub(crate) auth: Option<AuthStyle>,
+    /// The environment variable that holds the key.
+    pub(crate) key: Option<String>,
+    /// Value of `anthropic-version`.
+    pub(crate) version: Option<String>,
+    /// Slots of a local server: requests at once, because each slot remembers one prompt.
+    pub(crate) slots: Option<u32>,
 }
 
 /// What a server of models speaks.
@@ -36,8 +44,22 @@ pub(crate) struct Server {
 pub(crate) enum Wire {
     /// Anthropic Messages.
     Anthropic,
-    /// OpenAI's wires.
-    OpenAi,
+    /// OpenAI Chat Completions.
+    OpenaiChat,
+    /// OpenAI Responses.
+    OpenaiResponses,
+}
+
+/// How a server wants its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AuthStyle {
+    /// `x-api-key`.
+    ApiKey,
+    /// `authorization: bearer`.
+    Bearer,
+    /// Not at all.
+    None,
 }
 
 /// What goes when a slot changes hands.
@@ -96,6 +118,15 @@ const KEYS: [&str; 10] =
     ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models", "prices", "prewarm"];
 const PRICES: [&str; 7] =
     ["input", "output", "cache_read", "cache_write", "cache_write_long", "from", "min_cache_tokens"];
+/// What a server of models may speak; `openai` alone is the wire that most servers have.
+const WIRES: [(&str, Wire); 4] = [
+    ("anthropic", Wire::Anthropic),
+    ("openai", Wire::OpenaiChat),
+    ("openai-chat", Wire::OpenaiChat),
+    ("openai-responses", Wire::OpenaiResponses),
+];
+const AUTH_STYLES: [(&str, AuthStyle); 3] =
+    [("x-api-key", AuthStyle::ApiKey), ("bearer", AuthStyle::Bearer), ("none", AuthStyle::None)];
 /// Longest that what was put aside is kept by a number: ten years, past which nobody asks for it.
 const KEEP_DAYS_MAX: u32 = 3650;
 /// Most that can be kept: as refs, git lists this many in about a tenth of a second.
@@ -215,18 +246,23 @@ impl Reader {
                 continue;
             };
             let (mut base_url, mut wire) = (None, Wire::Anthropic);
+            let (mut auth, mut variable, mut version, mut slots) = (None, None, None, None);
             for (key, mark, value) in fields {
                 match key.as_str() {
                     "base_url" => base_url = self.text(key, value),
-                    "wire" => {
-                        let choices = [("anthropic", Wire::Anthropic), ("openai", Wire::OpenAi)];
-                        wire = self.choice(key, value, &choices).unwrap_or(wire);
-                    }
-                    _ => self.unknown(key, *mark, &["base_url", "wire"]),
+                    "wire" => wire = self.choice(key, value, &WIRES).unwrap_or(wire),
+                    "auth" => auth = self.choice(key, value, &AUTH_STYLES),
+                    "key" => variable = self.text(key, value),
+                    "version" => version = self.text(key, value),
+                    "slots" => slots = self.count(key, value),
+                    _ => self.unknown(key, *mark, &["base_url", "wire", "auth", "key", "version", "slots"]),
                 }
             }
             match base_url {
-                Some(base_url) => drop(self.file.models.insert(provider.clone(), Server { base_url, wire })),
+                Some(base_url) => {
+                    let server = Server { base_url, wire, auth, key: variable, version, slots };
+                    self.file.models.insert(provider.clone(), server);
+                }
                 None => self.mistake(*mark, format!("`models.{provider}` has no `base_url`"), None),
             }
         }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use wattle_cache::prefix::{PrefixTtl, RawMessage, RequestOptions, SharedPrefix, ToolDefinition, render};
+use wattle_cache::prefix::{PrefixTtl, RawMessage, RequestOptions, SharedPrefix, Target, ToolDefinition, render};
 use wattle_cache::price::Table as Prices;
 use wattle_cache::warm::Policy;
-use wattle_worker::model::anthropic::{Anthropic, AnthropicOptions, Auth};
 use wattle_worker::model::shared::{Shared, SharedOptions};
-use wattle_worker::model::{Attempt, Model, ModelError, ModelRequest, Reply};
+use wattle_worker::model::wire::HttpModel;
+use wattle_worker::model::{Attempt, Auth, Model, ModelError, ModelRequest, Reply, WireOptions};
 
 use crate::Res;
 
@@ -20,16 +20,17 @@ pub(crate) const SERVED: &str = "models: { claude-sonnet-5-5: { rates: { input: 
 
 /// A model for workers that share it.
 pub(crate) fn shared(base_url: String, policy: Policy) -> Res<Arc<Shared>> {
-    let options = AnthropicOptions {
+    let options = WireOptions {
+        target: Target::anthropic("anthropic"),
         base_url,
         auth: Auth::ApiKey("bench".to_owned()),
         version: Some("2026-10-21".to_owned()),
-        provider: "anthropic".to_owned(),
+        pressure: Arc::default(),
     };
     let prices = Arc::new(Prices::builtin().clone());
     let today = Arc::new(|| "2026-11-28".to_owned());
     Ok(Arc::new(Shared::new(
-        Arc::new(Anthropic::new(options)?),
+        Arc::new(HttpModel::new(options)?),
         SharedOptions { policy, prewarm: false, prices, today },
     )))
 }

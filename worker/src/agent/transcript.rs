@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use wattle_cache::prefix::{self, PrefixError, RawMessage, Rendered, RequestOptions, Role, SharedPrefix};
+use wattle_cache::prefix::{self, PrefixError, RawMessage, Rendered, RequestOptions, Role, SharedPrefix, Target};
 
 use super::brief;
 use crate::tool;
@@ -91,8 +91,8 @@ impl Transcript {
         u32::try_from(self.history.len() + 1).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn render(&self, options: &RequestOptions) -> Rendered {
-        prefix::render(&self.shared, &self.worker_message, &self.history, options)
+    pub(super) fn render(&self, target: &Target, options: &RequestOptions) -> Rendered {
+        prefix::render_for(target, &self.shared, &self.worker_message, &self.history, options)
     }
 
     pub(super) fn standing(&self) -> Standing {

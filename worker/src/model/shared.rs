@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wattle_cache::prefix::prewarm;
+use wattle_cache::prefix::{Codec, Target, prewarm};
 use wattle_cache::price::{Price, Table};
 use wattle_cache::warm::differ::first_difference;
 use wattle_cache::warm::{Gate, Miss, Policy, Role, Sizes, Ticket, Verdict};
@@ -53,6 +53,8 @@ struct State {
 
 #[derive(Default)]
 struct All {
+    /// Workers that have begun to ask.
+    workers: u32,
     /// By the hash of the prefix.
     gates: BTreeMap<String, Gate>,
     /// The prefix that the requests to each model begin with, with its hash.
@@ -129,11 +131,12 @@ impl Shared {
         let changed = self.compare(&request);
         let sizes = self.sizes(&request);
         let pass = self.pass(&request, sizes, &cancel).await?;
-        let warmed = if self.options.prewarm && pass.role == Role::Lead {
-            self.prewarm(&request, &pass, &cancel).await
-        } else {
-            Vec::new()
-        };
+        let warmed =
+            if self.options.prewarm && pass.role == Role::Lead && self.target().codec == Codec::AnthropicMessages {
+                self.prewarm(&request, &pass, &cancel).await
+            } else {
+                Vec::new()
+            };
         let first = request.first;
         request.watch = Some(Arc::new(self.follow(&pass, request.watch.take())));
         let answered = self.inner.stream(request, cancel).await;
@@ -265,8 +268,18 @@ impl Model for Shared {
         self.inner.name()
     }
 
+    fn target(&self) -> &Target {
+        self.inner.target()
+    }
+
     fn stream<'a>(&'a self, request: ModelRequest, cancel: CancellationToken) -> Streaming<'a> {
         Box::pin(self.ask(request, cancel))
+    }
+
+    fn join(&self) -> u32 {
+        let mut all = self.state.all();
+        all.workers += 1;
+        all.workers - 1
     }
 
     fn price(&self, model: &str) -> Option<Price> {

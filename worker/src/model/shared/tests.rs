@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use wattle_cache::prefix::{self, PrefixTtl, RequestOptions, SharedPrefix};
+use wattle_cache::prefix::{self, PrefixTtl, RequestOptions, SharedPrefix, Target};
 use wattle_cache::price::Table;
 use wattle_cache::warm::{Cause, Policy};
 
 use super::{Shared, SharedOptions};
-use crate::model::anthropic::{Anthropic, AnthropicOptions, Auth};
 use crate::model::transport::Pace;
-use crate::model::{Asking, Attempt, Model, ModelError, ModelErrorKind, ModelRequest, Reply, Watch};
+use crate::model::wire::HttpModel;
+use crate::model::{Asking, Attempt, Auth, Model, ModelError, ModelErrorKind, ModelRequest, Reply, Watch, WireOptions};
 use crate::scripted::{self, Server};
 
 const MODEL: &str = "claude-sonnet-5-5";
@@ -21,14 +21,15 @@ async fn shared(server: &Server, policy: Policy) -> Arc<Shared> {
 }
 
 fn sharing(server: &Server, policy: Policy, prewarm: bool) -> Arc<Shared> {
-    let options = AnthropicOptions {
+    let options = WireOptions {
+        target: Target::anthropic("anthropic"),
         base_url: server.base_url(),
         auth: Auth::ApiKey("k".to_owned()),
         version: Some("2026-10-21".to_owned()),
-        provider: "anthropic".to_owned(),
+        pressure: Arc::default(),
     };
     let pace = Pace { idle: Duration::from_secs(20), backoff_first: Duration::from_millis(1) };
-    let inner = Arc::new(Anthropic::with_pace(options, pace).unwrap());
+    let inner = Arc::new(HttpModel::with_pace(options, pace).unwrap());
     let today = Arc::new(|| "2026-11-28".to_owned());
     let prices = Arc::new(Table::builtin().clone());
     Arc::new(Shared::new(inner, SharedOptions { policy, prewarm, prices, today }))
