@@ -21,7 +21,7 @@ mod openai_responses;
 mod target;
 mod turns;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -101,7 +101,8 @@ pub enum PrefixError {
 }
 
 /// How long the shared part stays in the provider's cache after its last use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PrefixTtl {
     /// Five minutes; any worker's request renews it.
     #[default]

@@ -18,6 +18,7 @@ pub mod pressure;
 mod refusal;
 mod retry;
 mod setup;
+pub mod shared;
 pub mod sse;
 pub(crate) mod transport;
 pub mod wire;
@@ -31,7 +32,8 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use wattle_cache::ledger::Tokens;
 use wattle_cache::prefix::Target;
-use wattle_cache::price::{self, Rates};
+use wattle_cache::price::{Price, Table};
+use wattle_cache::warm::Miss;
 
 pub use self::error::{ModelError, ModelErrorKind, Reason, Wall};
 pub use self::setup::{Auth, SetupError, WireOptions};
@@ -66,9 +68,9 @@ pub trait Model: Send + Sync {
     /// A cancelled call drops the response and ends with [`ModelErrorKind::Cancelled`].
     fn stream<'a>(&'a self, request: ModelRequest, cancel: CancellationToken) -> Streaming<'a>;
 
-    /// What the named model costs; `None` = unknown, which is never 0.
-    fn rates(&self, model: &str) -> Option<Rates> {
-        price::builtin(self.name(), model)
+    /// What the named model costs now; `None` = unknown, which is never 0.
+    fn price(&self, model: &str) -> Option<Price> {
+        Table::builtin().newest(self.name(), model)
     }
 }
 
@@ -83,6 +85,8 @@ pub struct ModelRequest {
     pub prefix_sha: String,
     /// Name of the model, as the body has it.
     pub model: String,
+    /// Is it the first one of its worker?
+    pub first: bool,
     /// Who follows the call; `None` = nobody.
     pub watch: Option<Arc<dyn Watch>>,
 }
@@ -152,6 +156,8 @@ pub struct Attempt {
     pub whole: bool,
     /// What it failed with, in a word of the provider's or ours; `None` = it gave the reply, or was cancelled.
     pub fault: Option<String>,
+    /// Why it did not find the shared prefix in the cache although it should have; set by whoever shares the model.
+    pub miss: Option<Miss>,
 }
 
 /// A block of an assistant message, as far as the loop needs to know it.

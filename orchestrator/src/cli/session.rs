@@ -91,6 +91,7 @@ impl Session {
             clock: self.clock.clone(),
             child_env: self.env.for_children(),
             models: config::models(&self.env)?,
+            prices: config::prices(&self.env)?,
             host,
             temp,
             repo,

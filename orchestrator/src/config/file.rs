@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::choice::{Approve, OnInput};
 use super::node::{self, Mark, Node, Value};
 use super::{amount, money};
+use wattle_cache::price::{Rates, Row};
 
 /// A mistake in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +99,8 @@ pub(crate) struct File {
     pub(crate) target: Option<String>,
     /// `models`, by provider.
     pub(crate) models: BTreeMap<String, Server>,
+    /// `prices`: what models cost, by `PROVIDER/NAME`.
+    pub(crate) prices: Vec<Row>,
     /// Keys of a plan file that apply to plans without them, as JSON.
     pub(crate) frame: BTreeMap<String, serde_json::Value>,
 }
@@ -107,7 +110,9 @@ pub(crate) const FRAME: [&str; 8] =
     ["checks", "setup", "checkout", "discard", "generated", "commit", "notify", "defaults"];
 /// Those of them that run something: they need trust.
 pub(crate) const RUNS: [&str; 4] = ["checks", "setup", "generated", "notify"];
-const KEYS: [&str; 8] = ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models"];
+const KEYS: [&str; 9] = ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models", "prices"];
+const PRICES: [&str; 7] =
+    ["input", "output", "cache_read", "cache_write", "cache_write_long", "from", "min_cache_tokens"];
 /// What a server of models may speak; `openai` alone is the wire that most servers have.
 const WIRES: [(&str, Wire); 4] = [
     ("anthropic", Wire::Anthropic),
@@ -168,6 +173,7 @@ impl Reader {
                 "model" => self.file.model = self.text(key, value),
                 "target" => self.file.target = self.text(key, value),
                 "models" => self.models(value),
+                "prices" => self.prices(value),
                 key if FRAME.contains(&key) => {
                     framed.push(*mark);
                     self.file.frame.insert(key.to_owned(), json(value));
@@ -255,6 +261,49 @@ impl Reader {
         }
     }
 
+    /// Dollars per million tokens, by `PROVIDER/NAME`.
+    fn prices(&mut self, node: &Node) {
+        let Some(pairs) = self.map(node, "prices") else {
+            return;
+        };
+        for (name, mark, value) in pairs {
+            let Some(fields) = self.map(value, name) else {
+                continue;
+            };
+            let (mut input, mut output, mut min_cache_tokens) = (None, None, None);
+            let (mut cache_read, mut cache_write_short, mut cache_write_long) = (None, None, None);
+            let mut from = FROM_EVER.to_owned();
+            for (key, mark, value) in fields {
+                match key.as_str() {
+                    "input" => input = self.parsed(key, value, rate),
+                    "output" => output = self.parsed(key, value, rate),
+                    "cache_read" => cache_read = self.parsed(key, value, rate),
+                    "cache_write" => cache_write_short = self.parsed(key, value, rate),
+                    "cache_write_long" => cache_write_long = self.parsed(key, value, rate),
+                    "min_cache_tokens" => min_cache_tokens = self.parsed(key, value, amount::parse_count),
+                    "from" => from = self.parsed(key, value, day).unwrap_or(from),
+                    _ => self.unknown(key, *mark, &PRICES),
+                }
+            }
+            let rates = input.zip(output).map(|(input, output)| Rates {
+                input,
+                output,
+                cache_read,
+                cache_write_short,
+                cache_write_long,
+                tiers: Vec::new(),
+            });
+            match (name.split_once('/'), rates) {
+                (Some((provider, model)), Some(rates)) => {
+                    let (provider, model) = (provider.to_owned(), model.to_owned());
+                    self.file.prices.push(Row { provider, model, from, rates, min_cache_tokens });
+                }
+                (None, _) => self.mistake(*mark, format!("`prices.{name}` has to be PROVIDER/NAME"), None),
+                (Some(_), None) => self.mistake(*mark, format!("`prices.{name}` needs `input` and `output`"), None),
+            }
+        }
+    }
+
     fn map<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [(String, Mark, Node)]> {
         match &node.value {
             Value::Map(pairs) => Some(pairs),
@@ -307,6 +356,21 @@ impl Reader {
         let hint = format!("known keys: {}", known.join(", "));
         self.mistake(mark, format!("unknown key `{key}`"), Some(hint));
     }
+}
+
+/// The day that a price without one holds from.
+const FROM_EVER: &str = "0001-01-01";
+
+/// Dollars per million tokens as micro-dollars per million tokens.
+fn rate(text: &str) -> Result<u64, String> {
+    let nano = money::parse_usd(text)?;
+    if nano % 1000 == 0 { Ok(nano / 1000) } else { Err(format!("`{text}` has more than six digits after the point")) }
+}
+
+fn day(text: &str) -> Result<String, String> {
+    let shape = |(at, byte): (usize, u8)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() };
+    let right = text.len() == 10 && text.bytes().enumerate().all(shape);
+    right.then(|| text.to_owned()).ok_or_else(|| format!("`{text}` is no day like 2026-11-20"))
 }
 
 /// A plan with one step and the frame of a configuration file, every key on the line it has there.

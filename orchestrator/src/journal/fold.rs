@@ -99,7 +99,7 @@ impl RunView {
             }
             Body::Ejected { step, .. } => self.step_mut(seq, step)?.sent_back = true,
             Body::ConflictPredicted(prediction) => self.step_mut(seq, &prediction.b)?.warned(prediction),
-            Body::Salvaged { .. } | Body::Audited { .. } => {}
+            Body::Salvaged { .. } | Body::Audited { .. } | Body::CacheMiss { .. } => {}
             Body::BoundHit { .. } | Body::Command { .. } | Body::RunFinished { .. } => {}
         }
         self.seq = seq;

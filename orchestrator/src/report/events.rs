@@ -59,6 +59,10 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
         Body::Audited { missing, .. } if missing.is_empty() => return None,
         Body::Audited { missing, .. } => (Style::Bad, format!("not on the target: {}", missing.join("; "))),
         Body::Salvaged { name, .. } => (Style::Wait, format!("work put aside under {name}")),
+        Body::CacheMiss { step, miss, .. } => {
+            let (read, expected) = (miss.read, miss.expected);
+            (Style::Wait, format!("{step}: {read} of {expected} shared tokens came from the cache ({})", miss.cause))
+        }
         Body::BoundHit { step, bound, message } => {
             let step = step.as_ref().map_or(String::new(), |step| format!("{step}: "));
             (Style::Wait, format!("{step}{bound}: {message}"))

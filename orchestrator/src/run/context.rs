@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wattle_cache::price::Table;
 use wattle_workspace::Repo;
 
 use crate::clock::Clock;
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) child_env: BTreeMap<OsString, OsString>,
     /// Where models are, with the keys of this process.
     pub(crate) models: Models,
+    /// What models cost.
+    pub(crate) prices: Arc<Table>,
     /// Who gives the verbs, for the journal.
     pub(crate) who: String,
     /// Name of this machine.

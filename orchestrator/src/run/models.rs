@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use wattle_cache::prefix::Target;
+use wattle_cache::prefix::{PrefixTtl, Target};
+use wattle_cache::price::Table;
 use wattle_planner::{Plan, StepId, Work};
 use wattle_worker::model::pressure::Pressure;
+use wattle_worker::model::shared::{Shared, SharedOptions};
 use wattle_worker::model::wire::HttpModel;
 use wattle_worker::model::{Auth, Model, SetupError, WireOptions};
 use wattle_worker::scripted;
 
+use super::context::Context;
+use super::limits::gate;
+use crate::clock::{Clock, day};
 use crate::config::model::{self, Endpoint, ModelProblem};
 
 /// Why there is no such model.
@@ -88,7 +93,10 @@ pub(crate) type Found = (Arc<dyn Model>, String);
 /// Models that have been asked for.
 pub(crate) struct Models {
     endpoints: model::Models,
+    prices: Arc<Table>,
+    clock: Arc<dyn Clock>,
     folder: PathBuf,
+    prefix_ttl: PrefixTtl,
     found: Mutex<BTreeMap<String, Found>>,
     /// What all of them share: pauses, pace, the retries of the run.
     pressure: Arc<Pressure>,
@@ -97,9 +105,17 @@ pub(crate) struct Models {
 
 impl Models {
     /// No model yet; scripts are found from `folder`.
-    pub(crate) fn new(endpoints: model::Models, folder: &Path) -> Self {
-        let found = Mutex::new(BTreeMap::new());
-        Self { endpoints, folder: folder.to_owned(), found, pressure: Arc::default(), servers: Default::default() }
+    pub(crate) fn new(ctx: &Context, folder: &Path, prefix_ttl: PrefixTtl) -> Self {
+        Self {
+            endpoints: ctx.models.clone(),
+            prices: ctx.prices.clone(),
+            clock: ctx.clock.clone(),
+            folder: folder.to_owned(),
+            prefix_ttl,
+            found: Mutex::default(),
+            pressure: Arc::default(),
+            servers: Default::default(),
+        }
     }
 
     /// The model of a name.
@@ -110,7 +126,7 @@ impl Models {
         if let Some(found) = self.known(key) {
             return Ok(found);
         }
-        let made = match self.endpoints.endpoint(name)? {
+        let (made, name, base_url) = match self.endpoints.endpoint(name)? {
             Endpoint::Script { file } => {
                 let path = self.folder.join(file);
                 let failed = |error: scripted::ServeError| ModelError::Script { message: error.to_string() };
@@ -118,7 +134,7 @@ impl Models {
                 let base_url = server.base_url();
                 servers.push(server);
                 let (target, auth) = (Target::anthropic("script"), Auth::ApiKey("scripted".to_owned()));
-                (self.over_http(target, base_url, auth, None)?, "claude-scripted".to_owned())
+                (self.over_http(target, &base_url, auth, None)?, "claude-scripted".to_owned(), base_url)
             }
             Endpoint::Server { target, name, base_url, auth, version } => {
                 let auth = match auth {
@@ -126,9 +142,13 @@ impl Models {
                     model::Auth::Bearer(token) => Auth::Bearer(token.expose().to_owned()),
                     model::Auth::None => Auth::None,
                 };
-                (self.over_http(target, base_url, auth, version)?, name)
+                (self.over_http(target, &base_url, auth, version)?, name, base_url)
             }
         };
+        let clock = self.clock.clone();
+        let today = Arc::new(move || day(clock.now_ms()));
+        let options = SharedOptions { policy: gate(&base_url, self.prefix_ttl), prices: self.prices.clone(), today };
+        let made: Found = (Arc::new(Shared::new(made, options)), name);
         self.found.lock().expect("no holder panics").insert(key.to_owned(), made.clone());
         Ok(made)
     }
@@ -140,10 +160,11 @@ impl Models {
     fn over_http(
         &self,
         target: Target,
-        base_url: String,
+        base_url: &str,
         auth: Auth,
         version: Option<String>,
     ) -> Result<Arc<dyn Model>, SetupError> {
+        let base_url = base_url.to_owned();
         let options = WireOptions { target, base_url, auth, version, pressure: Arc::clone(&self.pressure) };
         Ok(Arc::new(HttpModel::new(options)?))
     }

@@ -139,6 +139,7 @@ impl Ended<'_> {
             Some(Halt::Interrupt) => "interrupted",
             Some(Halt::Budget) => "budget",
             Some(Halt::BaseRed) => "base_red",
+            Some(Halt::Model) => "model",
             Some(Halt::Stop) | None => "stopped",
         };
         self.rec.step(&self.step, StepEvent::Park, StepNote::why(why))

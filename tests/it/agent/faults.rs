@@ -63,11 +63,10 @@ fn a_refused_key_is_not_tried_again_and_names_its_mend() {
     let mut env = TestEnv::new();
     let service = Service::start(&mut env, "version: 1\nreplies: [{ fault: { status: 401 } }]\n");
     let repo = env.repo("r", &[("a.txt", "a\n")]);
-    let events = run(&env, &repo, PLAN, MODEL, &["--approve", "auto"]).code(1).events();
-    assert_eq!(standing(&repo, "w"), ("failed".to_owned(), Some("model".to_owned())));
+    let events = run(&env, &repo, PLAN, MODEL, &["--approve", "auto"]).code(5).events();
+    assert_eq!(standing(&repo, "w"), ("parked".to_owned(), Some("model".to_owned())));
     assert_eq!(service.requests().len(), 1, "it would be refused again");
-    let failed = events.iter().find(|e| e["type"] == "step_state" && e["state"] == "failed").unwrap();
-    let message = failed["message"].as_str().unwrap();
+    let message = of(&events, "bound_hit")[0]["message"].as_str().unwrap();
     assert!(message.contains("401") && message.contains("key"), "{message}");
     assert!(!message.contains(CANARY));
     let lead = repo.wattle(&["plan", "Do it", "--model", MODEL]).code(5);

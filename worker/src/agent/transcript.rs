@@ -81,8 +81,14 @@ impl Transcript {
 
     /// Adds a message and gives its index.
     pub(super) fn push(&mut self, json: &str) -> Result<u32, PrefixError> {
+        let index = self.next_index();
         self.history.push(RawMessage::parse(json)?);
-        Ok(u32::try_from(self.history.len()).unwrap_or(u32::MAX))
+        Ok(index)
+    }
+
+    /// Index of the next message.
+    pub(super) fn next_index(&self) -> u32 {
+        u32::try_from(self.history.len() + 1).unwrap_or(u32::MAX)
     }
 
     pub(super) fn render(&self, target: &Target, options: &RequestOptions) -> Rendered {

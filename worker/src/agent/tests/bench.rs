@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use wattle_cache::prefix::Target;
+use wattle_cache::prefix::{PrefixTtl, Target};
 use wattle_workspace::{Class, CommitId, OpenOptions, Pool, PoolOptions, Repo, Signature, TreeId, Want};
 
 use crate::assignment::{
@@ -55,7 +55,8 @@ impl Recorder {
 
     pub(super) fn usages(&self) -> Vec<Usage> {
         self.each(|message| match message {
-            Message::Usage(usage) => Some(usage.clone()),
+            Message::Usage(usage) => Some(usage.as_ref().clone()),
+            Message::Result(StepResult::Turn { usage: Some(usage), .. }) => Some(usage.as_ref().clone()),
             _ => None,
         })
     }
@@ -80,7 +81,7 @@ impl Recorder {
 pub(super) fn turns(messages: &[Message]) -> Vec<String> {
     let mut turns = Vec::new();
     for message in messages {
-        if let Message::Result(StepResult::Turn { index, json }) = message {
+        if let Message::Result(StepResult::Turn { index, json, .. }) = message {
             assert_eq!(*index as usize, turns.len(), "turns are journaled in order");
             turns.push(json.clone());
         }
@@ -233,6 +234,7 @@ pub(super) fn agent_work(prompt: &str) -> AgentWork {
         max_nano_usd: None,
         tools: Vec::new(),
         brief: "The repository holds a small library.".to_owned(),
+        prefix_ttl: PrefixTtl::FiveMinutes,
     }
 }
 

@@ -49,6 +49,7 @@ fn raw_request(body: String) -> ModelRequest {
         prefix_len: 0,
         prefix_sha: "p".to_owned(),
         model: "claude-m".to_owned(),
+        first: true,
         watch: None,
     }
 }
