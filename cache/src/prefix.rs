@@ -18,6 +18,7 @@
 
 mod openai_chat;
 mod openai_responses;
+mod prewarm;
 mod target;
 mod turns;
 
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+pub use self::prewarm::prewarm;
 pub use self::target::{BriefPlace, Codec, Dialect, Origin, OutputField, Target};
 
 /// Marks that one request may hold, by the provider's rule: A, B, C and D use all of them.

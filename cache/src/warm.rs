@@ -223,7 +223,7 @@ impl Gate {
     /// what the provider caches at least. A worker that followed and has not read the prefix has missed it.
     pub fn first_usage(&mut self, role: Role, sizes: Sizes, tokens: &Tokens) -> Option<Miss> {
         let total = tokens.prompt();
-        if total == 0 {
+        if total == 0 || !self.policy.enabled {
             return None;
         }
         let known = *self.prefix_tokens.get_or_insert_with(|| sizes.share_of(total));
@@ -252,7 +252,15 @@ pub struct Sizes {
     pub min_tokens: u64,
 }
 
+/// Bytes of a token, in halves: 3.5 of them. An offline guess of how long a prefix is.
+const HALF_BYTES_PER_TOKEN: u64 = 7;
+
 impl Sizes {
+    /// Is the shared part so short that nothing of it is cached? Then there is nothing to wait for.
+    pub fn too_short(&self) -> bool {
+        (self.prefix_len as u64).saturating_mul(2) / HALF_BYTES_PER_TOKEN < self.min_tokens
+    }
+
     fn share_of(&self, tokens: u64) -> u64 {
         let share = u128::from(tokens) * self.prefix_len as u128 / (self.body_len.max(1) as u128);
         u64::try_from(share).unwrap_or(u64::MAX)

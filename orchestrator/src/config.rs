@@ -209,6 +209,9 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
     if !project.models.is_empty() {
         ignored.push("models: an address comes from the user's file or the environment".to_owned());
     }
+    if project.prewarm.is_some() {
+        ignored.push("prewarm: what is asked of a model beyond the work is said by the user's file".to_owned());
+    }
     if !project.prices.is_empty() {
         ignored.push("prices: what a model costs is said by the user's file".to_owned());
     }
@@ -281,6 +284,12 @@ pub(crate) fn models(env: &Environment) -> Result<model::Models, ConfigError> {
 pub(crate) fn prices(env: &Environment) -> Result<Arc<Table>, ConfigError> {
     let user = read_file(env.user_config().as_deref())?.map(|(file, _)| file).unwrap_or_default();
     Ok(table(user.prices))
+}
+
+/// Is the shared prompt written to a provider's cache by a request of its own?
+pub(crate) fn prewarm(env: &Environment) -> Result<bool, ConfigError> {
+    let user = read_file(env.user_config().as_deref())?.map(|(file, _)| file).unwrap_or_default();
+    Ok(user.prewarm.unwrap_or(false))
 }
 
 fn table(rows: Vec<Row>) -> Arc<Table> {

@@ -68,6 +68,11 @@ pub trait Model: Send + Sync {
     /// A cancelled call drops the response and ends with [`ModelErrorKind::Cancelled`].
     fn stream<'a>(&'a self, request: ModelRequest, cancel: CancellationToken) -> Streaming<'a>;
 
+    /// A worker begins to ask: its number among those that share the model.
+    fn join(&self) -> u32 {
+        0
+    }
+
     /// What the named model costs now; `None` = unknown, which is never 0.
     fn price(&self, model: &str) -> Option<Price> {
         Table::builtin().newest(self.name(), model)

@@ -247,3 +247,6 @@ pub async fn serve_with(script: Script, options: ServeOptions) -> Result<Server,
     let task = tokio::spawn(accept(listener, Arc::clone(&state), stop.clone()));
     Ok(Server { addr, state, journal: options.journal, stop, task: Some(task) })
 }
+
+#[cfg(test)]
+mod tests;

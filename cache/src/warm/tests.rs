@@ -106,6 +106,9 @@ fn a_miss_is_seen_and_has_its_reason() {
     assert_eq!(gate.first_usage(Role::Follower, sizes, &read(8_099)), miss(8_099, Cause::Unavailable));
     assert_eq!(gate.first_usage(Role::Alone, sizes, &read(0)), miss(0, Cause::NotWarm));
     assert_eq!(gate.first_usage(Role::Follower, sizes, &Tokens::default()), None, "nothing was counted");
+    let mut open = Gate::new(Policy { enabled: false, ..Policy::default() });
+    assert_eq!(open.first_usage(Role::Alone, sizes, &read(0)), None, "nobody has promised anything");
+    assert!(Sizes { min_tokens: 2_572, ..sizes }.too_short() && !Sizes { min_tokens: 2_571, ..sizes }.too_short());
     let small = Sizes { min_tokens: 9_001, ..sizes };
     assert_eq!(gate.first_usage(Role::Follower, small, &read(0)), miss(0, Cause::BelowMinimum));
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wattle_workspace::{OpenOptions, Repo, fault};
+use wattle_workspace::{OpenOptions, Repo, Site, fault};
 
 use super::Global;
 use super::error::{CliError, Exit};
@@ -75,6 +75,11 @@ impl Session {
         Ok(Repo::open(&start, &self.open_options()?)?)
     }
 
+    /// The repository, for those who only look at what is known of it already; `None` where it has to be opened.
+    pub(crate) fn site(&self) -> Result<Option<Site>, CliError> {
+        Ok(Site::find(&self.start()?, &self.open_options()?))
+    }
+
     /// Where this repository's configuration lies.
     pub(crate) fn places(&self, repo: &Repo) -> Result<Places, CliError> {
         Ok(Places { project: repo.worktree().map(Path::to_owned), state_dir: self.state_dir()? })
@@ -92,6 +97,7 @@ impl Session {
             child_env: self.env.for_children(),
             models: config::models(&self.env)?,
             prices: config::prices(&self.env)?,
+            prewarm: config::prewarm(&self.env)?,
             host,
             temp,
             repo,

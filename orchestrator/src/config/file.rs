@@ -34,6 +34,8 @@ pub(crate) struct Server {
     pub(crate) key: Option<String>,
     /// Value of `anthropic-version`.
     pub(crate) version: Option<String>,
+    /// Slots of a local server: requests at once, because each slot remembers one prompt.
+    pub(crate) slots: Option<u32>,
 }
 
 /// What a server of models speaks.
@@ -99,6 +101,8 @@ pub(crate) struct File {
     pub(crate) target: Option<String>,
     /// `models`, by provider.
     pub(crate) models: BTreeMap<String, Server>,
+    /// `prewarm`.
+    pub(crate) prewarm: Option<bool>,
     /// `prices`: what models cost, by `PROVIDER/NAME`.
     pub(crate) prices: Vec<Row>,
     /// Keys of a plan file that apply to plans without them, as JSON.
@@ -110,7 +114,8 @@ pub(crate) const FRAME: [&str; 8] =
     ["checks", "setup", "checkout", "discard", "generated", "commit", "notify", "defaults"];
 /// Those of them that run something: they need trust.
 pub(crate) const RUNS: [&str; 4] = ["checks", "setup", "generated", "notify"];
-const KEYS: [&str; 9] = ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models", "prices"];
+const KEYS: [&str; 10] =
+    ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models", "prices", "prewarm"];
 const PRICES: [&str; 7] =
     ["input", "output", "cache_read", "cache_write", "cache_write_long", "from", "min_cache_tokens"];
 /// What a server of models may speak; `openai` alone is the wire that most servers have.
@@ -174,6 +179,7 @@ impl Reader {
                 "target" => self.file.target = self.text(key, value),
                 "models" => self.models(value),
                 "prices" => self.prices(value),
+                "prewarm" => self.file.prewarm = self.flag(key, value),
                 key if FRAME.contains(&key) => {
                     framed.push(*mark);
                     self.file.frame.insert(key.to_owned(), json(value));
@@ -240,7 +246,7 @@ impl Reader {
                 continue;
             };
             let (mut base_url, mut wire) = (None, Wire::Anthropic);
-            let (mut auth, mut variable, mut version) = (None, None, None);
+            let (mut auth, mut variable, mut version, mut slots) = (None, None, None, None);
             for (key, mark, value) in fields {
                 match key.as_str() {
                     "base_url" => base_url = self.text(key, value),
@@ -248,12 +254,13 @@ impl Reader {
                     "auth" => auth = self.choice(key, value, &AUTH_STYLES),
                     "key" => variable = self.text(key, value),
                     "version" => version = self.text(key, value),
-                    _ => self.unknown(key, *mark, &["base_url", "wire", "auth", "key", "version"]),
+                    "slots" => slots = self.count(key, value),
+                    _ => self.unknown(key, *mark, &["base_url", "wire", "auth", "key", "version", "slots"]),
                 }
             }
             match base_url {
                 Some(base_url) => {
-                    let server = Server { base_url, wire, auth, key: variable, version };
+                    let server = Server { base_url, wire, auth, key: variable, version, slots };
                     self.file.models.insert(provider.clone(), server);
                 }
                 None => self.mistake(*mark, format!("`models.{provider}` has no `base_url`"), None),
@@ -321,6 +328,17 @@ impl Reader {
             Value::Null => None,
             Value::Text(_) | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
                 self.mistake(node.mark, format!("`{key}` has to be text, not {}", node.value.kind()), None);
+                None
+            }
+        }
+    }
+
+    fn flag(&mut self, key: &str, node: &Node) -> Option<bool> {
+        match &node.value {
+            Value::Bool(value) => Some(*value),
+            Value::Null => None,
+            Value::Text(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
+                self.mistake(node.mark, format!("`{key}` has to be true or false, not {}", node.value.kind()), None);
                 None
             }
         }

@@ -54,6 +54,8 @@ pub(crate) enum Endpoint {
         auth: Auth,
         /// Value of `anthropic-version`; `None` = the usual one.
         version: Option<String>,
+        /// Requests at once, where the server has so many slots.
+        slots: Option<u32>,
     },
     /// The scripted model, started on loopback from a file.
     Script {
@@ -172,7 +174,7 @@ impl Models {
             _ => return Err(ModelProblem::Provider { model: model.to_owned(), provider: provider.to_owned() }),
         };
         let target = Target { codec, provider: provider.to_owned(), dialect: dialect(&base_url, name) };
-        Ok(Endpoint::Server { target, name: name.to_owned(), base_url, auth, version: None })
+        Ok(Endpoint::Server { target, name: name.to_owned(), base_url, auth, version: None, slots: None })
     }
 
     fn server(&self, model: &str, provider: &str, name: &str, server: &Server) -> Result<Endpoint, ModelProblem> {
@@ -184,7 +186,8 @@ impl Models {
         let base_url = server.base_url.trim_end_matches('/').to_owned();
         let target = Target { codec, provider: provider.to_owned(), dialect: dialect(&base_url, name) };
         let auth = self.auth(model, provider, server)?;
-        Ok(Endpoint::Server { target, name: name.to_owned(), base_url, auth, version: server.version.clone() })
+        let (name, version, slots) = (name.to_owned(), server.version.clone(), server.slots);
+        Ok(Endpoint::Server { target, name, base_url, auth, version, slots })
     }
 
     /// The key of a server: the one that its entry names. The vendors' own keys are for entries of their names only.
@@ -241,7 +244,7 @@ mod tests {
     /// An endpoint in one line.
     fn shown(models: &Models, model: &str) -> String {
         match models.endpoint(Some(model)) {
-            Ok(Endpoint::Server { target, name, base_url, auth, version }) => {
+            Ok(Endpoint::Server { target, name, base_url, auth, version, .. }) => {
                 let auth = match auth {
                     Auth::ApiKey(secret) => format!("x-api-key {}", secret.expose()),
                     Auth::Bearer(secret) => format!("bearer {}", secret.expose()),
@@ -291,6 +294,7 @@ mod tests {
     #[test]
     fn a_server_gets_its_own_key_in_its_own_way() {
         let server = |wire, auth, key: Option<&str>| Server {
+            slots: None,
             base_url: "http://127.0.0.1:1/".into(),
             wire,
             auth,

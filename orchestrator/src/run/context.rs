@@ -24,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) models: Models,
     /// What models cost.
     pub(crate) prices: Arc<Table>,
+    /// Is the shared prompt written to a provider's cache by a request of its own?
+    pub(crate) prewarm: bool,
     /// Who gives the verbs, for the journal.
     pub(crate) who: String,
     /// Name of this machine.

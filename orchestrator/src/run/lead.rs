@@ -70,7 +70,8 @@ impl Book {
     fn write(&mut self, usage: Usage) -> Result<(), JournalError> {
         let seq = self.writer.last_seq()? + 1;
         let body = Body::Usage { step: None, attempt: 0, usage: Box::new(usage) };
-        self.writer.append(&[event(seq, self.clock.now_ms(), &self.planning, body)], &[])
+        let event = event(seq, self.clock.now_ms(), &self.planning, body);
+        self.writer.append(&self.planning, &[event], &[], &[])
     }
 }
 

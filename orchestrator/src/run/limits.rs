@@ -2,6 +2,7 @@
 
 pub(crate) use wattle_cache::ledger::budget::{Budget, Caps, Claim, Grant, Settled};
 use wattle_cache::prefix::PrefixTtl;
+use wattle_cache::warm::kind::CacheKind;
 use wattle_cache::warm::{LONG_MS, Policy, SHORT_MS, choose_ttl};
 
 use crate::journal::record::Spent;
@@ -13,14 +14,15 @@ pub(crate) fn settled(spent: &Spent) -> Settled {
 }
 
 /// How workers go through the gate of a model: a server on this machine has no limits that a burst could trip.
-pub(crate) fn gate(base_url: &str, prefix_ttl: PrefixTtl) -> Policy {
+pub(crate) fn gate(base_url: &str, prefix_ttl: PrefixTtl, slots: Option<u32>) -> Policy {
     let host = base_url.split("://").nth(1).unwrap_or_default();
     let local = ["127.", "localhost", "[::1]"].iter().any(|start| host.starts_with(start));
     let ttl_ms = match prefix_ttl {
         PrefixTtl::FiveMinutes => SHORT_MS,
         PrefixTtl::OneHour => LONG_MS,
     };
-    let usual = Policy { ttl_ms, ..Policy::default() };
+    let at_once = slots.and_then(|total| CacheKind::Slots { total }.at_once());
+    let usual = Policy { ttl_ms, at_once, ..Policy::default() };
     if local { Policy { ramp_ms: 0, ..usual } } else { usual }
 }
 
@@ -67,7 +69,8 @@ mod tests {
             ("http://[::1]:9", false),
             ("https://gateway.example.org", true),
         ] {
-            assert_eq!(super::gate(url, Default::default()).ramp_ms > 0, ramp, "{url}");
+            assert_eq!(super::gate(url, Default::default(), Some(2)).at_once, Some(2));
+            assert_eq!(super::gate(url, Default::default(), None).ramp_ms > 0, ramp, "{url}");
         }
     }
 }

@@ -87,6 +87,9 @@ pub(crate) fn look(endpoints: &model::Models, folder: &Path, name: Option<&str>)
     }
 }
 
+/// The service that routes requests by a key for its cache; other servers may refuse the field.
+const OPENAI: &str = "https://api.openai.com/";
+
 /// A model and its name on the wire.
 pub(crate) type Found = (Arc<dyn Model>, String);
 
@@ -94,6 +97,7 @@ pub(crate) type Found = (Arc<dyn Model>, String);
 pub(crate) struct Models {
     endpoints: model::Models,
     prices: Arc<Table>,
+    prewarm: bool,
     clock: Arc<dyn Clock>,
     folder: PathBuf,
     prefix_ttl: PrefixTtl,
@@ -109,6 +113,7 @@ impl Models {
         Self {
             endpoints: ctx.models.clone(),
             prices: ctx.prices.clone(),
+            prewarm: ctx.prewarm,
             clock: ctx.clock.clone(),
             folder: folder.to_owned(),
             prefix_ttl,
@@ -126,7 +131,7 @@ impl Models {
         if let Some(found) = self.known(key) {
             return Ok(found);
         }
-        let (made, name, base_url) = match self.endpoints.endpoint(name)? {
+        let (made, name, base_url, slots) = match self.endpoints.endpoint(name)? {
             Endpoint::Script { file } => {
                 let path = self.folder.join(file);
                 let failed = |error: scripted::ServeError| ModelError::Script { message: error.to_string() };
@@ -134,20 +139,29 @@ impl Models {
                 let base_url = server.base_url();
                 servers.push(server);
                 let (target, auth) = (Target::anthropic("script"), Auth::ApiKey("scripted".to_owned()));
-                (self.over_http(target, &base_url, auth, None)?, "claude-scripted".to_owned(), base_url)
+                let model = self.over_http(target, base_url.clone(), auth, None)?;
+                (model, "claude-scripted".to_owned(), base_url, None)
             }
-            Endpoint::Server { target, name, base_url, auth, version } => {
+            Endpoint::Server { mut target, name, base_url, auth, version, slots } => {
+                if base_url.starts_with(OPENAI) {
+                    target.dialect.cache_key = Some(format!("wattle-{:x}", self.clock.now_ms()));
+                }
                 let auth = match auth {
                     model::Auth::ApiKey(key) => Auth::ApiKey(key.expose().to_owned()),
                     model::Auth::Bearer(token) => Auth::Bearer(token.expose().to_owned()),
                     model::Auth::None => Auth::None,
                 };
-                (self.over_http(target, &base_url, auth, version)?, name, base_url)
+                (self.over_http(target, base_url.clone(), auth, version)?, name, base_url, slots)
             }
         };
         let clock = self.clock.clone();
         let today = Arc::new(move || day(clock.now_ms()));
-        let options = SharedOptions { policy: gate(&base_url, self.prefix_ttl), prices: self.prices.clone(), today };
+        let options = SharedOptions {
+            policy: gate(&base_url, self.prefix_ttl, slots),
+            prewarm: self.prewarm,
+            prices: self.prices.clone(),
+            today,
+        };
         let made: Found = (Arc::new(Shared::new(made, options)), name);
         self.found.lock().expect("no holder panics").insert(key.to_owned(), made.clone());
         Ok(made)
@@ -160,11 +174,10 @@ impl Models {
     fn over_http(
         &self,
         target: Target,
-        base_url: &str,
+        base_url: String,
         auth: Auth,
         version: Option<String>,
     ) -> Result<Arc<dyn Model>, SetupError> {
-        let base_url = base_url.to_owned();
         let options = WireOptions { target, base_url, auth, version, pressure: Arc::clone(&self.pressure) };
         Ok(Arc::new(HttpModel::new(options)?))
     }

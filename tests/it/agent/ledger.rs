@@ -118,8 +118,10 @@ fn an_empty_account_parks_the_run_and_resume_goes_on() {
     assert!(started.len() <= 2, "nothing more is given out");
     assert_eq!(events.last().unwrap()["state"], "budget");
     assert_eq!(standing(&repo, "a"), ("parked".to_owned(), Some("budget".to_owned())));
+    let sha = of(&events, "usage")[0]["prefix_sha"].clone();
     let events = repo.wattle(&["resume", "--json"]).ok().events();
     assert_eq!(events.last().unwrap()["state"], "completed");
+    assert!(of(&events, "usage").iter().all(|row| row["prefix_sha"] == sha), "the same prefix after a resume");
     assert_eq!(service.requests().len(), 9);
     sound(&repo);
     service.stop();

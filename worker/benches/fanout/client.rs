@@ -29,7 +29,10 @@ pub(crate) fn shared(base_url: String, policy: Policy) -> Res<Arc<Shared>> {
     };
     let prices = Arc::new(Prices::builtin().clone());
     let today = Arc::new(|| "2026-11-28".to_owned());
-    Ok(Arc::new(Shared::new(Arc::new(HttpModel::new(options)?), SharedOptions { policy, prices, today })))
+    Ok(Arc::new(Shared::new(
+        Arc::new(HttpModel::new(options)?),
+        SharedOptions { policy, prewarm: false, prices, today },
+    )))
 }
 
 /// What all workers share: a tool, the system text, and a brief of so many tokens.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wattle_cache::ledger::{self, money};
 use wattle_cache::prefix::{Rendered, Target};
+use wattle_cache::warm::kind::cache_key;
 
 use super::{Halt, Task, record, send};
 use crate::host::{Host, Message, Reply as HostReply, StepResult, Usage};
@@ -17,6 +18,7 @@ use crate::outcome::Cause;
 /// Asks the model for one conversation.
 pub(super) struct Caller {
     account: Arc<Account>,
+    target: Target,
     /// Has it asked before?
     asked: bool,
 }
@@ -107,6 +109,11 @@ impl Following {
 impl Caller {
     /// For a conversation.
     pub(super) fn new(task: &Task<'_>, model: Arc<dyn Model>, host: Arc<dyn Host>) -> Caller {
+        let mut target = model.target().clone();
+        if let Some(run) = target.dialect.cache_key.take() {
+            // A key of the provider's cache serves a few workers; their prompts begin the same under each.
+            target.dialect.cache_key = Some(cache_key(&run, model.join()));
+        }
         let account = Account {
             host,
             model,
@@ -114,12 +121,12 @@ impl Caller {
             max_nano_usd: task.max_nano_usd,
             spent: AtomicU64::new(task.spent_nano_usd),
         };
-        Caller { account: Arc::new(account), asked: false }
+        Caller { account: Arc::new(account), target, asked: false }
     }
 
     /// Whom requests are rendered for.
     pub(super) fn target(&self) -> &Target {
-        self.account.model.target()
+        &self.target
     }
 
     /// Sends a request for the message with this index; gives the reply, and its row for the journal.

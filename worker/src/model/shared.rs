@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wattle_cache::prefix::Target;
+use wattle_cache::prefix::{Codec, Target, prewarm};
 use wattle_cache::price::{Price, Table};
 use wattle_cache::warm::differ::first_difference;
 use wattle_cache::warm::{Gate, Miss, Policy, Role, Sizes, Ticket, Verdict};
@@ -28,6 +28,8 @@ const MIN_TOKENS: u64 = 1024;
 pub struct SharedOptions {
     /// How the gate behaves.
     pub policy: Policy,
+    /// Is the prefix written by a request of its own, before the first worker asks?
+    pub prewarm: bool,
     /// Prices.
     pub prices: Arc<Table>,
     /// Today, `YYYY-MM-DD`: prices have dates.
@@ -51,6 +53,8 @@ struct State {
 
 #[derive(Default)]
 struct All {
+    /// Workers that have begun to ask.
+    workers: u32,
     /// By the hash of the prefix.
     gates: BTreeMap<String, Gate>,
     /// The prefix that the requests to each model begin with, with its hash.
@@ -125,22 +129,52 @@ impl Shared {
 
     async fn ask(&self, mut request: ModelRequest, cancel: CancellationToken) -> Result<Reply, ModelError> {
         let changed = self.compare(&request);
-        let pass = self.pass(&request, &cancel).await?;
-        let (state, key, ticket) = (Arc::clone(&self.state), pass.key.clone(), pass.ticket);
         let sizes = self.sizes(&request);
+        let pass = self.pass(&request, sizes, &cancel).await?;
+        let warmed =
+            if self.options.prewarm && pass.role == Role::Lead && self.target().codec == Codec::AnthropicMessages {
+                self.prewarm(&request, &pass, &cancel).await
+            } else {
+                Vec::new()
+            };
         let first = request.first;
-        request.watch = Some(Arc::new(Follow { state, key, ticket, inner: request.watch.take() }));
+        request.watch = Some(Arc::new(self.follow(&pass, request.watch.take())));
         let answered = self.inner.stream(request, cancel).await;
         match answered {
             Ok(mut reply) => {
                 if first && let Some(attempt) = reply.attempts.last_mut() {
                     attempt.miss = self.missed(&pass, sizes, attempt, changed);
                 }
+                // Before the last one, which gave the reply: those before it are journaled by their order.
+                let last = reply.attempts.len().saturating_sub(1);
+                reply.attempts.splice(last..last, warmed);
                 Ok(reply)
             }
-            Err(error) => {
+            Err(mut error) => {
                 self.failed(&error);
+                error.attempts.extend(warmed);
                 Err(error)
+            }
+        }
+    }
+
+    fn follow(&self, pass: &Pass, inner: Option<Arc<dyn Watch>>) -> Follow {
+        Follow { state: Arc::clone(&self.state), key: pass.key.clone(), ticket: pass.ticket, inner }
+    }
+
+    /// Writes the prefix with a request that asks for no output. Its price is covered by what was reserved for the
+    /// lead's own: what that one then reads it does not write. Where it fails the lead's own request does the work.
+    async fn prewarm(&self, request: &ModelRequest, pass: &Pass, cancel: &CancellationToken) -> Vec<Attempt> {
+        let warm = ModelRequest {
+            bytes: prewarm(&request.bytes[..request.prefix_len]).into(),
+            watch: Some(Arc::new(self.follow(pass, None))),
+            ..request.clone()
+        };
+        match self.inner.stream(warm, cancel.clone()).await {
+            Ok(reply) => reply.attempts,
+            Err(error) => {
+                tracing::debug!(%error, "the prefix was not warmed");
+                error.attempts
             }
         }
     }
@@ -159,12 +193,14 @@ impl Shared {
     }
 
     /// Waits at the gate of its prefix.
-    async fn pass(&self, request: &ModelRequest, cancel: &CancellationToken) -> Result<Pass, ModelError> {
+    async fn pass(&self, request: &ModelRequest, sizes: Sizes, cancel: &CancellationToken) -> Result<Pass, ModelError> {
         let end = |kind| ModelError { kind, attempts: Vec::new() };
         let key = request.prefix_sha.clone();
         let ticket = {
             let mut all = self.state.all();
-            all.gates.entry(key.clone()).or_insert_with(|| Gate::new(self.options.policy)).ticket()
+            let usual = self.options.policy;
+            let policy = Policy { enabled: usual.enabled && !sizes.too_short(), ..usual };
+            all.gates.entry(key.clone()).or_insert_with(|| Gate::new(policy)).ticket()
         };
         let mut pass = Pass { state: Arc::clone(&self.state), key, ticket, role: Role::Alone };
         loop {
@@ -238,6 +274,12 @@ impl Model for Shared {
 
     fn stream<'a>(&'a self, request: ModelRequest, cancel: CancellationToken) -> Streaming<'a> {
         Box::pin(self.ask(request, cancel))
+    }
+
+    fn join(&self) -> u32 {
+        let mut all = self.state.all();
+        all.workers += 1;
+        all.workers - 1
     }
 
     fn price(&self, model: &str) -> Option<Price> {

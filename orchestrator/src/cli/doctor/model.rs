@@ -104,13 +104,9 @@ fn answered(found: &mut Findings, wire: &str, reply: &Reply, nano_usd: Option<u6
 
 fn refused(found: &mut Findings, wire: &str, error: &ModelError) {
     let mend = match &error.kind {
-        ModelErrorKind::Fatal { status: 401 | 403, .. } => "set a key that may use this model",
-        ModelErrorKind::Fatal { status: 404, .. } => "see the name of the model and the address",
-        ModelErrorKind::Fatal { status: 402, .. } => "the account has no money left",
-        ModelErrorKind::Fatal { .. } => "see what the provider says",
-        ModelErrorKind::Exhausted { .. } | ModelErrorKind::RetriesSpent { .. } => {
-            "see the address, the network and the proxy"
-        }
+        ModelErrorKind::Fatal { reason, .. } => reason.mend(),
+        ModelErrorKind::Exhausted { mend, .. } => mend,
+        ModelErrorKind::RetriesSpent { .. } => "see the address, the network and the proxy",
         ModelErrorKind::Cancelled => "try again",
     };
     found.fail("model", format!("{wire}: {error}"), mend);

@@ -50,7 +50,7 @@ async fn what_is_fatal_fails_the_step_and_says_why() {
     let script = "version: 1\nreplies:\n  - fault: { status: 400 }\n";
     let bench = Bench::new(script, LIB).await;
     let outcome = bench.perform(&bench.step("one", Mode::Read, "x"), &Recorder::new()).await;
-    let End::Failed { cause: Cause::ModelRefused, message } = outcome.end else {
+    let End::Failed { cause: Cause::RequestRefused, message } = outcome.end else {
         panic!("{outcome:?}");
     };
     assert!(message.contains("invalid_request_error") && message.contains("400"), "{message}");

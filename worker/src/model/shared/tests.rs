@@ -17,6 +17,10 @@ use crate::scripted::{self, Server};
 const MODEL: &str = "claude-sonnet-5-5";
 
 async fn shared(server: &Server, policy: Policy) -> Arc<Shared> {
+    sharing(server, policy, false)
+}
+
+fn sharing(server: &Server, policy: Policy, prewarm: bool) -> Arc<Shared> {
     let options = WireOptions {
         target: Target::anthropic("anthropic"),
         base_url: server.base_url(),
@@ -28,7 +32,7 @@ async fn shared(server: &Server, policy: Policy) -> Arc<Shared> {
     let inner = Arc::new(HttpModel::with_pace(options, pace).unwrap());
     let today = Arc::new(|| "2026-11-28".to_owned());
     let prices = Arc::new(Table::builtin().clone());
-    Arc::new(Shared::new(inner, SharedOptions { policy, prices, today }))
+    Arc::new(Shared::new(inner, SharedOptions { policy, prewarm, prices, today }))
 }
 
 fn quick() -> Policy {
@@ -112,6 +116,21 @@ async fn nobody_asks_before_the_leads_reply_has_begun() {
 }
 
 #[tokio::test]
+async fn a_request_of_its_own_can_write_the_prefix() {
+    let script = "version: 1\nprefill_tokens_per_second: 50000\nreplies: [{ blocks: [{ text: ok }] }]\n";
+    let server = scripted::serve_text(script, 0).await.unwrap();
+    let model = sharing(&server, quick(), true);
+    let answers = all(&model, (0..4).map(|worker| request(36_000, &format!("{worker}"), None)).collect()).await;
+    let records = server.journal();
+    assert_eq!(records.len(), 5);
+    assert!(records[0].tokens.written() >= 9_000 && records[0].tokens.out == 0, "{:?}", records[0]);
+    assert!(records[1..].iter().all(|record| record.tokens.read >= 9_000), "{records:?}");
+    let rows: usize = answers.iter().map(|answer| answer.as_ref().unwrap().attempts.len()).sum();
+    assert_eq!(rows, 5, "it is a row of the lead's");
+    assert!(answers.iter().flatten().all(|reply| reply.attempts.iter().all(|attempt| attempt.miss.is_none())));
+}
+
+#[tokio::test]
 async fn a_lead_that_fails_is_replaced_by_another() {
     let script = r#"
 version: 1
@@ -143,12 +162,40 @@ async fn a_refusal_for_all_is_met_once() {
 }
 
 #[tokio::test]
-async fn a_prefix_that_is_too_short_to_be_cached_is_named() {
-    let server = scripted::serve_text("version: 1\nreplies: [{ blocks: [{ text: ok }] }]\n", 0).await.unwrap();
+async fn a_prefix_that_is_too_short_to_be_cached_is_named_or_not_waited_for() {
+    let script = "version: 1\nreplies: [{ delay_ms: 100, blocks: [{ text: ok }] }]\n";
+    let server = scripted::serve_text(script, 0).await.unwrap();
     let model = shared(&server, quick()).await;
+    // By its length it could be cached; the provider counts fewer tokens.
     for (worker, expected) in [("one", None), ("two", Some(Cause::BelowMinimum))] {
-        let reply = model.stream(request(400, worker, None), CancellationToken::new()).await.unwrap();
+        let reply = model.stream(request(1_750, worker, None), CancellationToken::new()).await.unwrap();
         assert_eq!(reply.attempts[0].miss.as_ref().map(|miss| miss.cause), expected, "{worker}");
+    }
+    let model = shared(&server, quick()).await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let server = Arc::new(server);
+    let watch = || {
+        let counting = Counting { server: Arc::clone(&server), seen: Arc::clone(&seen) };
+        Some(Arc::new(counting) as Arc<dyn Watch>)
+    };
+    let before = server.requests().len();
+    let answers = all(&model, (0..4).map(|worker| request(400, &format!("{worker}"), watch())).collect()).await;
+    assert!(seen.lock().unwrap()[0] > before + 1, "they go at once: {seen:?}");
+    assert!(answers.iter().all(|answer| answer.as_ref().unwrap().attempts[0].miss.is_none()));
+}
+
+#[tokio::test]
+async fn a_fan_out_writes_the_prefix_once_and_without_the_gate_every_time() {
+    const N: usize = 8;
+    // 9,000 tokens of prefix take 180 ms to read, and nobody can read them from the cache before that.
+    let script = "version: 1\nprefill_tokens_per_second: 50000\nreplies: [{ blocks: [{ text: ok }] }]\n";
+    for (enabled, writes) in [(true, 1), (false, N)] {
+        let server = scripted::serve_text(script, 0).await.unwrap();
+        let model = shared(&server, Policy { enabled, ..quick() }).await;
+        all(&model, (0..N).map(|worker| request(36_000, &format!("{worker}"), None)).collect()).await;
+        let tokens: Vec<_> = server.journal().into_iter().map(|record| record.tokens).collect();
+        assert_eq!(tokens.iter().filter(|tokens| tokens.written() >= 9_000).count(), writes, "{tokens:?}");
+        assert_eq!(tokens.iter().filter(|tokens| tokens.read >= 9_000).count(), N - writes, "{tokens:?}");
     }
 }
 
