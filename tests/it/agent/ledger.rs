@@ -223,7 +223,9 @@ version: 1
 replies:
   - { times: 1, blocks: [{ text: ok }] }
   - { times: 1, fault: { status: 401 } }
-  - { times: 1, fault: { status: 404 } }
+  - { times: 1, fault: { status: 404, message: "model: claude-nobody" } }
+  - { times: 1, fault: { status: 404, page: true } }
+  - { times: 1, blocks: [{ text: ok }], fault: { whole: true } }
 "#;
     let service = Service::start(&mut env, replies);
     let path = env.repo("r", &[("a.txt", "a\n")]).path.clone();
@@ -234,14 +236,18 @@ replies:
     assert!(key.out.contains("401") && key.out.contains("set a key"), "{}", key.out);
     let unknown = ask(&env).code(5);
     assert!(unknown.out.contains("404") && unknown.out.contains("name of the model"), "{}", unknown.out);
-    assert_eq!(service.requests().len(), 3, "one request each");
+    let page = ask(&env).code(5);
+    assert!(page.out.contains("base_url"), "{}", page.out);
+    let whole = ask(&env).ok();
+    assert!(whole.out.contains("came whole although a stream"), "{}", whole.out);
+    assert_eq!(service.requests().len(), 5, "one request each");
     let body = service.bodies().remove(0);
     assert!(body.len() < 600, "a cheap one: {body}");
     service.stop();
     env.set("ANTHROPIC_BASE_URL", "http://127.0.0.1:1");
     let nowhere = ask(&env).code(5);
-    assert!(nowhere.out.contains("see the address"), "{}", nowhere.out);
-    for output in [good, key, unknown, nowhere] {
+    assert!(nowhere.out.contains("127.0.0.1:1") && nowhere.out.contains("fail  model"), "{}", nowhere.out);
+    for output in [good, key, unknown, page, whole, nowhere] {
         assert!(!output.whole().contains(CANARY));
     }
     let scripted = script(&env, "version: 1\nreplies: [{ blocks: [{ text: ok }] }]\n");
