@@ -9,6 +9,7 @@ mod fan;
 mod table;
 mod turns;
 mod waiting;
+mod wire;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -22,7 +23,8 @@ type Res<T> = Result<T, Box<dyn Error + Send + Sync>>;
 type Group = (&'static str, fn(&mut Table) -> Res<()>);
 
 /// In the order of the table.
-const GROUPS: &[Group] = &[("fan", fan::run), ("turns", turns::run), ("bill", bill::run), ("waiting", waiting::run)];
+const GROUPS: &[Group] =
+    &[("fan", fan::run), ("turns", turns::run), ("bill", bill::run), ("wire", wire::run), ("waiting", waiting::run)];
 
 fn main() -> ExitCode {
     // Cargo hands every bench `--bench`; what it hands on of the user's comes after.
