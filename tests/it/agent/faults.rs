@@ -116,9 +116,11 @@ fn a_server_of_the_users_own_is_a_model() {
     let service = Service::start(&mut env, &format!("version: 1\nreplies:{WORK}"));
     let url = service.server.base_url();
     env.set("ANTHROPIC_BASE_URL", "http://127.0.0.1:1");
+    // The key that its entry names, and never Anthropic's.
+    env.set("LOCAL_KEY", "local");
     std::fs::create_dir_all(env.root().join("config/wattle")).unwrap();
     let config = format!(
-        "models: {{ local: {{ base_url: \"{url}\", wire: anthropic }} }}\nmodel: local/some\nlimits: {{ tokens: 1000000 }}\n"
+        "models: {{ local: {{ base_url: \"{url}\", wire: anthropic, key: LOCAL_KEY }} }}\nmodel: local/some\nlimits: {{ tokens: 1000000 }}\n"
     );
     std::fs::write(env.root().join("config/wattle/config.yaml"), config).unwrap();
     let repo = env.repo("r", &[("a.txt", "a\n")]);
