@@ -6,9 +6,9 @@ are closed here before any validator is built.
 
 import importlib
 import pkgutil
-import typing
 
 import pydantic
+import typing_extensions
 
 STRICT = {"extra": "forbid", "arbitrary_types_allowed": True}
 
@@ -23,7 +23,7 @@ def close(package):
     dicts, models = set(), []
     for module in modules:
         for value in vars(module).values():
-            if typing.is_typeddict(value) and value.__module__.startswith(package):
+            if typing_extensions.is_typeddict(value) and value.__module__.startswith(package):
                 value.__pydantic_config__ = STRICT
                 dicts.add(value)
             elif isinstance(value, type) and issubclass(value, pydantic.BaseModel) and value.__module__.startswith(package):
@@ -35,6 +35,20 @@ def close(package):
         for model in models:
             model.model_rebuild(force=True)
     return len(dicts) + len(models)
+
+
+def whole(adapter, value):
+    """Validates a value to its last part: what the types call iterable is looked at only when it is walked."""
+
+    def walk(part):
+        if isinstance(part, dict):
+            part = part.values()
+        elif isinstance(part, (str, bytes, pydantic.BaseModel)) or not hasattr(part, "__iter__"):
+            return
+        for inner in part:
+            walk(inner)
+
+    walk(adapter.validate_python(value))
 
 
 class Anthropic:
@@ -63,11 +77,11 @@ class Anthropic:
     def body(self, body, counting=False):
         """A request body; the content of messages is checked block by block, because its union is lax."""
         kind = self.counting if counting else self.streaming if body.get("stream") else self.plain
-        kind.validate_python(body)
+        whole(kind, body)
         for message in body["messages"]:
             if not isinstance(message["content"], str):
                 for block in message["content"]:
-                    self.block.validate_python(block)
+                    whole(self.block, block)
 
 
 class OpenAI:
@@ -98,13 +112,63 @@ class OpenAI:
 
     def chat_body(self, body):
         """A request for a completion, message by message."""
-        self.chat[0 if body.get("stream") else 1].validate_python(body)
+        whole(self.chat[0 if body.get("stream") else 1], body)
         for message in body["messages"]:
-            self.chat_message.validate_python(message)
+            whole(self.chat_message, message)
 
     def responses_body(self, body):
         """A request for a response, item by item."""
-        self.responses[0 if body.get("stream") else 1].validate_python(body)
+        whole(self.responses[0 if body.get("stream") else 1], body)
         if not isinstance(body["input"], str):
             for item in body["input"]:
-                self.item.validate_python(item)
+                whole(self.item, item)
+
+
+def refuses(validate, value, what):
+    """Fails unless a validator refuses a value."""
+    try:
+        validate(value)
+    except pydantic.ValidationError:
+        return
+    raise AssertionError(f"the strict types take {what}")
+
+
+def bites():
+    """The strict types refuse what they have to; otherwise nothing that they take is shown to be right."""
+    types = Anthropic()
+    mark = {"type": "ephemeral"}
+    text = {"type": "text", "text": "x"}
+
+    def body(**more):
+        user = {"role": "user", "content": [text]}
+        return {"model": "m", "max_tokens": 1, "stream": True, "messages": [user], **more}
+
+    types.body(body())
+    for more, what in [
+        ({"temperature": 1.0}, "a temperature"),
+        ({"frobnicate": 1}, "an unknown field"),
+        ({"system": [{**text, "cache_control": {"type": "ephemeral", "ttl": "2h"}}]}, "a wrong ttl"),
+        ({"tools": [{"name": "n", "input_schema": {"type": "object"}, "x": 1}]}, "an unknown field of a tool"),
+    ]:
+        refuses(types.body, body(**more), what)
+    for block, what in [
+        ({"type": "thinking", "thinking": "", "signature": "s", "cache_control": mark}, "a mark on thinking"),
+        ({"type": "tool_use", "name": "n", "input": {}}, "a call with no id"),
+        ({"type": "tool_result", "tool_use_id": "1", "content": "x", "of_tomorrow": 1}, "an unknown field of a block"),
+    ]:
+        refuses(types.body, body(messages=[{"role": "user", "content": [block]}]), what)
+    refuses(types.event.validate_python, {"type": "message_stop", "x": 1}, "an unknown field of an event")
+    openai = OpenAI()
+    chat = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    openai.chat_body(chat)
+    refuses(openai.chat_body, {**chat, "cache_control": mark}, "an unknown field of a completion")
+    refuses(openai.chat_body, {**chat, "messages": [{"role": "tool", "content": "x"}]}, "a result of no call")
+    openai.responses_body({"model": "m", "input": "x"})
+    refuses(openai.responses_body, {"model": "m", "input": "x", "messages": []}, "an unknown field of a response")
+    call = {"type": "function_call", "name": "n", "arguments": "{}"}
+    refuses(openai.responses_body, {"model": "m", "input": [call]}, "a call with no id")
+
+
+if __name__ == "__main__":
+    bites()
+    print("the strict types refuse what is wrong")
