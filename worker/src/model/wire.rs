@@ -163,10 +163,10 @@ impl HttpModel {
         let fault = ended.and_then(|ended| ended.as_ref().err());
         // Nothing was processed where nothing could be sent, or where the answer was an error to begin with.
         let unbilled = fault.is_some_and(|fault| fault.kind == FaultKind::Unreachable) || attempt.status >= 300;
-        if !(unbilled && !told.started) {
-            (attempt.usage, attempt.exact) = told.usage(request.bytes.len());
-        } else {
+        if unbilled && !told.started {
             attempt.exact = true;
+        } else {
+            (attempt.usage, attempt.exact) = told.usage(request.bytes.len());
         }
         attempt.reasoning_out = told.reasoning_out;
         attempt.served.clone_from(&told.served);

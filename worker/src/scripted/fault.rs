@@ -72,7 +72,7 @@ impl Fault {
         Some(Refusal {
             status,
             kind: self.kind.clone().unwrap_or_default(),
-            code: self.code.clone().or(usual),
+            code: self.code.clone().or(usual).map(String::into_boxed_str),
             param: None,
             message: self.message.clone().unwrap_or_else(|| format!("the script answers {status}")),
             headers,

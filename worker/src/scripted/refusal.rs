@@ -16,9 +16,9 @@ pub(super) struct Refusal {
     /// The service's own name of the error; empty = the usual one of the status.
     pub(super) kind: String,
     /// Finer than the kind: `details.error_code` of the one service, `code` of the other.
-    pub(super) code: Option<String>,
+    pub(super) code: Option<Box<str>>,
     /// The field that is wrong.
-    pub(super) param: Option<String>,
+    pub(super) param: Option<Box<str>>,
     pub(super) message: String,
     /// Further headers.
     pub(super) headers: Vec<(&'static str, String)>,
@@ -37,11 +37,11 @@ impl Refusal {
     }
 
     pub(super) fn code(mut self, code: &str) -> Refusal {
-        self.code = Some(code.to_owned());
+        self.code = Some(code.into());
         self
     }
 
-    pub(super) fn param(mut self, param: impl Into<String>) -> Refusal {
+    pub(super) fn param(mut self, param: impl Into<Box<str>>) -> Refusal {
         self.param = Some(param.into());
         self
     }

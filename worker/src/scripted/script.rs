@@ -326,7 +326,7 @@ impl Stop {
             Stop::EndTurn => "end_turn",
             Stop::ToolUse => "tool_use",
             Stop::MaxTokens => "max_tokens",
-            Stop::StopSequence => "stop_sequence",
+            Stop::Sequence => "stop_sequence",
             Stop::PauseTurn => "pause_turn",
             Stop::Refusal => "refusal",
             Stop::ModelContextWindowExceeded => "model_context_window_exceeded",

@@ -56,7 +56,7 @@ impl Writer<'_> {
         match self.exchange.chosen.stop() {
             Stop::ToolUse if self.has(Quirk::StopWithTools) => "stop",
             Stop::ToolUse => "tool_calls",
-            Stop::EndTurn | Stop::StopSequence | Stop::PauseTurn => "stop",
+            Stop::EndTurn | Stop::Sequence | Stop::PauseTurn => "stop",
             Stop::MaxTokens | Stop::ModelContextWindowExceeded => "length",
             Stop::Refusal => "content_filter",
         }

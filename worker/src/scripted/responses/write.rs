@@ -48,7 +48,7 @@ impl Writer<'_> {
     fn status(&self) -> &'static str {
         match self.exchange.chosen.stop() {
             Stop::MaxTokens | Stop::ModelContextWindowExceeded | Stop::Refusal => "incomplete",
-            Stop::EndTurn | Stop::ToolUse | Stop::StopSequence | Stop::PauseTurn => "completed",
+            Stop::EndTurn | Stop::ToolUse | Stop::Sequence | Stop::PauseTurn => "completed",
         }
     }
 

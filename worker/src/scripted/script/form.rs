@@ -159,7 +159,8 @@ pub(in crate::scripted) enum Stop {
     /// The bound on output was reached.
     MaxTokens,
     /// A stop sequence was met.
-    StopSequence,
+    #[serde(rename = "stop_sequence")]
+    Sequence,
     /// The server paused it.
     PauseTurn,
     /// The model declined.
