@@ -145,8 +145,8 @@ fn family(model: &str) -> &str {
             });
         plain || dashed
     };
-    let dashes = name.bytes().enumerate().filter(|(_, byte)| *byte == b'-').map(|(at, _)| at);
-    let cut = dashes.filter(|at| is_date(&name[at + 1..])).last();
+    let mut dashes = name.bytes().enumerate().filter(|(_, byte)| *byte == b'-').map(|(at, _)| at);
+    let cut = dashes.rfind(|at| is_date(&name[at + 1..]));
     cut.map_or(name, |at| &name[..at])
 }
 

@@ -163,7 +163,7 @@ impl HttpModel {
         let fault = ended.and_then(|ended| ended.as_ref().err());
         // Nothing was processed where nothing could be sent, or where the answer was an error to begin with.
         let unbilled = fault.is_some_and(|fault| fault.kind == FaultKind::Unreachable) || attempt.status >= 300;
-        if !(unbilled && !told.started) {
+        if !unbilled || told.started {
             (attempt.usage, attempt.exact) = told.usage(request.bytes.len());
         } else {
             attempt.exact = true;
