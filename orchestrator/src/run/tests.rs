@@ -103,7 +103,7 @@ impl Env {
         let mut events = Vec::new();
         let mut sink = |event: &Event| {
             events.push(event.clone());
-            if event.seq % GLANCES_EVERY == 0 {
+            if event.seq.is_multiple_of(GLANCES_EVERY) {
                 self.glance_is_the_fold(&event.run);
             }
         };
