@@ -26,6 +26,7 @@ mod man;
 mod merge;
 mod path;
 mod plan;
+mod probe;
 mod redo;
 mod reject;
 mod restore;
@@ -123,6 +124,8 @@ enum Command {
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
+    #[command(hide = true, name = crate::run::overlay::PROBE)]
+    ProbeSlots(probe::ProbeArgs),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -173,6 +176,7 @@ fn run(cli: Cli) -> Exit {
         Command::Schema(args) => schema::run(&session, &args),
         Command::Completions(args) => completions::run(&session, &args),
         Command::Man(args) => man::run(&session, &args),
+        Command::ProbeSlots(args) => probe::run(&session, &args),
         Command::Later(later) => Err(later.error()),
     };
     done.unwrap_or_else(|error| error.report(&session.ui))

@@ -8,10 +8,12 @@
 mod choose;
 mod disk;
 mod distance;
+mod layers;
 mod owner;
 mod place;
 mod print;
 mod record;
+mod template;
 mod trash;
 
 use std::fs;
@@ -28,6 +30,7 @@ use crate::slot::{Class, Lease, Owner, PoolError, PoolOptions, Released, Salvage
 use crate::submodule;
 use crate::warm::{SLOTS, captured, forget_captured};
 use distance::Distances;
+pub use layers::is_elsewhere;
 use place::{Place, head_of};
 use record::{Guard, Held, Record, file_of, index_of, path_of};
 use trash::{ASIDE, Trash};
@@ -48,6 +51,8 @@ pub struct Pool {
     snapshots: Mutex<()>,
     /// Taken while a slot is made under a disk bound: what it takes is only known when it is there.
     making: Mutex<()>,
+    /// Taken while a template is looked for, made or dropped.
+    templates: Mutex<()>,
 }
 
 impl Pool {
@@ -55,8 +60,9 @@ impl Pool {
     pub fn open(repo: &Repo, o: PoolOptions) -> Result<Pool, PoolError> {
         let root = repo.state_dir().join(SLOTS);
         fs::create_dir_all(&root).map_err(|e| PoolError::io(&root, e))?;
-        for record in Record::load_all(&root)? {
-            Place::of(repo, &root, &record).mend(&record.base)?;
+        // What has to be mounted first is mended then.
+        for record in Record::load_all(&root)?.iter().filter(|record| record.template.is_none()) {
+            Place::of(repo, &root, record).mend(&record.base)?;
         }
         Ok(Pool {
             repo: repo.clone(),
@@ -67,6 +73,7 @@ impl Pool {
             trash: Trash::default(),
             snapshots: Mutex::new(()),
             making: Mutex::new(()),
+            templates: Mutex::new(()),
         })
     }
 
@@ -101,8 +108,11 @@ impl Pool {
 
     /// The slot that a holder kept over a crash, untouched; none if it has none or got none whole.
     pub fn adopt(&self, holder: &str) -> Result<Option<Lease>, PoolError> {
-        let _guard = self.guard()?;
         let held = |r: &Record| r.whole() && r.retired.is_none() && r.held_by(holder);
+        if let Some(mut record) = Record::load_all(&self.root)?.into_iter().find(held) {
+            self.at_hand(&mut record)?;
+        }
+        let _guard = self.guard()?;
         let Some(mut record) = Record::load_all(&self.root)?.into_iter().find(held) else {
             return Ok(None);
         };
@@ -190,7 +200,7 @@ impl Pool {
                 let staying = record.holders.iter().filter(|h| stays(h)).cloned().collect();
                 record.holders = staying;
                 record.store(&self.root)?;
-            } else if record.admin.is_some() && !path_of(&self.root, record.slot).exists() {
+            } else if record.admin.is_some() && self.gone(&record) {
                 self.discard(&record)?;
             } else {
                 salvaged.extend(self.settle(&mut record, &dead)?.salvaged);
@@ -210,7 +220,7 @@ impl Pool {
             tracing::warn!(error = %e, "the pool cannot be listed");
             Vec::new()
         });
-        records.iter().map(|r| r.info(&self.root)).collect()
+        records.iter().map(|r| r.info(&self.root, self.stored(r))).collect()
     }
 
     /// Removes a slot that nobody holds, salvaging what is in it. A retired one goes only if nothing in it would be lost.
@@ -228,7 +238,7 @@ impl Pool {
             record.store(&self.root)?;
             record
         };
-        match self.empty_and_remove(&record) {
+        match self.at_hand(&mut record).and_then(|()| self.empty_and_remove(&record)) {
             Ok(salvaged) => Ok(salvaged),
             Err(e) => {
                 record.holders.clear();
@@ -245,7 +255,7 @@ impl Pool {
             let why = "nothing is known of it".to_owned();
             return Err(PoolError::Unproven { path: place.path().to_owned(), why });
         }
-        if record.admin.is_some() && place.path().exists() {
+        if record.admin.is_some() && !self.gone(record) {
             if place.path().join(".git").is_dir() {
                 let paths = vec![".git".to_owned()];
                 return Err(PoolError::Unexpressible { slot: record.slot, paths });
@@ -261,6 +271,7 @@ impl Pool {
     /// Takes a slot apart whose content is in safety.
     fn discard(&self, record: &Record) -> Result<(), PoolError> {
         self.forget_captured(record.slot)?;
+        self.lift(record)?;
         let aside = Place::of(&self.repo, &self.root, record).remove(record.generation)?;
         record.delete(&self.root)?;
         self.trash.delete(aside);
@@ -293,12 +304,18 @@ impl Pool {
     fn prepare(&self, record: &mut Record, w: &Want) -> Result<(), PoolError> {
         self.forget_captured(record.slot)?;
         let fresh = record.admin.is_none();
-        if fresh {
+        if fresh && self.lays() {
+            self.lay(record, w)?;
+        } else if fresh {
+            self.lift(record)?;
+            record.template = None;
             fault::point("slot.make");
             let name = Place::of(&self.repo, &self.root, record).make(&w.base)?;
             fault::point("slot.made");
             record.admin = Some(name);
             record.store(&self.root)?;
+        } else {
+            self.at_hand(record)?;
         }
         let place = Place::of(&self.repo, &self.root, record);
         match &record.print {
@@ -311,7 +328,8 @@ impl Pool {
         if record.print.is_none() {
             record.print = Some(place.print()?);
         }
-        if !fresh && self.shifted(record, &place, w)? {
+        // Of a new slot only one over a template has an index that tells what it holds.
+        if (!fresh || record.template.is_some()) && self.shifted(record, &place, w)? {
             (record.base, record.left) = (w.base.clone(), None);
         } else {
             if !fresh && record.ready && record.class != Class::Check {
@@ -380,7 +398,7 @@ impl Pool {
         fault::point("slot.settle");
         let mut released = Released::default();
         if record.admin.is_some() {
-            match self.empty(record, holder) {
+            match self.at_hand(record).and_then(|()| self.empty(record, holder)) {
                 Ok(salvaged) => released.salvaged = salvaged,
                 Err(e @ (PoolError::Unproven { .. } | PoolError::Unexpressible { .. })) => {
                     self.retire(record, &e)?;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::choice::{Approve, OnInput};
 use super::node::{self, Mark, Node, Value};
 use super::{amount, money};
+use crate::options::Slots;
 
 /// A mistake in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +65,8 @@ pub(crate) struct File {
     pub(crate) disk_bytes: Option<u64>,
     /// `clean`.
     pub(crate) clean: Option<Clean>,
+    /// `slots`.
+    pub(crate) slots: Option<Slots>,
     /// `keep.days`.
     pub(crate) keep_days: Option<u32>,
     /// `keep.count`.
@@ -87,11 +90,13 @@ pub(crate) const FRAME: [&str; 8] =
     ["checks", "setup", "checkout", "discard", "generated", "commit", "notify", "defaults"];
 /// Those of them that run something: they need trust.
 pub(crate) const RUNS: [&str; 4] = ["checks", "setup", "generated", "notify"];
-const KEYS: [&str; 8] = ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models"];
+const KEYS: [&str; 9] = ["limits", "clean", "slots", "keep", "approve", "on_input", "model", "target", "models"];
 /// Longest that what was put aside is kept by a number: ten years, past which nobody asks for it.
 const KEEP_DAYS_MAX: u32 = 3650;
 /// Most that can be kept: as refs, git lists this many in about a tenth of a second.
 const KEEP_COUNT_MAX: u32 = 100_000;
+/// What `slots` can be.
+pub(crate) const SLOTS: [(&str, Slots); 2] = [("checkout", Slots::Checkout), ("overlay", Slots::Overlay)];
 const LIMITS: [&str; 5] = ["jobs", "checks", "usd", "tokens", "disk"];
 
 /// Reads a file: what it says, and every mistake in it.
@@ -128,6 +133,7 @@ impl Reader {
                     let choices = [("untracked", Clean::Untracked), ("ignored", Clean::Ignored)];
                     self.file.clean = self.choice(key, value, &choices);
                 }
+                "slots" => self.file.slots = self.choice(key, value, &SLOTS),
                 "keep" => self.keep(value),
                 "approve" => {
                     self.file.approve = self.choice(key, value, &[("manual", Approve::Manual), ("auto", Approve::Auto)])

@@ -5,7 +5,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::Serialize;
 use wattle_planner::{Mode, Step as PlanStep};
-use wattle_workspace::{LockInfo, Repo};
+use wattle_workspace::{LockInfo, Repo, is_elsewhere};
 
 use super::reason::{counted, held, reason};
 use super::risk::{Risk, risk};
@@ -241,7 +241,9 @@ fn step_status(view: &RunView, step: &PlanStep, state_dir: &Path) -> StepStatus 
 /// The slot of an attempt that is not over.
 fn worktree(record: &StepRecord, state_dir: &Path) -> Option<String> {
     let attempt = record.attempts.last().filter(|attempt| !attempt.state.terminal())?;
-    Some(state_dir.join("slots").join(attempt.slot?.to_string()).display().to_string())
+    let path = state_dir.join("slots").join(attempt.slot?.to_string());
+    // Where the files are a mount that only the run sees, `wattle path` is the way to them.
+    (!is_elsewhere(&path)).then(|| path.display().to_string())
 }
 
 /// A line for people: styled parts.

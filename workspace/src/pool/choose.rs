@@ -7,6 +7,7 @@ use super::record::{Record, path_of};
 use super::{Pool, Want};
 use crate::fault;
 use crate::ids::TreeId;
+use crate::overlay;
 use crate::salvage::stash_now;
 use crate::slot::{Class, PoolError, SlotId};
 
@@ -37,7 +38,10 @@ impl Pool {
         for record in &mut records {
             drop_dead(record);
         }
-        let fits = |r: &Record| r.admin.is_none() || self.repo.has_wanted_shape(&path_of(&self.root, r.slot));
+        // One that has to be mounted is for processes that can.
+        let seen = |r: &Record| r.template.is_none() || r.admin.is_none() || overlay::entered();
+        let shaped = |r: &Record| r.admin.is_none() || self.repo.has_wanted_shape(&path_of(&self.root, r.slot));
+        let fits = |r: &Record| seen(r) && shaped(r);
         let same = |r: &Record| r.class == w.class && r.retired.is_none() && fits(r);
         let shared = |r: &Record| same(r) && r.class == Class::Snapshot && r.base == w.base && r.whole() && !r.free();
         if let Some(mut record) = records.iter().find(|r| shared(r)).cloned() {
