@@ -8,7 +8,7 @@ mod audit;
 mod disk;
 mod matrix;
 mod meanwhile;
-mod plans;
+pub(crate) mod plans;
 mod power;
 
 use std::io::Write;

@@ -188,6 +188,7 @@ impl Pool {
     pub fn recover(&self, keep: &[String]) -> Result<Vec<Salvaged>, PoolError> {
         let _one = self.one_at_a_time(Class::Snapshot);
         self.sweep()?;
+        self.sweep_layers()?;
         let mut salvaged = Vec::new();
         for mut record in Record::load_all(&self.root)? {
             let elsewhere = |h: &Held| h.owner.is_some_and(|owner| owner != self.own && owner.lives());

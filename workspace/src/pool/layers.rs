@@ -165,6 +165,14 @@ impl Pool {
         Ok(())
     }
 
+    /// Takes away the layers of slots that have become ordinary ones before somebody died.
+    pub(super) fn sweep_layers(&self) -> Result<(), PoolError> {
+        for record in Record::load_all(&self.root)?.iter().filter(|record| record.template.is_none()) {
+            self.move_aside(&self.layers(record.slot), record)?;
+        }
+        Ok(())
+    }
+
     fn flattening(&self, slot: SlotId) -> PathBuf {
         // By this name the next start deletes what was cut off.
         self.root.join(format!(".tmp-flat-{slot}"))
