@@ -15,6 +15,7 @@ mod fixture;
 mod git;
 mod ids;
 mod include;
+mod index;
 mod lock;
 mod lookup;
 mod merge;
@@ -26,10 +27,14 @@ mod pool;
 mod refs;
 mod repo;
 mod salvage;
+mod scan;
 mod shape;
+mod site;
 mod slot;
 mod stale;
 mod submodule;
+mod sync;
+mod walk;
 mod warm;
 mod whole;
 
@@ -47,6 +52,7 @@ pub use paths::{path_of_shown, shown};
 pub use pool::{Pool, is_elsewhere};
 pub use refs::{Expect, RefChange, RefError};
 pub use repo::{OpenError, OpenOptions, Repo};
+pub use site::Site;
 pub use slot::{
     BackEnd, Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want, size_text,
 };

@@ -346,10 +346,8 @@ fn control(view: &RunView, line: &Line<'_>) -> Option<Wish> {
 
 /// The share of red changes: the guess, corrected by what the run has seen.
 fn red_share(view: &RunView) -> f64 {
-    let landed = view.steps.values().filter(|record| record.landed.is_some()).count();
-    let red = view.landings.values().filter(|record| record.why.as_deref() == Some("red")).count();
     let (share, weight) = RED_SHARE;
-    (red as f64 + share * weight) / ((landed + red) as f64 + weight)
+    (view.reds as f64 + share * weight) / ((view.landed + view.reds) as f64 + weight)
 }
 
 /// A member of a group whose group cannot land any more.
@@ -367,11 +365,11 @@ fn regroup(view: &RunView) -> Option<Wish> {
 /// When nothing else can join, what has been gathered goes through the final checks.
 fn open_last(view: &RunView) -> Option<Wish> {
     view.gathered.as_ref()?;
-    let open = view.steps.values().any(|record| may_join(view, record));
+    let open = || view.steps.values().any(|record| may_join(view, record));
     let busy = view.open.iter().any(|id| !gathered(view, &view.landings[id]));
     let gathered = gathered_in_order(view).into_iter();
     let entries: Vec<Entry> = gathered.flat_map(|(_, record)| record.entries.clone()).collect();
-    (!open && !busy && !entries.is_empty()).then_some(Wish::Open { entries, last: true })
+    (!busy && !entries.is_empty() && !open()).then_some(Wish::Open { entries, last: true })
 }
 
 /// May a step still join what is gathered, without a human? Where only what somebody asks for lands, the others are
