@@ -26,6 +26,7 @@ use crate::run::begin::{RunEnd, RunRequest, start};
 use crate::run::context::Context;
 use crate::run::lead::{LeadPlan, LeadRequest, lead};
 use crate::run::limits::Caps;
+use crate::run::overlay;
 use crate::ui::Style;
 
 /// Execute a plan, or plan a task and execute that.
@@ -103,7 +104,7 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
         model: args.model.clone(),
         approve: args.approve,
         on_input: args.on_input,
-        checks: None,
+        ..Flags::default()
     };
     let task = args.task.as_deref().map(not_a_file).transpose()?;
     let repo = session.repo()?;
@@ -140,6 +141,9 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
         stop_at_plan,
         folder: session.start()?,
     };
+    if !stop_at_plan {
+        overlay::enter(&ctx.repo, request.options.slots);
+    }
     let mut progress = Progress::new(&session.ui, plan.steps().len());
     let end = start(&ctx, request, &mut |event| {
         if let Some(cap) = cap.take() {
@@ -237,6 +241,7 @@ fn options(args: &RunArgs, config: &Effective, plan: &Plan) -> RunOptions {
         tokens_max: config.tokens.with(limits.tokens),
         disk_bytes_max: config.disk_bytes.with(limits.disk_bytes),
         clean_ignored: config.clean == Clean::Ignored,
+        slots: config.slots,
         on_input: match config.on_input {
             OnInput::Wait => o::OnInput::Wait,
             OnInput::Deny => o::OnInput::Deny,

@@ -87,6 +87,7 @@ impl Env {
             tokens_max: None,
             disk_bytes_max: None,
             clean_ignored: false,
+            slots: Default::default(),
             on_input: OnInput::Wait,
         };
         change(&mut options);
