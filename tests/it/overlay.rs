@@ -124,7 +124,7 @@ steps:
     assert_eq!(repo.read("a.txt"), "changed again\n");
     assert_eq!(names(&state(&env).join("slots")), slots, "no other slots");
     assert_eq!(lines(&env, "seen.setup").len(), setups, "build output stays");
-    repo.wattle(&["clean"]).ok();
+    _ = repo.wattle(&["clean"]).ok();
     let left = ["layers", "templates"].map(|folder| names(&state(&env).join(folder)));
     assert_eq!(left, [vec![], vec![]] as [Vec<String>; 2]);
     assert_eq!(repo.git(&["worktree", "list"]).lines().count(), 1);
@@ -153,7 +153,7 @@ fn a_disk_bound_counts_what_slots_share_once() {
     assert!(preview.err.contains("mounted over one checkout of 2.0 MB"), "{}", preview.err);
     let refused = plan.replace(disk, "1MB");
     std::fs::write(env.root().join("plan.yaml"), refused).unwrap();
-    repo.wattle(&["clean"]).ok();
+    _ = repo.wattle(&["clean"]).ok();
     let refused = repo.wattle(&["run", "-f", "../plan.yaml", "--approve", "auto"]).code(1);
     assert!(refused.err.contains("limits.disk"), "{}", refused.err);
 }
@@ -173,7 +173,7 @@ fn a_far_commit_gets_a_template_of_its_own_and_a_near_one_does_not() {
         )
     };
     run(&env, &repo, &plan(1), can);
-    repo.wattle(&["clean"]).ok();
+    _ = repo.wattle(&["clean"]).ok();
     run(&env, &repo, &plan(2), can);
     let change = |count: usize, round: &str| {
         let files: Vec<_> = (0..count).map(|n| text(n, round)).collect();

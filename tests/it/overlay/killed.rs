@@ -48,7 +48,7 @@ fn ended(env: &TestEnv, repo: &TestRepo<'_>, resumed: Output) {
     assert_eq!((repo.read("a.txt"), repo.read("c.txt")), ("one\ntwo\n".into(), "new\n".into()));
     assert!(!repo.path.join("dir/b.txt").exists());
     repo.git(&["fsck", "--strict", "--no-dangling"]);
-    repo.wattle(&["clean"]).ok();
+    _ = repo.wattle(&["clean"]).ok();
     assert_eq!(repo.git(&["worktree", "list"]).lines().count(), 1);
     assert_eq!(names(&state(env).join("layers")), [] as [&str; 0]);
 }

@@ -49,7 +49,7 @@ fn slots_that_were_mounts_are_put_together_where_mounts_are_refused() {
     told(&events, false);
     assert_eq!(events.last().map(|last| last["counts"]["landed"].clone()), Some(1.into()));
     // The old slot is for whoever can mount it; nothing of it is touched until somebody wants it gone.
-    wattle(&env, &repo, &["clean"]).ok();
+    _ = wattle(&env, &repo, &["clean"]).ok();
     assert_eq!(repo.git(&["worktree", "list"]).lines().count(), 1);
     for folder in ["layers", "templates"] {
         assert_eq!(names(&state(&env).join(folder)), [] as [&str; 0]);
