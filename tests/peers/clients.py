@@ -111,14 +111,10 @@ def chat_strict(types):
     body = {"model": "gpt-6-sol", "stream": True, "stream_options": {"include_usage": True}, "messages": [{"role": "user", "content": "Go."}]}
     count = 0
     for chunk in raw_events("/v1/chat/completions", body, headers):
-        # Thinking comes in a field that is not the vendor's own: it is what other servers send.
-        for choice in chunk["choices"]:
-            choice["delta"].pop("reasoning_content", None)
         types.chunk.validate_python(chunk)
         count += 1
     del body["stream"], body["stream_options"]
     whole = httpx.post(URL + "/v1/chat/completions", json=body, headers=headers).json()
-    whole["choices"][0]["message"].pop("reasoning_content", None)
     types.completion.validate_python(whole)
     return count
 

@@ -136,6 +136,7 @@ fn configuration(found: &Found) -> String {
             "  tokens:",
             "  disk:",
             "clean:",
+            "slots:",
             "keep:",
             "  days:",
             "  count:",

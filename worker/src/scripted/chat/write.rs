@@ -99,6 +99,11 @@ impl Writer<'_> {
         texts.collect()
     }
 
+    /// Is thinking shown at all? The models whose wire this is keep theirs, and charge for it.
+    fn shows_thinking(&self) -> bool {
+        !self.exchange.prompt.model.starts_with("gpt-") || self.has(Quirk::Reasoning)
+    }
+
     /// The name of the field that thinking comes in.
     fn reasoning(&self) -> &'static str {
         if self.has(Quirk::Reasoning) { "reasoning" } else { "reasoning_content" }
@@ -113,7 +118,9 @@ impl Writer<'_> {
             "refusal": null,
         });
         for block in &self.exchange.chosen.blocks {
-            if let Block::Thinking(thinking) = block {
+            if let Block::Thinking(thinking) = block
+                && self.shows_thinking()
+            {
                 message[self.reasoning()] = json!(thinking);
             }
         }
@@ -183,13 +190,15 @@ impl Writer<'_> {
         for (index, block) in self.exchange.chosen.blocks.iter().enumerate() {
             match block {
                 Block::Text(text) => self.texts("content", text, block.tokens()),
-                Block::Thinking(thinking) => self.texts(self.reasoning(), thinking, block.tokens()),
+                Block::Thinking(thinking) if self.shows_thinking() => {
+                    self.texts(self.reasoning(), thinking, block.tokens());
+                }
                 Block::Tool { name, arguments } => {
                     self.call((index, calls), name, arguments, block.tokens());
                     calls += 1;
                 }
                 // This wire has nothing for them but their price.
-                Block::Redacted(_) | Block::Raw(_) => self.owed += block.tokens(),
+                Block::Thinking(_) | Block::Redacted(_) | Block::Raw(_) => self.owed += block.tokens(),
             }
         }
         if let Some(kind) = &self.exchange.chosen.fault.error_event {

@@ -76,6 +76,19 @@ async fn chat_says_everything_chunk_by_chunk() {
 }
 
 #[tokio::test]
+async fn what_a_model_of_the_vendor_thinks_is_charged_and_not_shown() {
+    let server = server("replies: [{ blocks: [{ thinking: hm }, { text: so }] }]\n").await;
+    let mut body = body(Wire::Chat, "gpt-5.5", "x");
+    let got = post(&server, path(Wire::Chat), &body).await;
+    assert!(!got.body.contains("reasoning_content") && got.body.contains("\"reasoning_tokens\":1"), "{}", got.body);
+    body.as_object_mut().unwrap().retain(|key, _| !key.starts_with("stream"));
+    let message = post(&server, path(Wire::Chat), &body).await.json()["choices"][0]["message"].clone();
+    assert_eq!(message, json!({"role": "assistant", "content": "so", "refusal": null}));
+    let records = super::settled(&server, 2).await;
+    assert!(records.iter().all(|record| record.tokens.out == 2 && record.complete), "{records:?}");
+}
+
+#[tokio::test]
 async fn responses_say_everything_item_by_item() {
     let server = server(REPLY).await;
     let events = ask(&server, Wire::Responses).await.events();
