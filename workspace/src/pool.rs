@@ -13,24 +13,28 @@ mod place;
 mod print;
 mod record;
 mod trash;
+mod turns;
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::capture::{CaptureOptions, Walked, walk};
+use crate::capture::CaptureOptions;
 use crate::fault;
 use crate::ids::CommitId;
 use crate::repo::Repo;
 use crate::salvage::{SalvageError, Work, kept, salvage, stash_now};
 use crate::slot::{Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};
 use crate::submodule;
+use crate::walk::Walked;
 use crate::warm::{SLOTS, captured, forget_captured};
 use distance::Distances;
-use place::{Place, head_of};
+use place::{Look, Place, head_of};
 use record::{Guard, Held, Record, file_of, index_of, path_of};
 use trash::{ASIDE, Trash};
+use turns::Turns;
 
 /// Who holds a slot while it is being removed.
 const REMOVAL: &str = "removal";
@@ -46,8 +50,8 @@ pub struct Pool {
     trash: Trash,
     /// Taken while a snapshot changes hands, so that a second taker of one being made waits and shares it.
     snapshots: Mutex<()>,
-    /// Taken while a slot is made under a disk bound: what it takes is only known when it is there.
-    making: Mutex<()>,
+    /// Who makes a slot, and who waits for one.
+    turns: Turns,
 }
 
 impl Pool {
@@ -66,7 +70,7 @@ impl Pool {
             distances: Distances::default(),
             trash: Trash::default(),
             snapshots: Mutex::new(()),
-            making: Mutex::new(()),
+            turns: Turns::default(),
         })
     }
 
@@ -99,18 +103,33 @@ impl Pool {
         }
     }
 
-    /// The slot that a holder kept over a crash, untouched; none if it has none or got none whole.
+    /// The slot that a holder kept over a crash, untouched; none if it has none or got none whole, or somebody has deleted
+    /// its folder.
     pub fn adopt(&self, holder: &str) -> Result<Option<Lease>, PoolError> {
         let _guard = self.guard()?;
         let held = |r: &Record| r.whole() && r.retired.is_none() && r.held_by(holder);
         let Some(mut record) = Record::load_all(&self.root)?.into_iter().find(held) else {
             return Ok(None);
         };
+        if self.is_gone(&record) {
+            record.holders.retain(|held| held.by != holder);
+            match record.holders.is_empty() {
+                true => self.discard(&record)?,
+                false => record.store(&self.root)?,
+            }
+            return Ok(None);
+        }
         for held in record.holders.iter_mut().filter(|held| held.by == holder) {
             held.owner = Some(self.own);
         }
         record.store(&self.root)?;
         Ok(Some(record.lease(holder, &self.root)))
+    }
+
+    /// Whether somebody has deleted the folder of a slot that had one.
+    fn is_gone(&self, record: &Record) -> bool {
+        let path = path_of(&self.root, record.slot);
+        record.admin.is_some() && fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
     }
 
     /// Where a slot lies.
@@ -181,8 +200,9 @@ impl Pool {
         let mut salvaged = Vec::new();
         for mut record in Record::load_all(&self.root)? {
             let elsewhere = |h: &Held| h.owner.is_some_and(|owner| owner != self.own && owner.lives());
-            // Nobody can go on in a slot that was being brought to a commit.
-            let stays = |h: &Held| elsewhere(h) || (record.whole() && keep.contains(&h.by));
+            // Nobody can go on in a slot that was being brought to a commit, nor where there is nothing.
+            let gone = self.is_gone(&record);
+            let stays = |h: &Held| elsewhere(h) || (record.whole() && !gone && keep.contains(&h.by));
             let Some(dead) = record.holders.iter().find(|h| !stays(h)).map(|h| h.by.clone()) else {
                 continue;
             };
@@ -190,8 +210,6 @@ impl Pool {
                 let staying = record.holders.iter().filter(|h| stays(h)).cloned().collect();
                 record.holders = staying;
                 record.store(&self.root)?;
-            } else if record.admin.is_some() && !path_of(&self.root, record.slot).exists() {
-                self.discard(&record)?;
             } else {
                 salvaged.extend(self.settle(&mut record, &dead)?.salvaged);
             }
@@ -344,7 +362,15 @@ impl Pool {
         if self.repo.fills_submodules(place.path())? {
             return Ok(false);
         }
-        Ok(record.ready && (there || place.shift(&w.base)?) && !place.changed(place.index())?)
+        if !record.ready || !(there || place.shift(&w.base)?) {
+            return Ok(false);
+        }
+        let Look { changed, walked } = place.look(place.index())?;
+        // A work slot or a snapshot was rid of those when it was given back.
+        if !changed && walked.hollow && record.class == Class::Check {
+            place.clean()?;
+        }
+        Ok(!changed)
     }
 
     /// Checks a commit out in a slot whose content is in safety.
@@ -379,6 +405,10 @@ impl Pool {
     fn settle(&self, record: &mut Record, holder: &str) -> Result<Released, PoolError> {
         fault::point("slot.settle");
         let mut released = Released::default();
+        if self.is_gone(record) {
+            self.discard(record)?;
+            return Ok(released);
+        }
         if record.admin.is_some() {
             match self.empty(record, holder) {
                 Ok(salvaged) => released.salvaged = salvaged,
@@ -393,6 +423,7 @@ impl Pool {
         record.holders.clear();
         record.wanted = None;
         record.store(&self.root)?;
+        self.turns.back(record.class);
         Ok(released)
     }
 
@@ -405,12 +436,7 @@ impl Pool {
         }
         let as_it_was = match record.class {
             // What it holds is reset when it is leased again, and nobody misses it.
-            Class::Check => {
-                if walk(place.path())?.hollow {
-                    place.clean()?;
-                }
-                true
-            }
+            Class::Check => true,
             Class::Work | Class::Snapshot => self.kept_already(record, &place, holder)?,
         };
         // What is no worktree any more is left where it is, and named, even if what it holds can be saved.
@@ -445,13 +471,11 @@ impl Pool {
         let work = captured(place.path()).filter(|_| record.class == Class::Work);
         let (index, tree) = work.clone().unwrap_or_else(|| (place.index().to_owned(), base.clone()));
         let known = tree == base || kept(&self.repo, &tree, holder)?;
-        let same = known && !place.changed(&index)?;
-        if !same {
+        if !known {
             return Ok(false);
         }
-        // What git's own listings leave out.
-        let Walked { suspects, hollow } = walk(place.path())?;
-        if !self.repo.unexpressible_of(place.path(), &record.base, suspects)?.is_empty() {
+        let Look { changed, walked: Walked { suspects, hollow } } = place.look(&index)?;
+        if changed || !self.repo.unexpressible_of(place.path(), &record.base, suspects)?.is_empty() {
             return Ok(false);
         }
         if let Some((index, tree)) = work {
@@ -474,8 +498,11 @@ impl Pool {
         if !certain || head_of(place)?.as_ref() != Some(&record.base) {
             return Ok(false);
         }
-        let same = stash_now(&self.repo)? == record.stash && !place.changed(place.index())?;
-        Ok(same && self.repo.unexpressible_of(place.path(), &record.base, walk(place.path())?.suspects)?.is_empty())
+        if stash_now(&self.repo)? != record.stash {
+            return Ok(false);
+        }
+        let Look { changed, walked } = place.look(place.index())?;
+        Ok(!changed && self.repo.unexpressible_of(place.path(), &record.base, walked.suspects)?.is_empty())
     }
 
     /// Whether a slot whose way to a commit was cut off holds nothing but files of where it came from and of where it was

@@ -1,20 +1,21 @@
 //! Reads and moves refs. Every move is one transaction of compare-and-swaps; nothing is ever forced.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
-use std::thread;
 
 use crate::fault;
 use crate::git::GitError;
 use crate::ids::CommitId;
 use crate::repo::Repo;
+use crate::sync::sync;
 
 /// A transaction that failed although every ref is as expected lost a race for a lock; it is tried this often. Each try
 /// already waits seconds for the lock.
 const TRIES_MAX: u32 = 3;
-/// Folders that are synced at once; a transaction of a run names about this many.
-const SYNCS_MAX: usize = 8;
+
+/// Folders of refs that are ours alone.
+pub(crate) const OURS: [&str; 2] = ["refs/wattle", "refs/heads/wattle"];
 
 /// What a ref must be for a change to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,7 +143,8 @@ impl Repo {
         fault::point_of(|| fault_of(changes, "before"));
         let mut left = TRIES_MAX;
         loop {
-            let run = self.common().args(["update-ref", "-m", reason, "--stdin", "-z"]);
+            let run =
+                self.common().args(["update-ref", "-m", reason, "--stdin", "-z"]).locks(self.shared_locks(changes));
             let error = match run.stdin(self.transaction(changes, "commit")).run() {
                 Ok(_) => break,
                 Err(error) => error,
@@ -166,6 +168,25 @@ impl Repo {
             Ok(_) => Ok(()),
             Err(error) => self.explain(changes).and(Err(error.into())),
         }
+    }
+
+    /// The locks of a transaction that are not on refs of ours: those on others' branches and on HEAD, which git takes with
+    /// the branch that it names, on the packed refs, which it takes to delete, and on a reftable.
+    fn shared_locks(&self, changes: &[RefChange]) -> Vec<PathBuf> {
+        let common = self.common_dir();
+        let tables = common.join("reftable");
+        if tables.exists() {
+            return vec![tables.join("tables.list.lock")];
+        }
+        let theirs = changes.iter().filter(|change| !is_ours(&change.name));
+        let mut locks: Vec<PathBuf> = theirs.map(|change| common.join(format!("{}.lock", change.name))).collect();
+        if changes.iter().any(|change| change.name.starts_with("refs/heads/")) {
+            locks.push(common.join("HEAD.lock"));
+        }
+        if changes.iter().any(|change| change.new.is_none()) {
+            locks.push(common.join("packed-refs.lock"));
+        }
+        locks
     }
 
     fn transaction(&self, changes: &[RefChange], end: &str) -> Vec<u8> {
@@ -229,6 +250,11 @@ impl Repo {
         }
         Ok(None)
     }
+}
+
+/// Nobody else moves such a ref, so that a lock on it is one of ours.
+fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|folder| name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
 }
 
 /// What the files say of refs, where refs are files: each one's own file, else the packed ones, as git itself looks; none
@@ -300,17 +326,8 @@ fn sync_folders(common: &Path, changes: &[RefChange]) -> Result<(), GitError> {
     folders.sort();
     folders.dedup();
     // A folder may be absent: refs can be packed, or in a reftable, which git syncs itself.
-    let sync = |folder: &PathBuf| File::open(folder).and_then(|f| f.sync_all()).map_err(|e| GitError::io(folder, e));
-    let there: Vec<&PathBuf> = folders.iter().filter(|f| f.is_dir()).collect();
-    // All at once in a few threads: the file system writes its journal once for those that come together.
-    thread::scope(|scope| {
-        let lanes: Vec<_> = there
-            .chunks(there.len().div_ceil(SYNCS_MAX).max(1))
-            .map(|part| scope.spawn(move || part.iter().try_for_each(|f| sync(f))))
-            .collect();
-        let ends = lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        ends.fold(Ok(()), Result::and)
-    })
+    folders.retain(|folder| folder.is_dir());
+    sync(&folders)
 }
 
 #[cfg(test)]

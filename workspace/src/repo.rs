@@ -242,6 +242,13 @@ impl Repo {
         self.inner.effective.get("core.bare").is_some_and(|bare| bare.eq_ignore_ascii_case("true"))
     }
 
+    /// How long ids are.
+    pub(crate) fn id_bytes(&self) -> usize {
+        let sha256 =
+            self.inner.effective.get("extensions.objectformat").is_some_and(|f| f.eq_ignore_ascii_case("sha256"));
+        if sha256 { 32 } else { 20 }
+    }
+
     /// Whether a file that we write among git's needs no more than the usual permissions.
     pub(crate) fn plain_permissions(&self) -> bool {
         self.inner.effective.get("core.sharedrepository").is_none()

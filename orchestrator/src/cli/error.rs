@@ -107,6 +107,14 @@ impl CliError {
         self
     }
 
+    /// The same error with its place.
+    pub(crate) fn at(mut self, at: At) -> Self {
+        if let Some(first) = self.items.first_mut() {
+            first.at = Some(at);
+        }
+        self
+    }
+
     /// Its first message and what to do about it.
     pub(crate) fn words(&self) -> (String, Option<&str>) {
         let first = &self.items[0];

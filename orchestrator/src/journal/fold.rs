@@ -105,6 +105,8 @@ impl RunView {
                 for step in steps {
                     self.step_mut(seq, step)?.merge_asked = true;
                 }
+                // Whoever asks has mended what kept checks from being run.
+                self.verdicts.retain(|_, record| record.verdict != Verdict::Error);
             }
             Body::Ejected { step, .. } => self.step_mut(seq, step)?.sent_back = true,
             Body::ConflictPredicted(prediction) => self.step_mut(seq, &prediction.b)?.warned(prediction),
@@ -285,11 +287,15 @@ impl RunView {
         if cached && self.verdicts.get(&key).is_some_and(|record| record.unsure == 0) {
             return Ok(());
         }
-        let (unsure, reds) = self.verdicts.get(&key).map_or((0, 0), |record| (record.unsure, record.reds));
+        let (before, unsure, reds) =
+            self.verdicts.get(&key).map_or((None, 0, 0), |record| (Some(record.verdict), record.unsure, record.reds));
+        // Where reds and answers that say nothing alternate, both are counted on, or it would be asked for ever; but a red
+        // after such an answer was not asked for on a clean slot and confirms nothing.
         let (unsure, reds) = match verdict {
             Verdict::Green => (0, 0),
-            Verdict::Red => (0, reds + 1),
-            Verdict::Timeout | Verdict::Error => (unsure + 1, 0),
+            Verdict::Red if matches!(before, Some(Verdict::Timeout | Verdict::Error)) => (unsure, reds.max(1)),
+            Verdict::Red => (unsure, reds + 1),
+            Verdict::Timeout | Verdict::Error => (unsure + 1, reds),
         };
         self.verdicts.insert(key, VerdictRecord { verdict, output: output.cloned(), unsure, reds });
         Ok(())

@@ -290,7 +290,7 @@ impl Writer {
     }
 
     /// Appends events of a run, with the results of commands they answer and the rows that they change, in one
-    /// transaction that is on the disk when this returns.
+    /// transaction that is on the disk when this returns; what they name is there before.
     pub(crate) fn append(
         &mut self,
         run: &RunId,
@@ -299,6 +299,7 @@ impl Writer {
         rows: &[Row],
     ) -> Result<(), JournalError> {
         let epoch = self.epoch;
+        self.reader.blobs.flush()?;
         let found = match fault::fails("journal.before") {
             Ok(()) => self.transaction(run, events, answered, rows),
             Err(_) => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None)),

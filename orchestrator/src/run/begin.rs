@@ -188,12 +188,13 @@ pub(crate) fn own(ctx: &Context, run: Option<&RunId>) -> Result<OwnerLock, RunEr
         since: crate::clock::rfc3339(ctx.clock.now_ms()),
         run: run.map(ToString::to_string),
     };
-    let lock = OwnerLock::acquire(&ctx.repo, &info).map_err(|error| match error {
+    let mut lock = OwnerLock::acquire(&ctx.repo, &info).map_err(|error| match error {
         LockError::Held(holder) => RunError::Busy { holder },
         error @ LockError::Io { .. } => RunError::Lock(error.to_string()),
     })?;
-    if lock.after_death() {
+    if lock.after_death() || ctx.repo.is_to_bury() {
         ctx.repo.bury()?;
+        lock.settle();
     }
     Ok(lock)
 }
