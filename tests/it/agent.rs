@@ -7,6 +7,7 @@ mod back;
 mod budget;
 mod faults;
 mod lead;
+mod ledger;
 mod repair;
 mod together;
 mod tools;

@@ -6,7 +6,8 @@ use serde_json::Value;
 use crate::agent::{file, run};
 use crate::env::TestEnv;
 
-const PLAN: &str = "version: 1\ntask: t\nchecks: []\nsteps:\n  - { id: w, touches: [b.txt], agent: { prompt: Write. } }\n";
+const PLAN: &str =
+    "version: 1\ntask: t\nchecks: []\nsteps:\n  - { id: w, touches: [b.txt], agent: { prompt: Write. } }\n";
 const SCRIPT: &str = r#"
 version: 1
 models: { "*": { rates: { input: 2000, output: 10000, cache_read: 100, write_short: 2500 } } }
@@ -49,7 +50,8 @@ fn a_bad_script_is_told_its_place() {
     let refused = env.wattle(env.root(), &["scripted", "--script", &script, "--json"]).code(3).json();
     assert_eq!(refused["error"]["code"], "invalid_script");
     assert_eq!((&refused["error"]["at"]["line"], &refused["error"]["at"]["column"]), (&3.into(), &14.into()));
-    let empty = file(&env, "empty.yaml", "version: 1\nreplies:\n  - blocks:\n      - text: ok\n      - { input: {} }\n");
+    let empty =
+        file(&env, "empty.yaml", "version: 1\nreplies:\n  - blocks:\n      - text: ok\n      - { input: {} }\n");
     let told = env.wattle(env.root(), &["scripted", "--script", &empty]).code(3);
     assert!(told.err.contains("empty.yaml:5:9: reply 1: block 2 has to be one of"), "{}", told.err);
     let missing = env.wattle(env.root(), &["scripted", "--script", "nowhere.yaml"]).code(2);

@@ -60,8 +60,9 @@
 //!       unknown: true           # an event that nobody knows
 //! ```
 //!
-//! What it does not do: images and files are taken as text of their JSON, server tools, batches and message
-//! threads are not served, and the unit that DeepSeek ends at the end of an output is left out, because no two
+//! What it does not do: images and files count as the text of their JSON; server tools, batches, message threads
+//! and cache diagnostics are not served; a reply is as long as the script says, whatever `max_tokens` is (a cut one
+//! is `stop: max_tokens`); and the unit that DeepSeek ends at the end of an output is left out, because no two
 //! clients send a reply back in the same words.
 
 mod bill;

@@ -110,7 +110,7 @@ impl RunView {
             }
             Body::Ejected { step, .. } => self.step_mut(seq, step)?.sent_back = true,
             Body::ConflictPredicted(prediction) => self.step_mut(seq, &prediction.b)?.warned(prediction),
-            Body::Salvaged { .. } | Body::Audited { .. } => {}
+            Body::Salvaged { .. } | Body::Audited { .. } | Body::CacheMiss { .. } => {}
             Body::BoundHit { .. } | Body::Command { .. } | Body::RunFinished { .. } => {}
         }
         self.seq = seq;
@@ -467,7 +467,7 @@ fn concerns_queue(body: &Body) -> bool {
         Body::RepairStarted { .. } | Body::Ejected { .. } | Body::Salvaged { .. } | Body::Usage { .. } => false,
         Body::ConflictPredicted(_) | Body::BoundHit { .. } | Body::Audited { .. } | Body::NeedsInput { .. } => false,
         Body::Answered { .. } | Body::Approved { .. } | Body::Comment { .. } | Body::CancelAsked { .. } => false,
-        Body::Command { .. } | Body::RunFinished { .. } => false,
+        Body::Command { .. } | Body::RunFinished { .. } | Body::CacheMiss { .. } => false,
     }
 }
 

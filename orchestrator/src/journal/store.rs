@@ -164,6 +164,17 @@ impl Reader {
         self.check("read", query())
     }
 
+    /// Ids under which a lead has spent something while it planned: they have events and are no runs.
+    pub(crate) fn plannings(&self) -> Result<Vec<RunId>, JournalError> {
+        let query = || {
+            let sql = "SELECT DISTINCT run FROM event WHERE run NOT IN (SELECT id FROM run)";
+            let mut statement = self.db.prepare(sql)?;
+            let rows = statement.query_map([], |row| Ok(RunId::from_text(row.get::<_, String>(0)?)))?;
+            rows.collect()
+        };
+        self.check("read", query())
+    }
+
     /// Events of a run after a place, oldest first.
     pub(crate) fn events(&self, run: &RunId, after: u64) -> Result<Vec<Event>, JournalError> {
         let query = || {

@@ -79,7 +79,7 @@ pub(crate) struct Dispatcher<'a> {
     /// Steps that the machine has refused something.
     refused: BTreeSet<StepId>,
     /// The budget.
-    pub(crate) budget: Budget,
+    pub(crate) budget: Budget<StepId>,
     /// Why nothing new may start.
     pub(crate) halt: Option<Halt>,
     agenda: Agenda,
@@ -488,7 +488,15 @@ pub(crate) fn exit_code(rec: &Recorder) -> u8 {
         && view.started.options.until == Until::Review
         && view.state == Run::Review
         && view.why.as_deref() == Some("review");
-    let mut codes: Vec<u8> = vec![if reached { 0 } else { view.state.exit() }];
+    // A key, a model or an address that is not right is not for a reviewer to mend.
+    let no_model = view.state == Run::Parked && view.why.as_deref() == Some("model");
+    let mut codes: Vec<u8> = vec![if reached {
+        0
+    } else if no_model {
+        5
+    } else {
+        view.state.exit()
+    }];
     if !matches!(view.state, Run::Interrupted | Run::Parked) {
         codes.extend(view.steps.values().map(|record| record.state.exit()).filter(|code| !(reached && *code == 4)));
     }

@@ -146,6 +146,7 @@ impl Ended<'_> {
             Some(Halt::Interrupt) => "interrupted",
             Some(Halt::Budget) => "budget",
             Some(Halt::BaseRed) => "base_red",
+            Some(Halt::Model) => "model",
             Some(Halt::Stop) | None => "stopped",
         };
         self.rec.step(&self.step, StepEvent::Park, StepNote::why(why))
@@ -261,7 +262,7 @@ fn retryable(cause: Cause) -> bool {
     match cause {
         Cause::Exit | Cause::Signal | Cause::Timeout | Cause::Idle | Cause::CheckRed => true,
         Cause::Model | Cause::Turns | Cause::Environment => true,
-        Cause::ModelRefused | Cause::Budget => false,
+        Cause::ModelRefused | Cause::RequestRefused | Cause::Budget => false,
         Cause::BadRule | Cause::Uncommittable | Cause::WroteInReadMode => false,
     }
 }
@@ -277,7 +278,7 @@ pub(crate) fn code(cause: Cause) -> &'static str {
         Cause::BadRule => "bad_rule",
         Cause::Uncommittable => "uncommittable",
         Cause::WroteInReadMode => "wrote_in_read_mode",
-        Cause::Model | Cause::ModelRefused => "model",
+        Cause::Model | Cause::ModelRefused | Cause::RequestRefused => "model",
         Cause::Turns => "turns",
         Cause::Budget => "budget",
         Cause::Environment => "environment",

@@ -256,7 +256,7 @@ impl Machine for Step {
             S::Review => &["manual", "outside_touches", "branch_moved", "final_red", "lapsed", "group"],
             S::Stale => &["base_changed"],
             S::Blocked => &["needed"],
-            S::Parked => &["stopped", "interrupted", "budget", "base_red", "environment"],
+            S::Parked => &["stopped", "interrupted", "budget", "base_red", "environment", "model"],
             S::Queued => &[
                 "held",
                 "tip_moved",

@@ -296,7 +296,7 @@ async fn reply(
     check_length(&prompt, &traits)?;
     let chosen = choose(&prompt, hash, state)?;
     receipt.note(|record| {
-        record.reply = Some(chosen.number);
+        record.reply = (chosen.number > 0).then_some(chosen.number);
         record.fault = chosen.fault.describe();
     });
     state.advance(Duration::from_millis(chosen.advance_ms));
@@ -338,9 +338,9 @@ fn choose(prompt: &Prompt, hash: blake3::Hash, state: &State) -> Result<Arc<Chos
         if full { 0 } else { *cache.bodies.entry(hash).and_modify(|nth| *nth += 1).or_insert(0) }
     };
     let struck = state.settings.strike(&hash, nth);
-    if let Some(refusal) = struck.and_then(|fault| fault.refusal(prompt.wire)) {
+    if let Some(fault) = struck.filter(|fault| fault.reset || fault.status.is_some()) {
         // No reply of the script is used up by it.
-        return Err(refusal);
+        return Ok(Arc::new(Chosen { fault: fault.clone(), ..Chosen::default() }));
     }
     let chosen = state.script.lock().unwrap_or_else(PoisonError::into_inner).choose(prompt);
     let chosen =

@@ -190,7 +190,9 @@ fn check_item(
             known(item, &["type", "id", "summary", "encrypted_content", "content", "status"], &prefix)?;
             check_reasoning(item, at, settings)?;
             begin_answer(prompt, state);
-            state.alone = Some(string(item, "id", at)?);
+            // A client that has nothing stored sends it back without its id.
+            let id = item.get("id").and_then(Value::as_str);
+            state.alone = Some(id.unwrap_or(at).to_owned());
             push(prompt, Section::Messages, "assistant", item, None);
             Ok(())
         }
