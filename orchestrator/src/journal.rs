@@ -7,6 +7,7 @@ pub(crate) mod blob;
 pub(crate) mod command;
 pub(crate) mod event;
 pub(crate) mod fold;
+pub(crate) mod observed;
 pub(crate) mod record;
 pub(crate) mod recorder;
 pub(crate) mod replay;

@@ -25,7 +25,8 @@ const DEFAULT_EMAIL: &str = "wattle@localhost";
 
 /// Sections whose settings are admitted whole: who the user is, how content is converted and merged, how it is signed.
 const SECTIONS: &[&str] = &["user", "author", "committer", "filter", "merge", "gpg", "lfs"];
-/// Single settings that are admitted: line ends, and files that tell what is ignored.
+/// Single settings that are admitted: line ends, files that tell what is ignored, and how renames and changed lines are
+/// found, which `git merge` takes from the settings for diffs where there is none for merges.
 const KEYS: &[&str] = &[
     "commit.gpgsign",
     "core.attributesfile",
@@ -37,6 +38,9 @@ const KEYS: &[&str] = &[
     "core.filemode",
     "core.sharedrepository",
     "core.symlinks",
+    "diff.algorithm",
+    "diff.renamelimit",
+    "diff.renames",
 ];
 
 /// The user's effective configuration, as `git config --list -z` gives it: the last value of a key wins.

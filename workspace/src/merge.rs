@@ -21,8 +21,9 @@ use crate::repo::Repo;
 const LANDED_COMMITS_MAX: &str = "--max-count=2000";
 
 /// How a patch is written for its id. The whole of it: `log` pairs renames and converts text where `diff-tree` does not, and
-/// without full object ids two changes of a binary file would look alike.
-const PATCH: &[&str] = &["-p", "--full-index", "--binary", "--no-renames", "--no-ext-diff", "--no-textconv"];
+/// without full object ids two changes of a binary file would look alike. `log` alone knows the user's `diff.algorithm`.
+const PATCH: &[&str] =
+    &["-p", "--full-index", "--binary", "--no-renames", "--no-ext-diff", "--no-textconv", "--diff-algorithm=myers"];
 
 /// What to merge.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use wattle_worker::outcome::Verdict;
 use wattle_workspace::CommitId;
 
 use super::event::{AttemptChange, Body, Candidate, CheckRef, Entry, Event, LandingChange, StepChange};
+use super::observed::Observed;
 use super::record::{Approval, AttemptRecord, Draft, Gate, LandingRecord, RunView, Spent, StepRecord, VerdictRecord};
 use crate::ids::{Blob, LandingId};
 use crate::state::attempt::Attempt;
@@ -273,7 +274,12 @@ impl RunView {
             Verdict::Red => (0, reds + 1),
             Verdict::Timeout | Verdict::Error => (unsure + 1, 0),
         };
-        self.verdicts.insert(key, VerdictRecord { verdict, output: output.cloned(), unsure, reds });
+        let before = self.verdicts.insert(key, VerdictRecord { verdict, output: output.cloned(), unsure, reds });
+        if verdict == Verdict::Green && !cached {
+            // What was red on this very tree was so without a reason.
+            self.observed.add(Observed::Flake, before.map_or(0, |before| before.reds as usize));
+            self.observed.add(Observed::Green, 1);
+        }
         Ok(())
     }
 
@@ -319,6 +325,7 @@ impl RunView {
             LandingEvent::Pass if gathers && !last => {
                 self.gathered = candidate.as_ref().map(|c| c.new.clone());
                 self.landed_seq = seq;
+                self.observed.add(Observed::Landed, entries.len());
                 self.shift(id, &entries, candidate.as_ref());
             }
             LandingEvent::Move => {
@@ -329,10 +336,16 @@ impl RunView {
                 if last {
                     self.gathered = None;
                 } else if !gathers {
+                    self.observed.add(Observed::Landed, entries.len());
                     self.shift(id, &entries, candidate.as_ref());
                 }
             }
-            LandingEvent::Eject => self.drop_gathered(id, was_green && !last),
+            LandingEvent::Eject => {
+                // All that was gathered is red together: that says nothing of one change.
+                let red = !last && change.why.as_deref() == Some("red");
+                self.observed.add(Observed::Rejected, usize::from(red));
+                self.drop_gathered(id, was_green && !last);
+            }
             // Of one change alone it is asked anew: what a batch with the same files took too long for is not its own.
             LandingEvent::Check if entries.len() == 1 => {
                 let tree = candidate.as_ref().map(|made| &made.tree);

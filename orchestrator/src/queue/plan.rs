@@ -10,21 +10,17 @@ use wattle_workspace::TreeId;
 
 use super::known::{Line, Said, given_up, judged, runs, said, wanted};
 use super::places::PLACES_MAX;
-use super::train::{Act, Known, Limits, UNSURE_MAX, plan};
+use super::train::{Act, Estimate, Known, Limits, UNSURE_MAX, plan};
 use crate::ids::LandingId;
 use crate::journal::RunView;
 use crate::journal::event::Entry;
+use crate::journal::observed::Observed;
 use crate::journal::record::{LandingRecord, StepRecord};
 use crate::options::Until;
 use crate::state::Machine;
 use crate::state::landing::{Landing, LandingEvent};
 use crate::state::step::{Step, StepEvent};
 
-/// Share of changes taken to be red, and how many changes that guess is worth against what the run has seen. One in
-/// twenty is what large merge queues report.
-const RED_SHARE: (f64, f64) = (0.05, 20.0);
-/// Share of checks taken to be red without a reason. With one in a hundred, two reds in a row make a verdict.
-const FLAKE_SHARE: f64 = 0.01;
 /// So many reds in a row make the verdict of a final check. Two: the second is on a clean slot.
 const FINAL_REDS: u32 = 2;
 
@@ -263,11 +259,12 @@ fn train(view: &RunView, line: &Line<'_>) -> Option<Wish> {
     if view.checking.iter().any(|(id, _, tree)| is_control(view, *id, tree)) {
         running.push(Vec::new());
     }
+    let seen = estimate(view);
     let limits = Limits {
         slots: view.started.options.checks as usize,
         look_ahead: PLACES_MAX,
-        red_share: red_share(view),
-        flake_share: FLAKE_SHARE,
+        red_share: seen.red_share(),
+        flake_share: seen.flake_share(),
     };
     plan(&queue, &running, line, &limits).into_iter().find_map(|act| wish_of(view, line, act))
 }
@@ -344,12 +341,19 @@ fn control(view: &RunView, line: &Line<'_>) -> Option<Wish> {
     Some(Wish::Check { landing, check: check.name.clone(), tree, control: true, again })
 }
 
-/// The share of red changes: the guess, corrected by what the run has seen.
-fn red_share(view: &RunView) -> f64 {
-    let landed = view.steps.values().filter(|record| record.landed.is_some()).count();
-    let red = view.landings.values().filter(|record| record.why.as_deref() == Some("red")).count();
-    let (share, weight) = RED_SHARE;
-    (red as f64 + share * weight) / ((landed + red) as f64 + weight)
+/// What the run's own checks and landings have shown, beside what is taken for granted. Nothing is carried over from
+/// other runs: what made checks flake then, a busy machine say, need not be here now.
+pub(crate) fn estimate(view: &RunView) -> Estimate {
+    let mut estimate = Estimate::new();
+    for seen in view.observed.iter() {
+        match seen {
+            Observed::Landed => estimate.landed(1),
+            Observed::Rejected => estimate.ejected(),
+            Observed::Green => estimate.checked(false),
+            Observed::Flake => estimate.checked(true),
+        }
+    }
+    estimate
 }
 
 /// A member of a group whose group cannot land any more.
