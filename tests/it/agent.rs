@@ -10,6 +10,7 @@ mod lead;
 mod repair;
 mod together;
 mod tools;
+mod warned;
 
 use std::path::Path;
 

@@ -286,9 +286,10 @@ fn how_long_is_kept_is_configured_within_bounds_and_a_project_only_raises_it() {
     assert_eq!(keep("keep: { days: 3 }\n").ok().json()["keep"], serde_json::json!({ "days": 3, "count": 600 }));
 }
 
-/// Refs of ours, by the part of their names before the run.
+/// Refs that hold the work of steps: of which kind, and of which step.
 fn refs(repo: &TestRepo<'_>) -> String {
-    let all = repo.git(&["for-each-ref", "--format=%(refname)", "refs/heads/wattle", "refs/wattle"]);
+    let roots = ["refs/heads/wattle", "refs/wattle/attempt", "refs/wattle/salvage"];
+    let all = repo.git(&[&["for-each-ref", "--format=%(refname)"], &roots[..]].concat());
     let kind = |name: &str| {
         let parts: Vec<&str> = name.split('/').collect();
         format!("{} {}", parts[2], parts[4])

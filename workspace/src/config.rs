@@ -116,7 +116,7 @@ fn split(key: &str) -> Option<(&str, Option<&str>, &str)> {
     }
 }
 
-fn push_entry(out: &mut Vec<u8>, key: &str, value: Option<&[u8]>) {
+pub(crate) fn push_entry(out: &mut Vec<u8>, key: &str, value: Option<&[u8]>) {
     let Some((section, sub, name)) = split(key) else {
         return;
     };
@@ -294,7 +294,7 @@ fn cone_text(folders: &[String]) -> String {
     text
 }
 
-fn remove_stale(path: &Path) -> Result<(), GitError> {
+pub(crate) fn remove_stale(path: &Path) -> Result<(), GitError> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(GitError::io(path, e)),
         Ok(()) | Err(_) => Ok(()),

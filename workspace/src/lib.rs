@@ -18,6 +18,7 @@ mod include;
 mod lock;
 mod lookup;
 mod merge;
+mod modules;
 mod objects;
 mod paths;
 mod pool;

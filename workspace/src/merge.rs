@@ -61,6 +61,14 @@ pub enum Merged {
 }
 
 impl Merged {
+    /// Is a submodule in conflict?
+    fn names_submodule(&self) -> bool {
+        match self {
+            Merged::Clean { .. } => false,
+            Merged::Conflicts { stages, .. } => stages.iter().any(|stage| stage.mode == "160000"),
+        }
+    }
+
     /// Gives a side another name in the paths that git names after it: a file in whose place the other side has a folder
     /// becomes `file~NAME`, where NAME is what the merge was asked with (slashes become underscores).
     pub fn rename_side(&mut self, from: &str, to: &str) {

@@ -1,6 +1,7 @@
 //! Merging without a checkout gives what `git merge` gives with one.
 
 mod history;
+mod users;
 
 use proptest::prelude::*;
 
