@@ -97,6 +97,57 @@ fn a_branch_goes_only_when_what_it_holds_is_in_the_target() {
 }
 
 #[test]
+fn steps_that_their_user_squashed_together_or_rebased_have_landed() {
+    let ways: [(&str, &[&str]); 4] = [
+        ("squashed together", &["cherry-pick --no-commit A B", "commit --quiet -m both"]),
+        (
+            "squashed together and changed since",
+            &[
+                "cherry-pick --no-commit A B",
+                "commit --quiet -m both",
+                "mv a/f a/h",
+                "mv b/f b/h",
+                "commit --quiet -am moved",
+            ],
+        ),
+        (
+            "merged and squashed",
+            &["merge --quiet --squash A", "commit --quiet -m a", "merge --quiet --squash B", "commit --quiet -m b"],
+        ),
+        (
+            "rebased in one line",
+            &[
+                "checkout --quiet --detach A",
+                "commit --quiet --allow-empty -m x",
+                "cherry-pick B",
+                "checkout --quiet main",
+                "merge --quiet --squash @{-1}",
+                "commit --quiet -m both",
+            ],
+        ),
+    ];
+    for (way, commands) in ways {
+        let env = TestEnv::new();
+        let repo = reviewed(&env);
+        let (a, b) = (branch(&repo, "a"), branch(&repo, "b"));
+        repo.commit("before", &[("c/f", "theirs\n")]);
+        for command in commands {
+            let words = command.split(' ').map(|word| match word {
+                "A" => a.as_str(),
+                "B" => b.as_str(),
+                word => word,
+            });
+            repo.git(&words.collect::<Vec<_>>());
+        }
+        let cleaned = cleaned(&repo);
+        for step in ["/a", "/b"] {
+            let found = why(&cleaned, "freed", step).unwrap_or_else(|| panic!("{way} {step}: {cleaned:#}"));
+            assert!(found.starts_with("its work is in main"), "{way} {step}: {found}");
+        }
+    }
+}
+
+#[test]
 fn what_somebody_uses_or_has_added_to_stays() {
     let env = TestEnv::new();
     let repo = reviewed(&env);

@@ -161,7 +161,8 @@ impl Repo {
     }
 
     /// Whether the change from `base` to `commit` is in `target`: by history, or because merging it changes nothing, or
-    /// because a commit of `base..target` has the same patch.
+    /// because a commit of `base..target` has the same patch in the files that it changes, whatever else that commit does: so
+    /// several changes that were squashed into one count, too.
     pub fn landed(&self, commit: &CommitId, base: &CommitId, target: &CommitId) -> Result<bool, GitError> {
         if self.is_ancestor(commit, target)? {
             return Ok(true);
@@ -173,9 +174,21 @@ impl Repo {
         let Some(id) = self.patch_id(base, commit)? else {
             return Ok(self.tree_of(base)? == self.tree_of(commit)?);
         };
-        let range = format!("{base}..{target}");
-        let log = self.store().args(["log", "--no-merges", LANDED_COMMITS_MAX]).args(PATCH).args([range.as_str()]);
+        let mut input = format!("{base}..{target}\n").into_bytes();
+        let files = self.files_between(base, commit)?;
+        // A line for each: where one of them holds a line end, whole commits are compared.
+        if !files.iter().any(|path| path.contains(&b'\n')) {
+            input.extend_from_slice(b"--\n");
+            input.extend(files.iter().flat_map(|path| [path.as_slice(), b"\n"].concat()));
+        }
+        let log = self.store().args(["log", "--no-merges", "--stdin", LANDED_COMMITS_MAX]).args(PATCH).stdin(input);
         Ok(self.patch_ids(log.run()?.stdout)?.contains(&id))
+    }
+
+    /// The files in which two commits differ, as bytes.
+    fn files_between(&self, from: &CommitId, to: &CommitId) -> Result<Vec<Vec<u8>>, GitError> {
+        let args = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", from.as_str(), to.as_str()];
+        Ok(self.store().args(args).run()?.fields().map(<[u8]>::to_vec).collect())
     }
 }
 

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use wattle_planner::StepId;
+
 use super::{Env, check_states, git, id};
 use crate::journal::command::{Pinned, Verb};
 use crate::journal::{Body, Event};
 use crate::options::{Approve, Until};
+use crate::queue::plan::estimate;
+use crate::queue::train::Estimate;
 use crate::run::begin::Overrides;
 use crate::state::landing::Landing;
+use crate::state::step::{Step, StepEvent};
 
 /// Steps that each write a file of their own; those numbered in `bad` write what no check lets pass.
 fn plan(steps: usize, bad: &[usize], check: &str) -> String {
@@ -84,7 +89,39 @@ fn a_red_change_among_many_is_found_and_the_others_land() {
         assert_eq!(states, expected, "{checks} check slots");
         assert_eq!(end.exit, 1);
         is_verified(&env, &events);
+        assert_eq!(
+            landed(&events),
+            joined(&events, |step| view.step(step).landed.is_some()),
+            "first come, first served"
+        );
+        let seen = estimate(&view);
+        assert!(seen.red_share() > Estimate::new().red_share(), "two of eight are red: {seen:?}");
+        assert!(seen.flake_share() <= Estimate::new().flake_share(), "and none of it by chance: {seen:?}");
     }
+}
+
+/// Steps in the order in which they last joined the queue, as far as they are wanted.
+fn joined(events: &[Event], wanted: impl Fn(&StepId) -> bool) -> Vec<String> {
+    let mut order: Vec<String> = Vec::new();
+    for event in events {
+        if let Body::StepState(change) = &event.body
+            && change.event == Some(StepEvent::Queue)
+            && wanted(&change.step)
+        {
+            order.retain(|step| *step != change.step.to_string());
+            order.push(change.step.to_string());
+        }
+    }
+    order
+}
+
+/// Steps in the order in which they landed.
+fn landed(events: &[Event]) -> Vec<String> {
+    let step = |event: &Event| match &event.body {
+        Body::StepState(change) if change.state == Step::Landed => Some(change.step.to_string()),
+        _ => None,
+    };
+    events.iter().filter_map(step).collect()
 }
 
 #[test]
@@ -123,6 +160,10 @@ fn a_check_that_is_red_by_chance_costs_nobody_a_change() {
     assert_eq!(end.exit, 0);
     assert_eq!(asked(&events), [(false, false), (true, true), (false, true)]);
     is_verified(&env, &events);
+    // What was red and is green on the same tree was a flake, and the queue reckons with more of them.
+    let seen = estimate(&env.view(&end.run));
+    assert!((0.015..0.03).contains(&seen.flake_share()), "{seen:?}");
+    assert!(seen.red_share() < Estimate::new().red_share(), "nothing was rejected: {seen:?}");
 }
 
 #[test]
