@@ -2,17 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use wattle_planner::StepId;
-
 use super::{Env, check_states, git, id};
 use crate::journal::command::{Pinned, Verb};
-use crate::journal::{Body, Event};
+use crate::journal::{Body, Event, RunView};
 use crate::options::{Approve, Until};
 use crate::queue::plan::estimate;
 use crate::queue::train::Estimate;
 use crate::run::begin::Overrides;
 use crate::state::landing::Landing;
-use crate::state::step::{Step, StepEvent};
+use crate::state::step::Step;
 
 /// Steps that each write a file of their own; those numbered in `bad` write what no check lets pass.
 fn plan(steps: usize, bad: &[usize], check: &str) -> String {
@@ -89,30 +87,18 @@ fn a_red_change_among_many_is_found_and_the_others_land() {
         assert_eq!(states, expected, "{checks} check slots");
         assert_eq!(end.exit, 1);
         is_verified(&env, &events);
-        assert_eq!(
-            landed(&events),
-            joined(&events, |step| view.step(step).landed.is_some()),
-            "first come, first served"
-        );
+        assert_eq!(landed(&events), joined(&view), "first come, first served");
         let seen = estimate(&view);
         assert!(seen.red_share() > Estimate::new().red_share(), "two of eight are red: {seen:?}");
         assert!(seen.flake_share() <= Estimate::new().flake_share(), "and none of it by chance: {seen:?}");
     }
 }
 
-/// Steps in the order in which they last joined the queue, as far as they are wanted.
-fn joined(events: &[Event], wanted: impl Fn(&StepId) -> bool) -> Vec<String> {
-    let mut order: Vec<String> = Vec::new();
-    for event in events {
-        if let Body::StepState(change) = &event.body
-            && change.event == Some(StepEvent::Queue)
-            && wanted(&change.step)
-        {
-            order.retain(|step| *step != change.step.to_string());
-            order.push(change.step.to_string());
-        }
-    }
-    order
+/// The steps that have landed, in the order in which they joined the queue.
+fn joined(view: &RunView) -> Vec<String> {
+    let mut steps: Vec<_> = view.steps.iter().filter(|(_, record)| record.landed.is_some()).collect();
+    steps.sort_by_key(|(_, record)| record.queued_seq);
+    steps.into_iter().map(|(step, _)| step.to_string()).collect()
 }
 
 /// Steps in the order in which they landed.
