@@ -1,7 +1,9 @@
 //! The merges of a history, and repositories that borrow its objects so that nothing is written to it.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use wattle_workspace::CommitId;
 
@@ -29,6 +31,24 @@ pub(crate) fn merges(scene: &Scene, repository: &Path) -> Res<Vec<Merge>> {
         Ok(Merge { commit: id.to_owned(), tree: tree.to_owned(), ours: commit(ours)?, theirs: commit(theirs)? })
     };
     list.lines().map(merge).collect()
+}
+
+/// Writes down for git which commits stand on which. It changes no answer: in histories of tens of thousands of commits
+/// every merge would read them all to find its base.
+pub(crate) fn index(scene: &Scene, repositories: &[&Path], merges: &[Merge]) -> Res<()> {
+    for repository in repositories {
+        let mut command = scene.command("git", repository, &["commit-graph", "write", "--stdin-commits"]);
+        let mut child = command.stdin(Stdio::piped()).spawn()?;
+        let mut pipe = child.stdin.take().ok_or("git has no input")?;
+        for merge in merges {
+            writeln!(pipe, "{}", merge.commit)?;
+        }
+        drop(pipe);
+        if !child.wait()?.success() {
+            return Err("git commit-graph failed".into());
+        }
+    }
+    Ok(())
 }
 
 /// An empty repository of the scene whose objects are those of `of`.

@@ -133,6 +133,7 @@ fn compare(asked: &Asked) -> Res<bool> {
     let ours = history::borrowing(&scene, &asked.repository, "ours.git", &["--bare"])?;
     let repo = scene.open(&ours)?;
     let mut oracle = Oracle::new(&scene, &asked.repository, asked.whole)?;
+    history::index(&scene, &[&ours, oracle.path()], chosen)?;
     let mut totals = Totals::default();
     for round in chosen.chunks(ROUND) {
         let pairs: Vec<_> = round.iter().map(|merge| (merge.ours.clone(), merge.theirs.clone())).collect();

@@ -33,6 +33,11 @@ impl<'a> Oracle<'a> {
         Ok(Oracle { scene, path, littered: false })
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Merges `theirs` into a checkout of `ours`.
     pub(crate) fn merge(&mut self, ours: &CommitId, theirs: &CommitId) -> Res<End> {
         if self.littered {
