@@ -7,13 +7,16 @@ pub(crate) mod blob;
 pub(crate) mod command;
 pub(crate) mod event;
 pub(crate) mod fold;
+pub(crate) mod glance;
 pub(crate) mod observed;
 pub(crate) mod record;
 pub(crate) mod recorder;
+mod records;
 pub(crate) mod replay;
 pub(crate) mod store;
 
 pub(crate) use event::{Body, Event};
+pub(crate) use glance::Glance;
 pub(crate) use record::RunView;
 pub(crate) use recorder::Recorder;
 pub(crate) use store::{JournalError, Reader, Writer};

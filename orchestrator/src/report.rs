@@ -6,5 +6,4 @@ pub(crate) mod events;
 pub(crate) mod preview;
 pub(crate) mod reason;
 pub(crate) mod review;
-pub(crate) mod risk;
 pub(crate) mod status;

@@ -4,7 +4,7 @@
 //! [`executor`] performs effects and sends what came of them back. [`begin`] freezes the inputs,
 //! [`recover`] asks the world what happened before a crash.
 
-mod agenda;
+pub(crate) mod agenda;
 pub(crate) mod attempt;
 pub(crate) mod begin;
 pub(crate) mod brief;

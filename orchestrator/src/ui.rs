@@ -89,12 +89,20 @@ impl Ui {
 
     /// Writes a line of spans to stdout.
     pub(crate) fn line(&self, spans: &[(Style, &str)]) {
-        let mut text = String::new();
-        for (style, span) in spans {
-            text.push_str(&self.paint(*style, span));
-        }
+        write(&mut std::io::stdout().lock(), &self.painted(spans.iter().copied()));
+    }
+
+    /// Writes many lines of spans to stdout, in one go.
+    pub(crate) fn lines(&self, lines: &[Vec<(Style, String)>]) {
+        let painted =
+            |line: &Vec<(Style, String)>| self.painted(line.iter().map(|(style, span)| (*style, span.as_str())));
+        write(&mut std::io::stdout().lock(), &lines.iter().map(painted).collect::<String>());
+    }
+
+    fn painted<'a>(&self, spans: impl Iterator<Item = (Style, &'a str)>) -> String {
+        let mut text: String = spans.map(|(style, span)| self.paint(style, span)).collect();
         text.push('\n');
-        write(&mut std::io::stdout().lock(), &text);
+        text
     }
 
     /// Writes a diff to stdout, with added and removed lines in their colours.

@@ -27,7 +27,7 @@ pub struct Glob {
 }
 
 /// One alternative of a pattern, with what allows a quick "no".
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Flat {
     tokens: Vec<Token>,
     /// The literal characters it begins with.

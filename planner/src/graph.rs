@@ -8,6 +8,7 @@
 //! have, and only where they have none, plan order. Since an edge is added only where the opposite path is absent,
 //! nothing added can close a cycle, neither of units nor of steps.
 
+mod chains;
 mod reach;
 
 use std::cmp::Reverse;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::globs::{Flat, Glob};
 use crate::id::StepId;
+use chains::Chains;
 use reach::{Reach, Square};
 
 /// An edge of the plan, seen from one of its ends.
@@ -56,8 +58,11 @@ pub(crate) struct Node {
 /// The order of all steps of a plan.
 #[derive(Clone, Debug)]
 pub(crate) struct Graph {
-    edges: DiGraph<(), EdgeKind>,
+    before: Vec<Vec<(usize, EdgeKind)>>,
+    behind: Vec<Vec<(usize, EdgeKind)>>,
     priority: Vec<u32>,
+    order: Vec<usize>,
+    ranks: Vec<usize>,
 }
 
 /// Why there is no order.
@@ -91,7 +96,11 @@ impl Graph {
         }
         add_implicit(&mut edges, nodes);
         let priority = bottom_levels(&edges);
-        Ok(Self { edges, priority })
+        let order = topological(&edges, |i| (priority[i], Reverse(i)));
+        let mut ranks = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(rank, i)| ranks[*i] = rank);
+        let all = |direction| edges.node_indices().map(|node| neighbours(&edges, node, direction)).collect();
+        Ok(Self { before: all(Direction::Incoming), behind: all(Direction::Outgoing), priority, order, ranks })
     }
 
     pub(crate) fn priority(&self, step: usize) -> u32 {
@@ -99,35 +108,35 @@ impl Graph {
     }
 
     /// What `step` comes directly after, in plan order.
-    pub(crate) fn before(&self, step: usize) -> Vec<(usize, EdgeKind)> {
-        self.neighbours(step, Direction::Incoming)
+    pub(crate) fn before(&self, step: usize) -> &[(usize, EdgeKind)] {
+        &self.before[step]
     }
 
     /// What comes directly after `step`, in plan order.
-    pub(crate) fn behind(&self, step: usize) -> Vec<(usize, EdgeKind)> {
-        self.neighbours(step, Direction::Outgoing)
+    pub(crate) fn behind(&self, step: usize) -> &[(usize, EdgeKind)] {
+        &self.behind[step]
     }
 
-    fn neighbours(&self, step: usize, direction: Direction) -> Vec<(usize, EdgeKind)> {
-        let mut found: Vec<(usize, EdgeKind)> = self
-            .edges
-            .edges_directed(NodeIndex::new(step), direction)
-            .map(|edge| {
-                let end = match direction {
-                    Direction::Incoming => edge.source(),
-                    Direction::Outgoing => edge.target(),
-                };
-                (end.index(), *edge.weight())
-            })
-            .collect();
-        found.sort_unstable();
-        found
+    /// The place of a step in that order.
+    pub(crate) fn rank(&self, step: usize) -> usize {
+        self.ranks[step]
     }
 
     /// A topological order: among what may come next, the highest priority, then the earliest in the plan.
-    pub(crate) fn order(&self) -> Vec<usize> {
-        topological(&self.edges, |i| (self.priority[i], Reverse(i)))
+    pub(crate) fn order(&self) -> &[usize] {
+        &self.order
     }
+}
+
+/// The other ends of a step's edges, in plan order.
+fn neighbours(edges: &DiGraph<(), EdgeKind>, node: NodeIndex, direction: Direction) -> Vec<(usize, EdgeKind)> {
+    let end = |edge: petgraph::graph::EdgeReference<'_, EdgeKind>| match direction {
+        Direction::Incoming => (edge.source().index(), *edge.weight()),
+        Direction::Outgoing => (edge.target().index(), *edge.weight()),
+    };
+    let mut found: Vec<(usize, EdgeKind)> = edges.edges_directed(node, direction).map(end).collect();
+    found.sort_unstable();
+    found
 }
 
 /// Kahn's algorithm; what is ready and has the greatest key comes next. A cycle leaves its steps out.
@@ -247,53 +256,139 @@ fn group_cycles(nodes: &[Node]) -> Vec<Vec<(usize, usize)>> {
     cycles(&edges).iter().map(pairs).collect()
 }
 
-/// Orders what must be ordered and is not.
+/// Orders what must be ordered and is not: each step, in plan order, finds its place in every chain that it belongs to or
+/// overlaps with.
 fn add_implicit(edges: &mut DiGraph<(), EdgeKind>, nodes: &[Node]) {
-    let unit_of = units(nodes);
-    let unit = |i: usize| unit_of[i];
-    let mut steps = Reach::new(nodes.len());
-    let mut units = Reach::new(group_count(nodes) + nodes.len());
-    for i in topological(edges, Reverse) {
-        for need in &nodes[i].needs {
-            steps.add(*need, i);
-            if unit(*need) != unit(i) {
-                units.add(unit(*need), unit(i));
+    let mut chains = Chains::new(nodes);
+    let mut paths = Paths::new(edges, nodes);
+    for step in 0..nodes.len() {
+        let mut places: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut open = chains.open(step);
+        while !open.is_empty() {
+            let last = |chain: &usize| chains.members(*chain).last().copied();
+            let mut order: Vec<usize> = open.into_iter().collect();
+            // Nearest first: the chain through it makes most of the others superfluous.
+            order.sort_by_key(|chain| Reverse(last(chain)));
+            paths.look(step, order.iter().filter_map(last));
+            for chain in order {
+                let members = chains.members(chain);
+                let place = members.iter().rposition(|member| !paths.is_before(step, *member)).map_or(0, |at| at + 1);
+                if let Some(before) = place.checked_sub(1) {
+                    paths.order(edges, members[before], step);
+                }
+                if let Some(behind) = members.get(place) {
+                    paths.order(edges, step, *behind);
+                }
+                places.insert(chain, place);
             }
+            open = chains.rest(step, &places);
         }
-    }
-    let pairs = conflicts(nodes);
-    for later in 0..nodes.len() {
-        // Nearest first: the chain through it makes most of the others superfluous.
-        for earlier in (0..later).rev().filter(|i| pairs.get(*i, later)) {
-            if steps.path(earlier, later) || steps.path(later, earlier) {
-                continue;
-            }
-            let backwards = units.path(unit(later), unit(earlier));
-            let (from, to) = if backwards { (later, earlier) } else { (earlier, later) };
-            edges.add_edge(NodeIndex::new(from), NodeIndex::new(to), EdgeKind::After);
-            steps.add(from, to);
-            if unit(from) != unit(to) {
-                units.add(unit(from), unit(to));
-            }
-        }
+        chains.join(step, &places);
     }
 }
 
-/// The pairs of write steps that must be ordered: common paths, or one group.
-fn conflicts(nodes: &[Node]) -> Square {
-    let mut pairs = overlapping(nodes);
-    let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (i, node) in nodes.iter().enumerate() {
-        if let (Some(group), Some(_)) = (node.group, &node.writes) {
-            members.entry(group).or_default().push(i);
+/// The order so far, of steps and of their units.
+struct Paths {
+    unit_of: Vec<usize>,
+    steps: Reach,
+    units: Reach,
+    /// The step whose predecessors were looked at, down to a place, in the order after so many moves.
+    seen: Option<(usize, usize, u64)>,
+}
+
+impl Paths {
+    fn new(edges: &DiGraph<(), EdgeKind>, nodes: &[Node]) -> Self {
+        let unit_of = units(nodes);
+        let order = topological(edges, Reverse);
+        let mut place = vec![0; nodes.len()];
+        order.iter().enumerate().for_each(|(at, i)| place[*i] = at);
+        let mut unit_place = vec![usize::MAX; group_count(nodes) + nodes.len()];
+        let mut begun = 0;
+        for i in order.iter().copied() {
+            let place = &mut unit_place[unit_of[i]];
+            if *place == usize::MAX {
+                *place = begun;
+                begun += 1;
+            }
+        }
+        for place in unit_place.iter_mut().filter(|place| **place == usize::MAX) {
+            *place = begun;
+            begun += 1;
+        }
+        let (steps, units) = (Reach::new(place), Reach::new(unit_place));
+        let mut paths = Self { unit_of, steps, units, seen: None };
+        for i in order {
+            paths.add_needs(i, &nodes[i].needs);
+        }
+        paths
+    }
+
+    /// Adds the edges of a step's needs that say more than the others.
+    fn add_needs(&mut self, step: usize, needs: &[usize]) {
+        let mut nearest: Vec<usize> = needs.to_vec();
+        nearest.sort_unstable_by_key(|need| Reverse(self.steps.place(*need)));
+        let floor = nearest.last().map_or(0, |need| self.steps.place(*need));
+        self.steps.begin();
+        for need in nearest {
+            if self.steps.saw(need) {
+                continue;
+            }
+            self.steps.see(need, floor);
+            self.steps.add(need, step);
+            self.add_units(need, step);
         }
     }
-    for members in members.into_values() {
-        for (n, a) in members.iter().enumerate() {
-            members[n + 1..].iter().for_each(|b| pairs.set(*a, *b));
+
+    fn add_units(&mut self, from: usize, to: usize) {
+        let (from, to) = (self.unit_of[from], self.unit_of[to]);
+        if from != to && !self.units.path(from, to) {
+            self.units.add(from, to);
         }
     }
-    pairs
+
+    /// Looks at what comes before a step, as far back as the first of these members of chains.
+    fn look(&mut self, step: usize, members: impl Iterator<Item = usize>) {
+        let Some(floor) = members.map(|member| self.steps.place(member)).min() else { return };
+        self.steps.begin();
+        self.steps.see(step, floor);
+        self.seen = Some((step, floor, self.steps.moves()));
+    }
+
+    /// Does `step` come before another, by itself or with its unit?
+    fn is_before(&mut self, step: usize, other: usize) -> bool {
+        let (unit, of_other) = (self.unit_of[step], self.unit_of[other]);
+        // The look for this takes the place of the one before.
+        let forward = self.steps.place(step) < self.steps.place(other);
+        if forward {
+            self.seen = None;
+        }
+        (forward && self.steps.path(step, other)) || (unit != of_other && self.units.path(unit, of_other))
+    }
+
+    /// Makes one step come before another, unless it does; the opposite must not be so.
+    fn order(&mut self, edges: &mut DiGraph<(), EdgeKind>, from: usize, to: usize) {
+        let now = self.steps.moves();
+        let looked =
+            self.seen.filter(|(of, floor, moves)| *of == to && *moves == now && self.steps.place(from) >= *floor);
+        let known = match looked {
+            Some(_) => self.steps.saw(from),
+            None => self.steps.path(from, to),
+        };
+        if known {
+            if looked.is_none() {
+                self.seen = None;
+            }
+            return;
+        }
+        edges.add_edge(NodeIndex::new(from), NodeIndex::new(to), EdgeKind::After);
+        self.steps.add(from, to);
+        self.add_units(from, to);
+        match looked {
+            // What comes before `from` comes before `to` now.
+            Some((_, floor, _)) if self.steps.moves() == now => self.steps.see(from, floor),
+            Some(_) | None => self.seen = None,
+        }
+    }
 }
 
 /// The pairs (earlier, later) of write steps that may touch a common path.

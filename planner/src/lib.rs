@@ -29,4 +29,4 @@ pub use schema::{plan_schema, submit_plan_schema};
 pub use shard::{By, ByError, ShardError, ShardInput, shard};
 pub use step::{AgentSpec, Context, Mode, Repair, RuleSource, Step, StepCheck, Undo, Work};
 pub use task::{TASK_BYTES_MAX, TaskError, check as check_task, headline};
-pub use validate::{overlaps, parse_plan};
+pub use validate::{overlaps, parse_plan, plan_of_steps};

@@ -1,7 +1,7 @@
 //! The validated plan. Its fields are private: whoever holds a [`Plan`] knows that its steps exist, that their order
 //! is acyclic, and that no group has to wait for itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,9 @@ use crate::step::{RuleSource, Step, Work};
 pub struct Plan {
     settings: Settings,
     steps: Vec<Step>,
-    index: BTreeMap<StepId, usize>,
+    /// By id; nothing is seen of its order.
+    index: HashMap<StepId, usize>,
+    members: BTreeMap<GroupId, Vec<usize>>,
     graph: Graph,
 }
 
@@ -182,7 +184,13 @@ impl Plan {
     /// Joins what validation has found to be right. `graph` is over the places of `steps`.
     pub(crate) fn new(settings: Settings, steps: Vec<Step>, graph: Graph) -> Self {
         let index = steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i)).collect();
-        Self { settings, steps, index, graph }
+        let mut members: BTreeMap<GroupId, Vec<usize>> = BTreeMap::new();
+        for (i, step) in steps.iter().enumerate() {
+            if let Some(group) = &step.group {
+                members.entry(group.clone()).or_default().push(i);
+            }
+        }
+        Self { settings, steps, index, members, graph }
     }
 
     /// What the user asked for.
@@ -222,8 +230,7 @@ impl Plan {
 
     /// The steps of a group, in plan order.
     pub fn group_members(&self, group: &GroupId) -> Vec<&Step> {
-        let member = |step: &&Step| step.group.as_ref() == Some(group);
-        self.steps.iter().filter(member).collect()
+        self.members.get(group).into_iter().flatten().map(|i| &self.steps[*i]).collect()
     }
 
     /// Paths restored before a step's commit.
@@ -263,7 +270,27 @@ impl Plan {
 
     /// A topological order over `needs` and implicit order: the longest chain of dependents first, then plan order.
     pub fn order(&self) -> Vec<&StepId> {
-        self.graph.order().into_iter().map(|i| &self.steps[i].id).collect()
+        self.graph.order().iter().map(|i| &self.steps[*i].id).collect()
+    }
+
+    /// The place of a step in that order; `None` for an unknown id.
+    pub fn rank(&self, id: &StepId) -> Option<usize> {
+        self.index.get(id).map(|i| self.graph.rank(*i))
+    }
+
+    /// The same as places in plan order.
+    pub fn places_in_order(&self) -> &[usize] {
+        self.graph.order()
+    }
+
+    /// What the step at a place comes directly after: places and why, in plan order.
+    pub fn before(&self, place: usize) -> &[(usize, EdgeKind)] {
+        self.graph.before(place)
+    }
+
+    /// What comes directly after the step at a place: places and why, in plan order.
+    pub fn behind(&self, place: usize) -> &[(usize, EdgeKind)] {
+        self.graph.behind(place)
     }
 
     /// What a step comes directly after, in plan order; empty for an unknown id.
@@ -276,11 +303,12 @@ impl Plan {
         self.edges(id, Graph::behind)
     }
 
-    fn edges(&self, id: &StepId, of: impl Fn(&Graph, usize) -> Vec<(usize, EdgeKind)>) -> Vec<Edge> {
+    fn edges(&self, id: &StepId, of: impl Fn(&Graph, usize) -> &[(usize, EdgeKind)]) -> Vec<Edge> {
         let Some(i) = self.index.get(id) else {
             return Vec::new();
         };
-        of(&self.graph, *i).into_iter().map(|(other, kind)| Edge { step: self.steps[other].id.clone(), kind }).collect()
+        let edge = |(other, kind): &(usize, EdgeKind)| Edge { step: self.steps[*other].id.clone(), kind: *kind };
+        of(&self.graph, *i).iter().map(edge).collect()
     }
 
     /// The number of steps in the longest chain that waits for this one; 0 for an unknown id.

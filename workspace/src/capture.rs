@@ -4,6 +4,7 @@
 //! whose stat data let git skip what was not touched; the copy keeps the file's time, by which git knows the entries that
 //! may have changed within the clock's resolution.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -18,8 +19,13 @@ use crate::ids::{CommitId, TreeId};
 use crate::lookup::{Change, MODE_GITLINK};
 use crate::paths::{shown, shown_path};
 use crate::repo::Repo;
+use crate::scan::{Scan, ignored, scan};
 use crate::submodule;
+use crate::walk::walk;
 use crate::warm::{SLOTS, at_base, captured_of, forget_captured};
+
+/// Paths that git is told one by one to look at; of more it looks at everything, which takes it about as long.
+const NAMED_MAX: usize = 1000;
 
 /// What to take from a worktree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,27 +75,55 @@ impl Repo {
     pub fn capture(&self, worktree: &Path, base: &CommitId, o: &CaptureOptions) -> Result<Captured, CaptureError> {
         let discard = RegexSet::new(&o.discard).map_err(|e| CaptureError::Pattern { why: e.to_string() })?;
         let base_tree = self.tree_of(base)?;
+        let taken = self.take(worktree, base, &base_tree)?;
+        let mut tree = taken.tree;
+        match taken.index {
+            None if self.slot_index(worktree).is_some() => {
+                forget_captured(worktree).map_err(|e| GitError::io(worktree, e))?;
+            }
+            None => {}
+            Some(index) if !discard.is_empty() && index.restore(&base_tree, &tree, &discard)? => {
+                tree = index.write_tree()?;
+            }
+            Some(index) => index.keep(&base_tree, &tree)?,
+        }
+        fault::point("capture.after");
+        let changes = if tree == base_tree { Vec::new() } else { self.changes(&base_tree, &tree)? };
+        Ok(Captured { tree, changes })
+    }
+
+    /// The tree of the files in a worktree. Of a slot only what differs is read; where nothing does, no git is started.
+    fn take<'a>(&'a self, worktree: &'a Path, base: &CommitId, base_tree: &TreeId) -> Result<Taken<'a>, CaptureError> {
+        let filled = self.fills_submodules(worktree)?;
+        let warm = self.slot_index(worktree).filter(|_| !filled && at_base(worktree, base));
+        let scanned = match warm {
+            Some(index) => scan(worktree, &index, self.id_bytes())?,
+            None => None,
+        };
+        if scanned.as_ref().is_some_and(Scan::is_clean) {
+            return Ok(Taken { tree: base_tree.clone(), index: None });
+        }
         let index = ScratchIndex::new(self, worktree, base)?;
-        let paths = index.unexpressible(&base_tree)?;
+        let suspects = match &scanned {
+            Some(scan) => scan.walked.suspects.clone(),
+            None => walk(worktree)?.suspects,
+        };
+        let paths = index.not_ignored(suspects, base_tree)?;
         if !paths.is_empty() {
             return Err(CaptureError::Unexpressible { paths });
         }
-        if self.fills_submodules(worktree)? {
+        if filled {
             let paths = submodule::keep(self, worktree, base)?;
             if !paths.is_empty() {
                 return Err(CaptureError::Submodules { paths });
             }
         }
-        index.add()?;
-        let mut tree = index.write_tree()?;
-        if !discard.is_empty() && index.restore(&base_tree, &tree, &discard)? {
-            tree = index.write_tree()?;
-        } else {
-            index.keep(&base_tree, &tree)?;
+        match scanned {
+            Some(scan) => index.add_found(&scan)?,
+            None => index.add()?,
         }
-        fault::point("capture.after");
-        let changes = if tree == base_tree { Vec::new() } else { self.changes(&base_tree, &tree)? };
-        Ok(Captured { tree, changes })
+        let tree = index.write_tree()?;
+        Ok(Taken { tree, index: Some(index) })
     }
 
     /// Makes the files of a clean worktree at `base` those of `tree`, without touching its HEAD or its index: afterwards
@@ -104,14 +138,10 @@ impl Repo {
     /// differs is written, by git, so that it is converted as a checkout converts it (line ends, filters); ignored files
     /// stay. Its HEAD and its index are not touched.
     pub fn restore_tree(&self, worktree: &Path, base: &CommitId, tree: &TreeId) -> Result<Vec<Change>, CaptureError> {
-        let index = ScratchIndex::new(self, worktree, base)?;
-        let paths = index.unexpressible(&self.tree_of(base)?)?;
-        if !paths.is_empty() {
-            return Err(CaptureError::Unexpressible { paths });
-        }
-        index.add()?;
-        let found = index.write_tree()?;
+        let taken = self.take(worktree, base, &self.tree_of(base)?)?;
+        let found = taken.tree;
         if found != *tree {
+            let index = taken.index.map_or_else(|| ScratchIndex::new(self, worktree, base), Ok)?;
             index.git(["read-tree", "--reset", "-u", tree.as_str()]).run()?;
         }
         Ok(self.changes(&found, tree)?)
@@ -137,6 +167,13 @@ impl Repo {
         let index = ScratchIndex::new(self, worktree, base)?;
         index.not_ignored(suspects, &self.tree_of(base)?)
     }
+}
+
+/// The files of a worktree.
+struct Taken<'a> {
+    tree: TreeId,
+    /// The index that they were taken into; none where they are the base's.
+    index: Option<ScratchIndex<'a>>,
 }
 
 /// An index of our own over a worktree, at `base`.
@@ -192,13 +229,36 @@ impl<'a> ScratchIndex<'a> {
         self.git(["add", "--all", "--sparse"]).run().map(|_| ())
     }
 
+    /// Takes what a walk has found to differ. Where that is not plain names of files, git looks at everything itself.
+    fn add_found(&self, found: &Scan) -> Result<(), GitError> {
+        let Some(strangers) = self.strangers(found)? else { return self.add() };
+        let named: Vec<&Vec<u8>> = found.doubtful.iter().chain(strangers).collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let input = named.into_iter().flat_map(|path| path.iter().copied().chain([0])).collect::<Vec<u8>>();
+        let args = ["add", "--all", "--sparse", "--pathspec-from-file=-", "--pathspec-file-nul"];
+        match self.git(args).stdin(input).run() {
+            // A name is gone or ignored meanwhile.
+            Err(GitError::Failed { .. }) => self.add(),
+            added => added.map(|_| ()),
+        }
+    }
+
+    /// The untracked files that are not ignored, if that can be said: of a folder only git says what counts in it.
+    fn strangers<'f>(&self, found: &'f Scan) -> Result<Option<Vec<&'f Vec<u8>>>, GitError> {
+        if found.doubtful.len() + found.untracked.len() > NAMED_MAX {
+            return Ok(None);
+        }
+        let ignored = ignored(self.git([]), &found.untracked)?;
+        let left: Vec<_> = found.untracked.iter().filter(|path| !ignored.contains(*path)).collect();
+        let folder = |path: &Vec<u8>| self.worktree.join(OsStr::from_bytes(path)).is_dir();
+        Ok((!left.iter().any(|path| folder(path))).then_some(left))
+    }
+
     fn write_tree(&self) -> Result<TreeId, GitError> {
         let ran = self.git(["write-tree"]).run()?;
         ran.text().parse().map_err(|e| ran.unreadable(format!("{e}")))
-    }
-
-    fn unexpressible(&self, base: &TreeId) -> Result<Vec<String>, GitError> {
-        self.not_ignored(walk(self.worktree)?.suspects, base)
     }
 
     /// Of the suspects those that are neither ignored nor submodules of the base.
@@ -259,46 +319,6 @@ pub(crate) fn copy_with_time(from: &Path, to: &Path) -> io::Result<()> {
     fs::copy(from, to)?;
     let modified = from.metadata()?.modified()?;
     File::options().write(true).open(to)?.set_modified(modified)
-}
-
-/// What git's own listings leave out of a worktree.
-#[derive(Debug, Default)]
-pub(crate) struct Walked {
-    /// Special files, and folders with a `.git` of their own (which are not entered), relative to the root.
-    pub(crate) suspects: Vec<PathBuf>,
-    /// There is a folder that holds nothing.
-    pub(crate) hollow: bool,
-}
-
-/// Reads every folder below `root` for what git cannot store and does not list.
-pub(crate) fn walk(root: &Path) -> Result<Walked, GitError> {
-    let mut found = Walked::default();
-    let mut pending = vec![PathBuf::new()];
-    while let Some(relative) = pending.pop() {
-        let dir = root.join(&relative);
-        let mut inside = Vec::new();
-        let (mut nested, mut empty) = (false, true);
-        for entry in fs::read_dir(&dir).map_err(|e| GitError::io(&dir, e))? {
-            let entry = entry.map_err(|e| GitError::io(&dir, e))?;
-            let kind = entry.file_type().map_err(|e| GitError::io(&entry.path(), e))?;
-            empty = false;
-            // Git refuses the name in every spelling.
-            if entry.file_name().eq_ignore_ascii_case(".git") {
-                nested |= !relative.as_os_str().is_empty();
-            } else if kind.is_dir() {
-                inside.push(relative.join(entry.file_name()));
-            } else if !kind.is_file() && !kind.is_symlink() {
-                found.suspects.push(relative.join(entry.file_name()));
-            }
-        }
-        found.hollow |= empty;
-        if nested {
-            found.suspects.push(relative);
-        } else {
-            pending.append(&mut inside);
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

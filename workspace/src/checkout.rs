@@ -5,6 +5,8 @@
 //! at `new` whose checkout is still at `old`; the same call completes that. A checkout that refuses after the branch has
 //! moved, because a file was saved in that very moment, puts everything back.
 
+mod ready;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -18,9 +20,10 @@ use crate::capture::copy_with_time;
 use crate::fault;
 use crate::git::{At, GitError, Run};
 use crate::ids::CommitId;
-use crate::paths::{gitdir, shown};
+use crate::paths::{gitdir, path_of_shown, shown};
 use crate::refs::{Expect, RefChange, RefError};
 use crate::repo::Repo;
+use crate::sync::sync;
 
 /// A listing of the worktrees that fails is tried this often in all: each try takes as long as what it met.
 const LIST_TRIES_MAX: u32 = 4;
@@ -139,7 +142,11 @@ impl Repo {
             return Ok(Advance::TargetMoved { found });
         }
         let (mut checkouts, mut pending) = (Vec::new(), Vec::new());
-        let worktrees = if self.surely_nowhere(branch) { Vec::new() } else { self.worktrees()? };
+        let worktrees = match self.worktrees_by_files() {
+            _ if self.surely_nowhere(branch) => Vec::new(),
+            Some(worktrees) => worktrees,
+            None => self.worktrees()?,
+        };
         for (worktree, at) in worktrees {
             // Not there now (deleted, or on a medium that is not mounted): nothing that we could move or ask.
             let Some(git_dir) = self.git_dir_of(&worktree) else {
@@ -339,6 +346,9 @@ impl Checkout<'_> {
                 return Ok(Stand::Ready);
             }
         }
+        if !moved && self.is_surely_ready(old, new)? {
+            return Ok(Stand::Ready);
+        }
         let dry_run = || self.git(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()]).accept(128).run();
         if dry_run()?.code == 0 {
             return Ok(Stand::Ready);
@@ -382,15 +392,11 @@ impl Checkout<'_> {
     /// leave an old index, which shows what has landed as staged reverts.
     fn sync(&self, from: &CommitId, to: &CommitId) -> Result<(), GitError> {
         let changed = self.repo.changed_paths(&self.repo.tree_of(from)?, &self.repo.tree_of(to)?)?;
-        for path in changed.iter().take(SYNCED_MAX) {
-            // What is gone, a link or a folder has no bytes of its own.
-            let path = self.path.join(path);
-            if path.symlink_metadata().is_ok_and(|is| is.is_file()) {
-                fs::File::open(&path).and_then(|file| file.sync_all()).map_err(|e| GitError::io(&path, e))?;
-            }
-        }
-        let index = self.git_dir.join("index");
-        fs::File::open(&index).and_then(|file| file.sync_all()).map_err(|e| GitError::io(&index, e))
+        let files = changed.iter().take(SYNCED_MAX).map(|path| self.path.join(path_of_shown(path)));
+        // What is gone, a link or a folder has no bytes of its own.
+        let files = files.filter(|path| path.symlink_metadata().is_ok_and(|is| is.is_file()));
+        sync(&files.collect::<Vec<_>>())?;
+        sync(&[self.git_dir.join("index")])
     }
 
     /// Completes a switch that was cut off: its files may be written already, its index not. The index is replaced at the

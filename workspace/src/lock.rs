@@ -110,7 +110,12 @@ fn unlock(file: &File) {
 
 /// Who owns the repository, if anybody does now.
 pub fn lock_holder(repo: &Repo) -> Option<LockInfo> {
-    let path = path_of(repo);
+    holder_of(repo.common_dir())
+}
+
+/// Who owns the repository of a common git directory.
+pub(crate) fn holder_of(common: &Path) -> Option<LockInfo> {
+    let path = path_in(common);
     let file = File::open(&path).ok()?;
     // A shared lock is refused exactly while the exclusive one is held, and two askers do not refuse each other.
     match flock(&file, FlockOperation::NonBlockingLockShared) {
@@ -123,7 +128,11 @@ pub fn lock_holder(repo: &Repo) -> Option<LockInfo> {
 }
 
 fn path_of(repo: &Repo) -> PathBuf {
-    repo.common_dir().join("wattle/lock")
+    path_in(repo.common_dir())
+}
+
+fn path_in(common: &Path) -> PathBuf {
+    common.join("wattle/lock")
 }
 
 /// An owner that was killed while it started a child leaves the lock to that child until it has become its program: a

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod known;
+mod scratch;
 mod trial;
 
 use serde::{Deserialize, Serialize};

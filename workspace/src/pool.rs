@@ -13,24 +13,27 @@ mod place;
 mod print;
 mod record;
 mod trash;
+mod turns;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::capture::{CaptureOptions, Walked, walk};
+use crate::capture::CaptureOptions;
 use crate::fault;
 use crate::ids::CommitId;
 use crate::repo::Repo;
 use crate::salvage::{SalvageError, Work, kept, salvage, stash_now};
 use crate::slot::{Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want};
 use crate::submodule;
+use crate::walk::Walked;
 use crate::warm::{SLOTS, captured, forget_captured};
 use distance::Distances;
-use place::{Place, head_of};
+use place::{Look, Place, head_of};
 use record::{Guard, Held, Record, file_of, index_of, path_of};
 use trash::{ASIDE, Trash};
+use turns::Turns;
 
 /// Who holds a slot while it is being removed.
 const REMOVAL: &str = "removal";
@@ -46,8 +49,8 @@ pub struct Pool {
     trash: Trash,
     /// Taken while a snapshot changes hands, so that a second taker of one being made waits and shares it.
     snapshots: Mutex<()>,
-    /// Taken while a slot is made under a disk bound: what it takes is only known when it is there.
-    making: Mutex<()>,
+    /// Who makes a slot, and who waits for one.
+    turns: Turns,
 }
 
 impl Pool {
@@ -66,7 +69,7 @@ impl Pool {
             distances: Distances::default(),
             trash: Trash::default(),
             snapshots: Mutex::new(()),
-            making: Mutex::new(()),
+            turns: Turns::default(),
         })
     }
 
@@ -344,7 +347,14 @@ impl Pool {
         if self.repo.fills_submodules(place.path())? {
             return Ok(false);
         }
-        Ok(record.ready && (there || place.shift(&w.base)?) && !place.changed(place.index())?)
+        if !record.ready || !(there || place.shift(&w.base)?) {
+            return Ok(false);
+        }
+        let Look { changed, walked } = place.look(place.index())?;
+        if !changed && walked.hollow {
+            place.clean()?;
+        }
+        Ok(!changed)
     }
 
     /// Checks a commit out in a slot whose content is in safety.
@@ -393,6 +403,7 @@ impl Pool {
         record.holders.clear();
         record.wanted = None;
         record.store(&self.root)?;
+        self.turns.back(record.class);
         Ok(released)
     }
 
@@ -405,12 +416,7 @@ impl Pool {
         }
         let as_it_was = match record.class {
             // What it holds is reset when it is leased again, and nobody misses it.
-            Class::Check => {
-                if walk(place.path())?.hollow {
-                    place.clean()?;
-                }
-                true
-            }
+            Class::Check => true,
             Class::Work | Class::Snapshot => self.kept_already(record, &place, holder)?,
         };
         // What is no worktree any more is left where it is, and named, even if what it holds can be saved.
@@ -445,13 +451,11 @@ impl Pool {
         let work = captured(place.path()).filter(|_| record.class == Class::Work);
         let (index, tree) = work.clone().unwrap_or_else(|| (place.index().to_owned(), base.clone()));
         let known = tree == base || kept(&self.repo, &tree, holder)?;
-        let same = known && !place.changed(&index)?;
-        if !same {
+        if !known {
             return Ok(false);
         }
-        // What git's own listings leave out.
-        let Walked { suspects, hollow } = walk(place.path())?;
-        if !self.repo.unexpressible_of(place.path(), &record.base, suspects)?.is_empty() {
+        let Look { changed, walked: Walked { suspects, hollow } } = place.look(&index)?;
+        if changed || !self.repo.unexpressible_of(place.path(), &record.base, suspects)?.is_empty() {
             return Ok(false);
         }
         if let Some((index, tree)) = work {
@@ -474,8 +478,11 @@ impl Pool {
         if !certain || head_of(place)?.as_ref() != Some(&record.base) {
             return Ok(false);
         }
-        let same = stash_now(&self.repo)? == record.stash && !place.changed(place.index())?;
-        Ok(same && self.repo.unexpressible_of(place.path(), &record.base, walk(place.path())?.suspects)?.is_empty())
+        if stash_now(&self.repo)? != record.stash {
+            return Ok(false);
+        }
+        let Look { changed, walked } = place.look(place.index())?;
+        Ok(!changed && self.repo.unexpressible_of(place.path(), &record.base, walked.suspects)?.is_empty())
     }
 
     /// Whether a slot whose way to a commit was cut off holds nothing but files of where it came from and of where it was
@@ -565,6 +572,13 @@ impl Pool {
         }
         Ok(())
     }
+}
+
+/// Who holds the slots of a state directory; none where that cannot be read.
+pub(crate) fn holders_in(state: &Path) -> Option<Vec<String>> {
+    let root = state.join(SLOTS);
+    let records = if root.exists() { Record::load_all(&root).ok()? } else { Vec::new() };
+    Some(records.into_iter().flat_map(|record| record.holders).map(|held| held.by).collect())
 }
 
 #[cfg(test)]

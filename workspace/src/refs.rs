@@ -1,20 +1,18 @@
 //! Reads and moves refs. Every move is one transaction of compare-and-swaps; nothing is ever forced.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
-use std::thread;
+use std::path::{Component, Path};
 
 use crate::fault;
 use crate::git::GitError;
 use crate::ids::CommitId;
 use crate::repo::Repo;
+use crate::sync::sync;
 
 /// A transaction that failed although every ref is as expected lost a race for a lock; it is tried this often. Each try
 /// already waits seconds for the lock.
 const TRIES_MAX: u32 = 3;
-/// Folders that are synced at once; a transaction of a run names about this many.
-const SYNCS_MAX: usize = 8;
 
 /// What a ref must be for a change to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,33 +105,10 @@ impl Repo {
 
     /// The commit a ref points at.
     pub fn read_ref(&self, full: &str) -> Result<Option<CommitId>, GitError> {
-        if let Some(found) = self.ref_in_files(full) {
+        if let Some(found) = refs_in_files(self.common_dir(), &[full.to_owned()]).and_then(|mut found| found.pop()) {
             return Ok(found);
         }
         Ok(self.list_refs(full)?.into_iter().find(|(name, _)| name == full).map(|(_, commit)| commit))
-    }
-
-    /// What the files say of a ref, where refs are files: its own file, else the packed ones, as git itself looks; none
-    /// where they do not say it beyond doubt. Only of branches and of refs of ours, which are never tags.
-    fn ref_in_files(&self, full: &str) -> Option<Option<CommitId>> {
-        let common = self.common_dir();
-        let ours = full.starts_with("refs/heads/") || full.starts_with("refs/wattle/");
-        let plain = ours && Path::new(full).components().all(|c| matches!(c, Component::Normal(_)));
-        if !plain || common.join("reftable").exists() {
-            return None;
-        }
-        match fs::read(common.join(full)) {
-            // Anything but an id and a line end is git's to explain: a symbolic ref, or a file that is being written.
-            Ok(bytes) => return std::str::from_utf8(&bytes).ok()?.strip_suffix('\n')?.parse().ok().map(Some),
-            // A folder, or a file where a folder would have to be, is no such ref; it can be packed all the same.
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory) => {}
-            Err(_) => return None,
-        }
-        match fs::read(common.join("packed-refs")) {
-            Ok(packed) => Some(packed_ref(&packed, full)),
-            Err(e) if e.kind() == ErrorKind::NotFound => Some(None),
-            Err(_) => None,
-        }
     }
 
     /// All refs that are `prefix` or below it (`refs/wattle/`), by name.
@@ -254,6 +229,41 @@ impl Repo {
     }
 }
 
+/// What the files say of refs, where refs are files: each one's own file, else the packed ones, as git itself looks; none
+/// where they do not say it beyond doubt. Only of branches and of refs of ours, which are never tags.
+pub(crate) fn refs_in_files(common: &Path, names: &[String]) -> Option<Vec<Option<CommitId>>> {
+    if common.join("reftable").exists() {
+        return None;
+    }
+    let mut packed: Option<Vec<u8>> = None;
+    let mut found = Vec::with_capacity(names.len());
+    for full in names {
+        let ours = full.starts_with("refs/heads/") || full.starts_with("refs/wattle/");
+        if !ours || !Path::new(full).components().all(|c| matches!(c, Component::Normal(_))) {
+            return None;
+        }
+        match fs::read(common.join(full)) {
+            // Anything but an id and a line end is git's to explain: a symbolic ref, or a file that is being written.
+            Ok(bytes) => {
+                found.push(Some(std::str::from_utf8(&bytes).ok()?.strip_suffix('\n')?.parse().ok()?));
+                continue;
+            }
+            // A folder, or a file where a folder would have to be, is no such ref; it can be packed all the same.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory) => {}
+            Err(_) => return None,
+        }
+        if packed.is_none() {
+            packed = match fs::read(common.join("packed-refs")) {
+                Ok(bytes) => Some(bytes),
+                Err(e) if e.kind() == ErrorKind::NotFound => Some(Vec::new()),
+                Err(_) => return None,
+            };
+        }
+        found.push(packed.as_deref().and_then(|packed| packed_ref(packed, full)));
+    }
+    Some(found)
+}
+
 /// Finds a ref among lines `id name`; other lines are comments and what tags point at.
 fn packed_ref(packed: &[u8], full: &str) -> Option<CommitId> {
     let line = packed.split(|b| *b == b'\n').find(|line| {
@@ -288,17 +298,8 @@ fn sync_folders(common: &Path, changes: &[RefChange]) -> Result<(), GitError> {
     folders.sort();
     folders.dedup();
     // A folder may be absent: refs can be packed, or in a reftable, which git syncs itself.
-    let sync = |folder: &PathBuf| File::open(folder).and_then(|f| f.sync_all()).map_err(|e| GitError::io(folder, e));
-    let there: Vec<&PathBuf> = folders.iter().filter(|f| f.is_dir()).collect();
-    // All at once in a few threads: the file system writes its journal once for those that come together.
-    thread::scope(|scope| {
-        let lanes: Vec<_> = there
-            .chunks(there.len().div_ceil(SYNCS_MAX).max(1))
-            .map(|part| scope.spawn(move || part.iter().try_for_each(|f| sync(f))))
-            .collect();
-        let ends = lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        ends.fold(Ok(()), Result::and)
-    })
+    folders.retain(|folder| folder.is_dir());
+    sync(&folders)
 }
 
 #[cfg(test)]

@@ -246,6 +246,13 @@ impl Repo {
         self.inner.effective.get("core.bare").is_some_and(|bare| bare.eq_ignore_ascii_case("true"))
     }
 
+    /// How long ids are.
+    pub(crate) fn id_bytes(&self) -> usize {
+        let sha256 =
+            self.inner.effective.get("extensions.objectformat").is_some_and(|f| f.eq_ignore_ascii_case("sha256"));
+        if sha256 { 32 } else { 20 }
+    }
+
     /// Whether a file that we write among git's needs no more than the usual permissions.
     pub(crate) fn plain_permissions(&self) -> bool {
         self.inner.effective.get("core.sharedrepository").is_none()
@@ -422,6 +429,17 @@ fn checkout_of(exe: &Path, o: &OpenOptions, git_dir: &Path) -> Result<Option<Pat
 fn make_private(dir: &Path) -> Result<(), OpenError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|source| OpenError::StateDir { path: dir.to_owned(), source })
+}
+
+/// The id of a repository that has one and is where it was: what [`repo_id`] gives without writing anything.
+pub(crate) fn known_id(common: &Path, o: &OpenOptions) -> Option<RepoId> {
+    if let Some(given) = &o.repo_id {
+        return given.parse().ok();
+    }
+    let record: IdRecord = serde_json::from_slice(&fs::read(common.join("wattle/id")).ok()?).ok()?;
+    let here = common.metadata().ok()?;
+    let same = record.inode == here.ino() && record.device == here.dev() && record.path == shown_path(common);
+    same.then_some(record.id)
 }
 
 fn repo_id(common: &Path, o: &OpenOptions) -> Result<RepoId, OpenError> {

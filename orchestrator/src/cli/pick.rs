@@ -6,7 +6,7 @@ use super::error::{CliError, Exit};
 use super::session::Session;
 use crate::ids::RunId;
 use crate::journal::{Reader, RunView};
-use crate::report::risk::{Risk, risk};
+use crate::risk::{Risk, risk};
 
 /// Steps, as they can be typed.
 #[derive(Debug, Clone, clap::Args)]
@@ -114,9 +114,10 @@ pub(crate) fn steps(
     for step in view.plan.steps() {
         let fits = wanted.iter().find(|(glob, _)| glob.matches(step.id.as_str()));
         let named = if wanted.is_empty() { default(&step.id) } else { fits.is_some() };
-        let low = typed
-            .risk
-            .is_none_or(|most| view.steps[&step.id].work.as_ref().is_some_and(|work| risk(step, work) <= most));
+        let low = typed.risk.is_none_or(|most| {
+            let work = view.steps[&step.id].work.as_ref();
+            work.is_some_and(|work| risk(step, &work.paths, &work.outside) <= most)
+        });
         if named && low && !except.iter().any(|(glob, _)| glob.matches(step.id.as_str())) {
             picked.push((step.id.clone(), fits.and_then(|(_, commit)| commit.clone())));
         }

@@ -10,6 +10,7 @@ use super::session::Session;
 use super::verb::{Scene, scene};
 use crate::config::amount::parse_parallel;
 use crate::config::money::{format_usd, parse_usd};
+use crate::journal::Glance;
 use crate::report::status::{money, waiting};
 use crate::run::begin::{Overrides, may_start, resume};
 use crate::state::Machine;
@@ -96,7 +97,7 @@ fn list(session: &Session, scene: &Scene) {
         let kept = if agent { format!("{turns} messages kept, {} spent", format_usd(nano)) } else { String::new() };
         session.ui.line(&[(Style::Plain, &format!("{id:<28} {state:<12} ")), (Style::Dim, &kept)]);
     }
-    for line in waiting(&scene.view) {
+    for line in waiting(&Glance::of(&scene.view)) {
         session.ui.line(&[(Style::Wait, &line)]);
     }
     session.ui.talk(&money(&scene.view.spent));

@@ -17,7 +17,7 @@ use crate::config::choice::{Approve, OnInput, Until};
 use crate::config::file::Clean;
 use crate::config::money::{format_usd, parse_usd};
 use crate::config::{self, Effective, Flags, Keep, frame};
-use crate::journal::Reader;
+use crate::journal::{Glance, Reader};
 use crate::options::RunOptions;
 use crate::report::reason::counted;
 use crate::report::status::{money, waiting};
@@ -317,7 +317,7 @@ pub(super) fn ended(session: &Session, ctx: &Context, end: &RunEnd) -> Done {
             money(&view.spent)
         );
         session.ui.line(&[(style, &state), (Style::Plain, &rest)]);
-        for line in waiting(&view) {
+        for line in waiting(&Glance::of(&view)) {
             session.ui.line(&[(Style::Wait, &line)]);
         }
     }

@@ -16,8 +16,11 @@ pub(crate) struct RunsArgs {}
 
 /// Lists them.
 pub(crate) fn run(session: &Session, _: &RunsArgs) -> Done {
-    let repo = session.repo()?;
-    let runs = match Reader::open(repo.state_dir())? {
+    let state_dir = match session.site()? {
+        Some(site) => site.state_dir().to_owned(),
+        None => session.repo()?.state_dir().to_owned(),
+    };
+    let runs = match Reader::open(&state_dir)? {
         Some(reader) => reader.runs()?,
         None => Vec::new(),
     };

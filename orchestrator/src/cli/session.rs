@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wattle_workspace::{OpenOptions, Repo, fault};
+use wattle_workspace::{OpenOptions, Repo, Site, fault};
 
 use super::Global;
 use super::error::{CliError, Exit};
@@ -73,6 +73,11 @@ impl Session {
             return Err(CliError::new(Exit::Environment, "no_repository", message).hint("give -C PATH"));
         }
         Ok(Repo::open(&start, &self.open_options()?)?)
+    }
+
+    /// The repository, for those who only look at what is known of it already; `None` where it has to be opened.
+    pub(crate) fn site(&self) -> Result<Option<Site>, CliError> {
+        Ok(Site::find(&self.start()?, &self.open_options()?))
     }
 
     /// Where this repository's configuration lies.

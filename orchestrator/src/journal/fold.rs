@@ -52,6 +52,9 @@ impl RunView {
     /// Applies one event.
     pub(crate) fn apply(&mut self, event: &Event) -> Result<(), FoldError> {
         let seq = event.seq;
+        if concerns_queue(&event.body) {
+            self.queue_seq = seq;
+        }
         match &event.body {
             Body::RunStarted(_) | Body::PlanReady { .. } => {}
             Body::RunState { event, state, why } => {
@@ -84,9 +87,15 @@ impl RunView {
                 self.check_finished(seq, check, (*verdict, *cached), output.as_ref())?;
             }
             Body::LandingState(change) => self.apply_landing(seq, &event.ts, change)?,
-            Body::Landed { step, commit, .. } => self.step_mut(seq, step)?.landed = Some(commit.clone()),
+            Body::Landed { step, commit, .. } => {
+                let before = self.step_mut(seq, step)?.landed.replace(commit.clone());
+                self.landed += usize::from(before.is_none());
+            }
             Body::LandingHeld { landing, worktree, paths, why } => {
-                self.landing_mut(seq, *landing)?.hold(worktree, paths, why);
+                let record = self.landing_mut(seq, *landing)?;
+                let was_red = record.why.as_deref() == Some(RED);
+                record.hold(worktree, paths, why);
+                self.reds -= usize::from(was_red);
             }
             Body::Usage { step, attempt, usage } => self.used(seq, step.as_ref(), *attempt, usage)?,
             Body::NeedsInput { step, .. } | Body::Answered { step, .. } | Body::Approved { step, .. } => {
@@ -128,8 +137,10 @@ impl RunView {
     }
 
     fn step_mut(&mut self, seq: u64, step: &StepId) -> Result<&mut StepRecord, FoldError> {
-        self.touched.add(step);
-        self.steps.get_mut(step).ok_or_else(|| FoldError::Unknown { seq, what: format!("step {step}") })
+        let unknown = || FoldError::Unknown { seq, what: format!("step {step}") };
+        let place = self.plan.position(step).ok_or_else(unknown)?;
+        self.touched.add(place);
+        Ok(self.steps.at_mut(place))
     }
 
     fn landing_mut(&mut self, seq: u64, id: LandingId) -> Result<&mut LandingRecord, FoldError> {
@@ -146,6 +157,7 @@ impl RunView {
         let found = next(record.state, change.event).map_err(|source| FoldError::Illegal { seq, source })?;
         agree(seq, change.state.as_str(), found.as_str())?;
         let stood = record.stands();
+        let queued = record.state;
         record.state = found;
         record.why.clone_from(&change.why);
         record.message.clone_from(&change.message);
@@ -166,10 +178,16 @@ impl RunView {
         if change.work.is_some() || stood != record.stands() {
             record.moved_seq = seq;
         }
-        if matches!(found, Step::Queued | Step::Landing) {
+        let in_queue = |state| matches!(state, Step::Queued | Step::Landing);
+        if in_queue(found) {
             self.standing.insert(change.step.clone());
-        } else {
+        } else if in_queue(queued) {
             self.standing.remove(&change.step);
+        }
+        // Of a group the queue asks every member, and of what is gathered whether any step can still join it.
+        let grouped = self.plan.step(&change.step).is_some_and(|step| step.group.is_some());
+        if in_queue(found) || in_queue(queued) || grouped || self.gathered.is_some() {
+            self.queue_seq = seq;
         }
         Ok(())
     }
@@ -310,6 +328,7 @@ impl RunView {
         agree(seq, change.state.as_str(), found.as_str())?;
         let was_green = record.state == Landing::Green;
         record.state = found;
+        let (red, was_red) = (change.why.as_deref() == Some(RED), record.why.as_deref() == Some(RED));
         record.why.clone_from(&change.why);
         record.culprit.clone_from(&change.culprit);
         record.on = on.or(record.on.take());
@@ -318,6 +337,7 @@ impl RunView {
         }
         let candidate = record.candidate.clone();
         let (last, entries) = (record.last, record.entries.clone());
+        self.reds = self.reds + usize::from(red) - usize::from(was_red);
         if matches!(found, Landing::Landed | Landing::Ejected) {
             self.open.remove(&id);
         }
@@ -340,12 +360,7 @@ impl RunView {
                     self.shift(id, &entries, candidate.as_ref());
                 }
             }
-            LandingEvent::Eject => {
-                // All that was gathered is red together: that says nothing of one change.
-                let red = !last && change.why.as_deref() == Some("red");
-                self.observed.add(Observed::Rejected, usize::from(red));
-                self.drop_gathered(id, was_green && !last);
-            }
+            LandingEvent::Eject => self.drop_gathered(id, was_green && !last),
             // Of one change alone it is asked anew: what a batch with the same files took too long for is not its own.
             LandingEvent::Check if entries.len() == 1 => {
                 let tree = candidate.as_ref().map(|made| &made.tree);
@@ -437,6 +452,24 @@ impl StepRecord {
             StepEvent::Skip | StepEvent::Answer => {}
         }
         debug_assert!(self.state != Step::Landed || self.work.is_some());
+    }
+}
+
+/// Why a landing is over whose check was red.
+const RED: &str = "red";
+
+/// Can an event, by its kind, change what the queue wants? Changes of steps are judged by their step.
+fn concerns_queue(body: &Body) -> bool {
+    match body {
+        Body::Resumed { .. } | Body::TargetMoved { .. } | Body::LandingState(_) | Body::LandingHeld { .. } => true,
+        Body::Landed { .. } | Body::MergeAsked { .. } => true,
+        Body::CheckStarted(check) | Body::CheckFinished { check, .. } => check.step.is_none(),
+        Body::RunStarted(_) | Body::PlanReady { .. } | Body::RunState { .. } | Body::StepState(_) => false,
+        Body::AttemptState(_) | Body::Intent { .. } | Body::Evidence { .. } | Body::Turn { .. } => false,
+        Body::RepairStarted { .. } | Body::Ejected { .. } | Body::Salvaged { .. } | Body::Usage { .. } => false,
+        Body::ConflictPredicted(_) | Body::BoundHit { .. } | Body::Audited { .. } | Body::NeedsInput { .. } => false,
+        Body::Answered { .. } | Body::Approved { .. } | Body::Comment { .. } | Body::CancelAsked { .. } => false,
+        Body::Command { .. } | Body::RunFinished { .. } => false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a run has seen of its changes and its checks, the newest of it: facts, for whoever estimates.
+//! What a run has seen of its checks, the newest of it: facts, for whoever estimates.
 
 use std::collections::VecDeque;
 
@@ -8,10 +8,6 @@ const OBSERVED_MAX: usize = 256;
 /// One thing that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Observed {
-    /// A change was put on the tip.
-    Landed,
-    /// A change was sent back because its checks are red.
-    Rejected,
     /// A check was green on a tree.
     Green,
     /// A check was red on a tree on which it was green afterwards: red without a reason.
@@ -45,10 +41,10 @@ mod tests {
         seen.add(Observed::Flake, 1);
         seen.add(Observed::Green, OBSERVED_MAX - 1);
         assert_eq!(seen.iter().next(), Some(Observed::Flake));
-        seen.add(Observed::Landed, 1);
-        assert_eq!((seen.iter().next(), seen.iter().last()), (Some(Observed::Green), Some(Observed::Landed)));
-        seen.add(Observed::Rejected, usize::MAX);
-        assert_eq!(seen.iter().filter(|seen| *seen == Observed::Rejected).count(), OBSERVED_MAX);
+        seen.add(Observed::Green, 1);
+        assert_eq!(seen.iter().next(), Some(Observed::Green), "the oldest is gone");
+        seen.add(Observed::Flake, usize::MAX);
+        assert_eq!(seen.iter().filter(|seen| *seen == Observed::Flake).count(), OBSERVED_MAX);
         assert_eq!(seen.iter().count(), OBSERVED_MAX);
     }
 }

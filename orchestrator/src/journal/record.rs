@@ -9,6 +9,7 @@ use wattle_workspace::{CommitId, TreeId};
 
 use super::event::{Candidate, Entry, Prediction, RunStarted, Work};
 use super::observed::Observations;
+use super::records::StepRecords;
 use crate::ids::{Blob, LandingId, RunId};
 use crate::state::attempt::Attempt;
 use crate::state::landing::Landing;
@@ -33,7 +34,7 @@ pub(crate) struct RunView {
     /// Tip of what has been gathered for the final checks; `None` = nothing.
     pub(crate) gathered: Option<CommitId>,
     /// Its steps.
-    pub(crate) steps: BTreeMap<StepId, StepRecord>,
+    pub(crate) steps: StepRecords,
     /// Its landings.
     pub(crate) landings: BTreeMap<LandingId, LandingRecord>,
     /// Those that are not over.
@@ -44,26 +45,41 @@ pub(crate) struct RunView {
     pub(crate) verdicts: BTreeMap<(TreeId, String), VerdictRecord>,
     /// Checks of the queue that have started and have no verdict yet.
     pub(crate) checking: Vec<(LandingId, String, TreeId)>,
-    /// The newest of what its checks and landings have shown.
+    /// The newest of what its checks have shown.
     pub(crate) observed: Observations,
-    /// Steps that have changed, for who decides.
+    /// Steps that have changed.
     pub(crate) touched: Touched,
     /// Tokens and money.
     pub(crate) spent: Spent,
     /// Place of the last event that put a commit on the tip.
     pub(crate) landed_seq: u64,
+    /// Place of the last event that can have changed what the queue wants.
+    pub(crate) queue_seq: u64,
+    /// Steps that have landed.
+    pub(crate) landed: usize,
+    /// Landings that are over because a check was red.
+    pub(crate) reds: usize,
     /// Place of the event that started or resumed the run.
     pub(crate) resumed_seq: u64,
     /// Place of the last event.
     pub(crate) seq: u64,
 }
 
-/// Steps whose records have changed since they were last taken; nobody but who decides wants to know. It is no part of
-/// what the events say.
+/// Steps whose records have changed since they were last taken, for each who wants to know. It is no part of what the
+/// events say.
 #[derive(Clone, Default)]
 pub(crate) struct Touched {
+    /// For who decides.
+    pub(crate) agenda: Trail,
+    /// For what is kept for `status`.
+    pub(crate) glance: Trail,
+}
+
+/// The same, for one of them: places in the plan.
+#[derive(Clone, Default)]
+pub(crate) struct Trail {
     watched: bool,
-    steps: Vec<StepId>,
+    places: Vec<usize>,
 }
 
 impl std::fmt::Debug for Touched {
@@ -73,25 +89,32 @@ impl std::fmt::Debug for Touched {
 }
 
 impl Touched {
+    pub(super) fn add(&mut self, place: usize) {
+        self.agenda.add(place);
+        self.glance.add(place);
+    }
+}
+
+impl Trail {
     /// From now on they are kept.
     pub(crate) fn watch(&mut self) {
         self.watched = true;
     }
 
     /// Those since the last time.
-    pub(crate) fn take(&mut self) -> Vec<StepId> {
-        std::mem::take(&mut self.steps)
+    pub(crate) fn take(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.places)
     }
 
-    pub(super) fn add(&mut self, step: &StepId) {
-        if self.watched && self.steps.last() != Some(step) {
-            self.steps.push(step.clone());
+    fn add(&mut self, place: usize) {
+        if self.watched && self.places.last() != Some(&place) {
+            self.places.push(place);
         }
     }
 }
 
 /// Tokens and money, summed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub(crate) struct Spent {
     /// HTTP attempts.
     pub(crate) requests: u64,
@@ -184,13 +207,22 @@ pub(crate) struct StepRecord {
 impl RunView {
     /// Does a prediction still hold? Neither commit has been replaced, or gone but to the target.
     pub(crate) fn holds(&self, found: &Prediction) -> bool {
-        let is = |record: &StepRecord, commit: &CommitId| record.commit().is_some_and(|(now, _)| now == commit);
-        let step = found.a.parse::<StepId>().ok().and_then(|a| self.steps.get(&a));
-        let first = step.is_some_and(|record| record.landed.is_some() || is(record, &found.a_commit));
-        (first || self.tip == found.a_commit)
-            && self.steps.get(&found.b).is_some_and(|record| is(record, &found.b_commit))
+        let side = |record: &StepRecord| (record.landed.is_some(), record.commit().map(|(commit, _)| commit.clone()));
+        let first = found.a.parse::<StepId>().ok().and_then(|a| self.steps.get(&a)).map(side);
+        holds(&self.tip, (first, &found.a_commit), (self.steps.get(&found.b).map(side), &found.b_commit))
     }
 }
+
+/// Does a prediction still hold? Each side is a step, where there is one (has it landed, and at which commit does it stand),
+/// and the commit that was meant.
+pub(super) fn holds(tip: &CommitId, first: (Option<Stand>, &CommitId), second: (Option<Stand>, &CommitId)) -> bool {
+    let at = |stand: &Option<Stand>, commit| stand.as_ref().is_some_and(|(_, now)| now.as_ref() == Some(commit));
+    let landed = first.0.as_ref().is_some_and(|(landed, _)| *landed);
+    (landed || at(&first.0, first.1) || tip == first.1) && at(&second.0, second.1)
+}
+
+/// Has a step landed, and at which commit does it stand?
+type Stand = (bool, Option<CommitId>);
 
 impl StepRecord {
     /// Is a worker alive at it, as far as the journal knows?
@@ -271,7 +303,7 @@ pub(crate) struct AttemptRecord {
 }
 
 /// Who approved what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Approval {
     /// The attempt.
     pub(crate) attempt: u32,

@@ -7,6 +7,7 @@ use wattle_planner::StepId;
 use super::blob::Blobs;
 use super::event::{AttemptChange, Body, Event, LandingChange, StepChange};
 use super::fold::FoldError;
+use super::glance::Changes;
 use super::record::RunView;
 use super::store::{JournalError, Writer, event};
 use crate::clock::Clock;
@@ -43,6 +44,7 @@ pub(crate) struct Recorder {
     clock: Arc<dyn Clock>,
     batch: Vec<Event>,
     answered: Vec<(i64, String)>,
+    changes: Changes,
     seq: u64,
 }
 
@@ -70,9 +72,11 @@ impl StepNote {
 
 impl Recorder {
     /// A recorder for a run that exists.
-    pub(crate) fn new(view: RunView, writer: Writer, clock: Arc<dyn Clock>) -> Result<Self, JournalError> {
+    pub(crate) fn new(mut view: RunView, writer: Writer, clock: Arc<dyn Clock>) -> Result<Self, JournalError> {
         let seq = writer.last_seq()?;
-        Ok(Self { view, writer, clock, batch: Vec::new(), answered: Vec::new(), seq })
+        let begun = writer.reader.has_glance(&view.run)?;
+        let changes = Changes::new(&mut view, begun);
+        Ok(Self { view, writer, clock, batch: Vec::new(), answered: Vec::new(), changes, seq })
     }
 
     /// The blobs beside the journal.
@@ -209,10 +213,24 @@ impl Recorder {
         self.seq
     }
 
+    /// Forgets the batch, which is then in the state alone: for benchmarks of what decides.
+    pub(crate) fn forget(&mut self) {
+        self.batch.clear();
+        self.changes.forget(&mut self.view);
+    }
+
+    /// Writes the batch without its rows: for benchmarks of what they cost.
+    pub(crate) fn commit_events(&mut self) -> Result<(), RecordError> {
+        self.writer.append(&self.view.run, &self.batch, &self.answered, &[])?;
+        self.forget();
+        Ok(())
+    }
+
     /// Writes the batch; returns it once it is on the disk.
     pub(crate) fn commit(&mut self) -> Result<Vec<Event>, RecordError> {
         if self.pending() {
-            self.writer.append(&self.batch, &self.answered)?;
+            let rows = self.changes.take(&mut self.view);
+            self.writer.append(&self.view.run, &self.batch, &self.answered, &rows)?;
         }
         self.answered.clear();
         Ok(std::mem::take(&mut self.batch))

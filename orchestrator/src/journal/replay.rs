@@ -8,6 +8,7 @@ use super::blob::{BlobError, Blobs};
 use super::event::{Body, Event, RunStarted};
 use super::fold::FoldError;
 use super::record::{RunView, StepRecord};
+use super::records::StepRecords;
 use crate::state::run::Run;
 use crate::state::step::Step;
 
@@ -31,7 +32,7 @@ pub(crate) enum ReplayError {
 impl RunView {
     /// The state that the first event of a run makes.
     pub(crate) fn begin(first: &Event, started: &RunStarted, plan: Arc<Plan>) -> Self {
-        let record = || StepRecord {
+        let record = StepRecord {
             state: Step::Waiting,
             why: None,
             message: None,
@@ -65,7 +66,7 @@ impl RunView {
             why: None,
             tip: started.base.commit.clone(),
             gathered: None,
-            steps: plan.steps().iter().map(|step| (step.id.clone(), record())).collect(),
+            steps: StepRecords::new(plan.clone(), &record),
             plan,
             landings: Default::default(),
             open: Default::default(),
@@ -76,6 +77,9 @@ impl RunView {
             touched: Default::default(),
             spent: Default::default(),
             landed_seq: 0,
+            queue_seq: first.seq,
+            landed: 0,
+            reds: 0,
             resumed_seq: first.seq,
             seq: first.seq,
         }

@@ -1,5 +1,7 @@
 //! The file of the journal: SQLite, one writer, readers in any process.
 
+mod glances;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,13 +11,15 @@ use wattle_worker::outcome::Verdict;
 
 use super::blob::{BlobError, Blobs};
 use super::event::{Body, Event, VERSION};
+use super::glance::Row;
 use super::record::RunView;
 use super::replay::{ReplayError, replay};
 use crate::ids::RunId;
+use glances::GLANCE;
 use wattle_workspace::fault;
 
 /// Schema of the file. A newer one is refused, an older one is migrated forward after a backup.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 /// Marks the file as ours: "WTTL".
 const APPLICATION_ID: i64 = 0x5754_544c;
 /// How long a reader waits for a lock: a group commit takes milliseconds, five seconds mean a stuck disk.
@@ -102,6 +106,7 @@ pub(crate) struct CommandRow {
 pub(crate) struct Reader {
     db: Connection,
     path: PathBuf,
+    schema: i64,
     /// The blobs beside it.
     pub(crate) blobs: Blobs,
 }
@@ -127,12 +132,13 @@ impl Reader {
         // Not read-only: a WAL left by a killed writer needs recovery, which a reader may do.
         let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)
             .map_err(|source| JournalError::Sql { action: "open", path: path.clone(), source })?;
-        let reader = Self { db, path, blobs: Blobs::open(state_dir)? };
+        let mut reader = Self { db, path, schema: 0, blobs: Blobs::open(state_dir)? };
         reader.check("open", reader.db.busy_timeout(BUSY_TIMEOUT))?;
         let found = reader.check("open", reader.db.query_row("PRAGMA user_version", [], |row| row.get(0)))?;
         if found > SCHEMA {
             return Err(JournalError::Newer { path: reader.path, found });
         }
+        reader.schema = found;
         Ok((found > 0).then_some(reader))
     }
 
@@ -242,8 +248,8 @@ impl Writer {
             return Err(JournalError::Newer { path, found });
         }
         db.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;").map_err(sql)?;
-        if found == 1 {
-            migrate(&db, &path).map_err(sql)?;
+        if (1..SCHEMA).contains(&found) {
+            migrate(&db, &path, found).map_err(sql)?;
         }
         if found == 0 {
             db.execute_batch(&format!(
@@ -261,6 +267,7 @@ impl Writer {
                  CREATE TABLE IF NOT EXISTS owner (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL);
                  INSERT OR IGNORE INTO owner VALUES (1, 0);
                  {VERDICT}
+                 {GLANCE}
                  PRAGMA application_id = {APPLICATION_ID};
                  PRAGMA user_version = {SCHEMA};
                  COMMIT;"
@@ -269,7 +276,11 @@ impl Writer {
         }
         db.execute("UPDATE owner SET epoch = epoch + 1", []).map_err(sql)?;
         let epoch = db.query_row("SELECT epoch FROM owner", [], |row| row.get(0)).map_err(sql)?;
-        Ok(Self { reader: Reader { db, path, blobs: Blobs::open(state_dir)? }, epoch })
+        let mut reader = Reader { db, path, schema: SCHEMA, blobs: Blobs::open(state_dir)? };
+        if (1..SCHEMA).contains(&found) {
+            reader.backfill()?;
+        }
+        Ok(Self { reader, epoch })
     }
 
     /// Place of the newest event.
@@ -278,12 +289,18 @@ impl Writer {
         Ok(self.reader.check("read", query)? as u64)
     }
 
-    /// Appends events, with the results of commands they answer, in one transaction that is on the disk
-    /// when this returns.
-    pub(crate) fn append(&mut self, events: &[Event], answered: &[(i64, String)]) -> Result<(), JournalError> {
+    /// Appends events of a run, with the results of commands they answer and the rows that they change, in one
+    /// transaction that is on the disk when this returns.
+    pub(crate) fn append(
+        &mut self,
+        run: &RunId,
+        events: &[Event],
+        answered: &[(i64, String)],
+        rows: &[Row],
+    ) -> Result<(), JournalError> {
         let epoch = self.epoch;
         let found = match fault::fails("journal.before") {
-            Ok(()) => self.transaction(events, answered),
+            Ok(()) => self.transaction(run, events, answered, rows),
             Err(_) => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None)),
         };
         fault::point("journal.after");
@@ -291,7 +308,13 @@ impl Writer {
         if found == epoch { Ok(()) } else { Err(JournalError::Fenced { ours: epoch, found }) }
     }
 
-    fn transaction(&mut self, events: &[Event], answered: &[(i64, String)]) -> rusqlite::Result<i64> {
+    fn transaction(
+        &mut self,
+        run: &RunId,
+        events: &[Event],
+        answered: &[(i64, String)],
+        rows: &[Row],
+    ) -> rusqlite::Result<i64> {
         let epoch = self.epoch;
         let tx = self.reader.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let found: i64 = tx.query_row("SELECT epoch FROM owner", [], |row| row.get(0))?;
@@ -321,6 +344,7 @@ impl Writer {
                 _ => {}
             }
         }
+        glances::write(&tx, run, rows)?;
         for (id, result) in answered {
             tx.execute("UPDATE command SET result = ?2 WHERE id = ?1", params![id, result])?;
         }
@@ -329,13 +353,13 @@ impl Writer {
     }
 }
 
-/// Brings a journal of schema 1 forward, after a backup beside it.
-fn migrate(db: &Connection, path: &Path) -> rusqlite::Result<()> {
-    let backup = path.with_extension("db.schema-1");
+/// Brings a journal of an older schema forward, after a backup beside it.
+fn migrate(db: &Connection, path: &Path, found: i64) -> rusqlite::Result<()> {
+    let backup = path.with_extension(format!("db.schema-{found}"));
     if !backup.exists() {
         db.execute("VACUUM INTO ?1", [backup.to_string_lossy()])?;
     }
-    db.execute_batch(&format!("BEGIN IMMEDIATE; {VERDICT} PRAGMA user_version = {SCHEMA}; COMMIT;"))
+    db.execute_batch(&format!("BEGIN IMMEDIATE; {VERDICT} {GLANCE} PRAGMA user_version = {SCHEMA}; COMMIT;"))
 }
 
 /// Milliseconds since the epoch of an event's time.

@@ -91,8 +91,7 @@ fn place(view: &RunView, members: &[&PlanStep]) -> Option<Place> {
     }
     if entries.len() > 1 {
         // Within a group the order is that of the bases: what stands on another comes after it.
-        let order = view.plan.order();
-        entries.sort_by_key(|entry| order.iter().position(|id| **id == entry.step));
+        entries.sort_by_key(|entry| view.plan.rank(&entry.step));
     }
     let item = view.plan.position(&members.first()?.id)?;
     (!entries.is_empty()).then_some(Place { item: item as Item, entries, queued_seq })

@@ -21,6 +21,9 @@ use crate::state::Machine;
 use crate::state::landing::{Landing, LandingEvent};
 use crate::state::step::{Step, StepEvent};
 
+/// Share of changes taken to be red, and how many changes that guess is worth against what the run has seen. One in
+/// twenty is what large merge queues report.
+const RED_SHARE: (f64, f64) = (0.05, 20.0);
 /// So many reds in a row make the verdict of a final check. Two: the second is on a clean slot.
 const FINAL_REDS: u32 = 2;
 
@@ -259,12 +262,11 @@ fn train(view: &RunView, line: &Line<'_>) -> Option<Wish> {
     if view.checking.iter().any(|(id, _, tree)| is_control(view, *id, tree)) {
         running.push(Vec::new());
     }
-    let seen = estimate(view);
     let limits = Limits {
         slots: view.started.options.checks as usize,
         look_ahead: PLACES_MAX,
-        red_share: seen.red_share(),
-        flake_share: seen.flake_share(),
+        red_share: red_share(view),
+        flake_share: flake_share(view),
     };
     plan(&queue, &running, line, &limits).into_iter().find_map(|act| wish_of(view, line, act))
 }
@@ -341,19 +343,23 @@ fn control(view: &RunView, line: &Line<'_>) -> Option<Wish> {
     Some(Wish::Check { landing, check: check.name.clone(), tree, control: true, again })
 }
 
-/// What the run's own checks and landings have shown, beside what is taken for granted. Nothing is carried over from
-/// other runs: what made checks flake then, a busy machine say, need not be here now.
-pub(crate) fn estimate(view: &RunView) -> Estimate {
+/// The share of red changes: the guess, corrected by what the run has seen.
+fn red_share(view: &RunView) -> f64 {
+    let (share, weight) = RED_SHARE;
+    (view.reds as f64 + share * weight) / ((view.landed + view.reds) as f64 + weight)
+}
+
+/// The share of checks that are red without a reason: the guess, corrected by what the run's own checks have shown.
+/// Nothing is carried over from other runs: what made checks flake then, a busy machine say, need not be here now.
+pub(crate) fn flake_share(view: &RunView) -> f64 {
     let mut estimate = Estimate::new();
     for seen in view.observed.iter() {
         match seen {
-            Observed::Landed => estimate.landed(1),
-            Observed::Rejected => estimate.ejected(),
             Observed::Green => estimate.checked(false),
             Observed::Flake => estimate.checked(true),
         }
     }
-    estimate
+    estimate.flake_share()
 }
 
 /// A member of a group whose group cannot land any more.
@@ -371,11 +377,11 @@ fn regroup(view: &RunView) -> Option<Wish> {
 /// When nothing else can join, what has been gathered goes through the final checks.
 fn open_last(view: &RunView) -> Option<Wish> {
     view.gathered.as_ref()?;
-    let open = view.steps.values().any(|record| may_join(view, record));
+    let open = || view.steps.values().any(|record| may_join(view, record));
     let busy = view.open.iter().any(|id| !gathered(view, &view.landings[id]));
     let gathered = gathered_in_order(view).into_iter();
     let entries: Vec<Entry> = gathered.flat_map(|(_, record)| record.entries.clone()).collect();
-    (!open && !busy && !entries.is_empty()).then_some(Wish::Open { entries, last: true })
+    (!busy && !entries.is_empty() && !open()).then_some(Wish::Open { entries, last: true })
 }
 
 /// May a step still join what is gathered, without a human? Where only what somebody asks for lands, the others are

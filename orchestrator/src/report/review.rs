@@ -7,12 +7,12 @@ use wattle_worker::outcome::Evidence;
 use wattle_workspace::{GitError, Repo};
 
 use super::reason::{counted, reason};
-use super::risk::{Risk, risk};
 use super::status::{Predicted, Usage, predicted, warning};
 use crate::ids::Blob;
 use crate::journal::RunView;
 use crate::journal::blob::Blobs;
 use crate::journal::event::Work;
+use crate::risk::{Risk, risk};
 use crate::state::step::Step;
 use crate::ui::clean::one_line;
 
@@ -87,7 +87,9 @@ pub(crate) struct Proof {
 
 /// Everything that waits for review, riskiest first.
 pub(crate) fn waiting(view: &RunView) -> Vec<StepId> {
-    let of = |id: &StepId| Some(risk(view.plan.step(id)?, view.steps[id].work.as_ref()?));
+    let of = |id: &StepId| {
+        view.steps[id].work.as_ref().and_then(|work| Some(risk(view.plan.step(id)?, &work.paths, &work.outside)))
+    };
     let mut ids: Vec<StepId> = view
         .plan
         .steps()
@@ -108,7 +110,7 @@ pub(crate) fn summary(view: &RunView, id: &StepId) -> Option<Reviewed> {
         title: step.title.clone(),
         state: record.state.to_string(),
         why: record.why.clone(),
-        risk: risk(step, work),
+        risk: risk(step, &work.paths, &work.outside),
         commit: work.commit.to_string(),
         base: work.base.to_string(),
         paths: work.paths.clone(),

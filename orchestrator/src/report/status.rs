@@ -1,16 +1,17 @@
 //! The state of one run, for `status` and `status --json`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use wattle_planner::{Mode, Step as PlanStep};
-use wattle_workspace::{LockInfo, Repo};
+use wattle_workspace::LockInfo;
 
 use super::reason::{counted, held, reason};
-use super::risk::{Risk, risk};
-use crate::journal::RunView;
-use crate::journal::record::{LandingRecord, Spent, StepRecord};
+use crate::journal::glance::{Foreseen, LandingGlance, StepFrame, StepGlance};
+use crate::journal::record::{Spent, StepRecord};
+use crate::journal::{Glance, RunView};
+use crate::risk::Risk;
 use crate::state::Machine;
 use crate::state::landing::Landing;
 use crate::state::run::Run;
@@ -176,79 +177,84 @@ impl Usage {
 
 impl Status {
     /// The view of a run; `owner` is who holds the repository now.
-    pub(crate) fn of(view: &RunView, repo: &Repo, owner: Option<&LockInfo>) -> Self {
-        let live = owner.filter(|info| info.run.as_deref() == Some(view.run.as_str()));
-        let open = view.landings.values().filter(|landing| !landing.state.terminal());
+    pub(crate) fn of(glance: &Glance, state_dir: &Path, owner: Option<&LockInfo>) -> Self {
+        let live = owner.filter(|info| info.run.as_deref() == Some(glance.run.as_str()));
+        let (frame, head) = (&glance.frame, &glance.head);
+        let steps = Steps { glance, state_dir, predictions: glance.predictions() };
         Self {
             v: 1,
-            run: view.run.to_string(),
-            name: view.started.name.clone(),
-            state: view.state.to_string(),
-            task: view.started.task.clone(),
-            target: view.started.target.clone(),
-            base: view.started.base.commit.to_string(),
-            tip: view.tip.to_string(),
-            isolation: view.started.isolation.clone(),
+            run: glance.run.to_string(),
+            name: frame.name.clone(),
+            state: head.state.to_string(),
+            task: frame.task.clone(),
+            target: frame.target.clone(),
+            base: frame.base.to_string(),
+            tip: head.tip.to_string(),
+            isolation: frame.isolation.clone(),
             live: live.map(|info| Live { pid: info.pid, host: info.host.clone(), since: info.since.clone() }),
-            steps: view.plan.steps().iter().map(|step| step_status(view, step, repo.state_dir())).collect(),
-            queue: open
+            steps: glance.all().enumerate().map(|(place, (frame, step))| steps.status(place, frame, step)).collect(),
+            queue: head
+                .landings
+                .iter()
                 .map(|landing| Queued {
-                    entries: landing.entries.iter().map(|entry| entry.step.to_string()).collect(),
+                    entries: landing.entries.iter().map(ToString::to_string).collect(),
                     state: landing.state.to_string(),
                 })
                 .collect(),
-            usage: Usage::of(&view.spent),
-            usd: view.spent.usd(),
+            usage: Usage::of(&head.spent),
+            usd: head.spent.usd(),
         }
     }
 }
 
-fn step_status(view: &RunView, step: &PlanStep, state_dir: &Path) -> StepStatus {
-    let record = &view.steps[&step.id];
-    let commit = record.work.as_ref().map(|work| work.commit.to_string());
-    StepStatus {
-        id: step.id.to_string(),
-        title: step.title.clone(),
-        group: step.group.as_ref().map(ToString::to_string),
-        mode: match step.mode {
-            Mode::Read => "read",
-            Mode::Write => "write",
-            Mode::Scratch => "scratch",
-        },
-        state: record.state.to_string(),
-        terminal: record.state.terminal(),
-        needs: step.needs.iter().map(ToString::to_string).collect(),
-        touches: step.touches.iter().map(|glob| glob.as_str().to_owned()).collect(),
-        attempts: record.attempts.len(),
-        branch: record.branch.is_some().then(|| format!("wattle/{}/{}", view.run, step.id)),
-        commit,
-        worktree: worktree(record, state_dir),
-        risk: record.work.as_ref().map(|work| risk(step, work)),
-        check: record.check.map(|verdict| format!("{verdict:?}").to_lowercase()),
-        approved: record.approved.as_ref().map(|approval| Approved {
-            commit: approval.commit.to_string(),
-            by: approval.by.clone(),
-            at: approval.at.clone(),
-        }),
-        usage: Usage::of(&record.spent),
-        usd: record.spent.usd(),
-        why: record.why.clone(),
-        message: record.message.clone(),
-        predicted: predicted(record, view),
-    }
+/// What the status of one step takes from those of the others.
+struct Steps<'a> {
+    glance: &'a Glance,
+    state_dir: &'a Path,
+    predictions: BTreeMap<usize, Vec<&'a Foreseen>>,
 }
 
-/// The slot of an attempt that is not over.
-fn worktree(record: &StepRecord, state_dir: &Path) -> Option<String> {
-    let attempt = record.attempts.last().filter(|attempt| !attempt.state.terminal())?;
-    Some(state_dir.join("slots").join(attempt.slot?.to_string()).display().to_string())
+impl Steps<'_> {
+    fn status(&self, place: usize, frame: &StepFrame, step: &StepGlance) -> StepStatus {
+        let all = &self.glance.frame.steps;
+        let nothing = Spent::default();
+        let spent = step.spent.as_ref().unwrap_or(&nothing);
+        let predicted = self.predictions.get(&place).into_iter().flatten();
+        let worktree = |slot: u32| self.state_dir.join("slots").join(slot.to_string()).display().to_string();
+        StepStatus {
+            id: frame.id.to_string(),
+            title: frame.title.clone().unwrap_or_else(|| frame.id.to_string()),
+            group: frame.group.as_ref().map(ToString::to_string),
+            mode: frame.mode.as_str(),
+            state: step.state.to_string(),
+            terminal: step.state.terminal(),
+            needs: frame.needs.iter().filter_map(|need| Some(all.get(*need as usize)?.id.to_string())).collect(),
+            touches: frame.touches.clone(),
+            attempts: step.attempts,
+            branch: step.branch.then(|| format!("wattle/{}/{}", self.glance.run, frame.id)),
+            commit: step.work.as_ref().map(|work| work.commit.to_string()),
+            worktree: step.slot.map(worktree),
+            risk: step.work.as_ref().map(|work| work.risk),
+            check: step.check.map(|verdict| format!("{verdict:?}").to_lowercase()),
+            approved: step.approved.as_ref().map(|approval| Approved {
+                commit: approval.commit.to_string(),
+                by: approval.by.clone(),
+                at: approval.at.clone(),
+            }),
+            usage: Usage::of(spent),
+            usd: spent.usd(),
+            why: step.why.clone(),
+            message: step.message.clone(),
+            predicted: predicted.map(|f| Predicted { with: f.with.clone(), paths: f.paths.clone() }).collect(),
+        }
+    }
 }
 
 /// A line for people: styled parts.
 pub(crate) type Line = Vec<(Style, String)>;
 
 /// The screen of `status`.
-pub(crate) fn screen(view: &RunView, status: &Status) -> Vec<Line> {
+pub(crate) fn screen(glance: &Glance, status: &Status) -> Vec<Line> {
     let plain = |text: String| vec![(Style::Plain, text)];
     let task = if status.task.trim() == status.name { "" } else { &status.task };
     let head = format!("{} ({})  {}", status.name, status.run, one_line(task, 80));
@@ -258,7 +264,7 @@ pub(crate) fn screen(view: &RunView, status: &Status) -> Vec<Line> {
         None => "nobody drives it".to_owned(),
     };
     lines.push(vec![(style_of_run(&status.state), status.state.clone()), (Style::Dim, format!(", {who}"))]);
-    let target = format!("{} at {}, isolation {}", status.target, view.tip.short(), status.isolation);
+    let target = format!("{} at {}, isolation {}", status.target, glance.head.tip.short(), status.isolation);
     lines.push(plain(format!("target {target}")));
     lines.push(plain(counts(status)));
     for step in &status.steps {
@@ -276,15 +282,15 @@ pub(crate) fn screen(view: &RunView, status: &Status) -> Vec<Line> {
     for landing in &status.queue {
         lines.push(plain(format!("queue: {} {}", landing.state, landing.entries.join(", "))));
     }
-    for landing in view.landings.values().filter(|landing| landing.state == Landing::Held) {
+    for landing in glance.head.landings.iter().filter(|landing| landing.state == Landing::Held) {
         let why = landing.why.as_deref().unwrap_or_default();
         lines.push(vec![(Style::Wait, held(why, &landing.held_by, &landing.held))]);
     }
-    lines.push(plain(money(&view.spent)));
-    if status.live.is_none() && matches!(view.state, Run::Running | Run::Planning) {
+    lines.push(plain(money(&glance.head.spent)));
+    if status.live.is_none() && matches!(glance.head.state, Run::Running | Run::Planning) {
         lines.push(vec![(Style::Wait, "it was cut off: wattle resume".to_owned())]);
     }
-    lines.extend(waiting(view).into_iter().map(|text| vec![(Style::Wait, text)]));
+    lines.extend(waiting(glance).into_iter().map(|text| vec![(Style::Wait, text)]));
     lines
 }
 
@@ -312,13 +318,14 @@ pub(crate) fn money(spent: &Spent) -> String {
 }
 
 /// What waits for a human, with the verb that answers it.
-pub(crate) fn waiting(view: &RunView) -> Vec<String> {
-    if view.state == Run::PlanReady {
+pub(crate) fn waiting(glance: &Glance) -> Vec<String> {
+    let head = &glance.head;
+    if head.state == Run::PlanReady {
         return vec!["waits: wattle resume (the plan is ready)".to_owned()];
     }
     let in_state = |state: Step| {
-        let steps = view.plan.steps().iter().filter(|step| view.steps[&step.id].state == state);
-        steps.map(|step| step.id.as_str()).collect::<Vec<_>>()
+        let steps = glance.all().filter(|(_, step)| step.state == state);
+        steps.map(|(frame, _)| frame.id.as_str()).collect::<Vec<_>>()
     };
     let mut lines = Vec::new();
     let mut wait = |ids: Vec<&str>, verb: &str, rest: &str| match ids[..] {
@@ -328,9 +335,8 @@ pub(crate) fn waiting(view: &RunView) -> Vec<String> {
     };
     wait(in_state(Step::Review), "review", "");
     wait(in_state(Step::Approved), "merge", "");
-    for step in in_state(Step::NeedsInput) {
-        let question = view.steps.iter().find(|(id, _)| id.as_str() == step);
-        let question = question.and_then(|(_, record)| record.gate.as_ref()).map_or("", |gate| &gate.question);
+    for (step, asks) in glance.all().filter(|(_, step)| step.state == Step::NeedsInput) {
+        let (step, question) = (&step.id, asks.question.as_deref().unwrap_or_default());
         lines.push(format!("waits: wattle answer {step} (\"{}\")", one_line(question, 60)));
     }
     let failed = in_state(Step::Failed);
@@ -342,20 +348,20 @@ pub(crate) fn waiting(view: &RunView) -> Vec<String> {
     if !parked.is_empty() {
         lines.push(format!("waits: wattle resume (parked: {})", one_line(&parked.join(", "), NAMES_MAX)));
     }
-    for landing in view.landings.values().filter(|landing| landing.state == Landing::Held) {
+    for landing in head.landings.iter().filter(|landing| landing.state == Landing::Held) {
         lines.push(format!("waits: {}, then wattle merge", mend(landing)));
     }
-    if view.state == Run::BaseRed {
+    if head.state == Run::BaseRed {
         let step =
             in_state(Step::Queued).first().map_or(String::new(), |step| format!(" (wattle log {step} shows how)"));
-        let target = &view.started.target;
+        let target = &glance.frame.target;
         lines.push(format!("waits: a check is red on {target} itself{step}; mend it there, then wattle resume"));
     }
     lines
 }
 
 /// What lets a held landing go on.
-fn mend(landing: &LandingRecord) -> String {
+fn mend(landing: &LandingGlance) -> String {
     let at = &landing.held_by;
     match landing.why.as_deref().unwrap_or_default() {
         "dirty" => format!("commit or put aside {} in {at}", one_line(&landing.held.join(", "), NAMES_MAX)),

@@ -3,12 +3,10 @@
 //! [`super::scheduler`] says what a step does next, as a function of the state. Asking every step before every decision
 //! costs as much as the plan is long. The agenda asks only those whose answer can have changed since it was asked last:
 //! a step itself, those that come after it (and after what left nothing to stand on in between), and those whose
-//! commits stand on its commit. It holds no state of its own: it can be thrown away at any time, and in builds with
+//! commits stand on its commit; and the queue only after an event that concerns it. It holds no state of its own: it can be thrown away at any time, and in builds with
 //! assertions every answer is held against that of the scan.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use wattle_planner::StepId;
+use std::collections::BTreeSet;
 
 use super::scheduler::{Decision, Halt, finish, in_queue, ready_to_start, settle};
 use crate::journal::RunView;
@@ -17,9 +15,10 @@ use crate::state::step::Step;
 
 /// Steps by what a decision asks of them. A step is known by its place in the plan's order.
 pub(crate) struct Agenda {
-    /// In the plan's order.
-    ids: Vec<StepId>,
-    ranks: BTreeMap<StepId, usize>,
+    /// Places in the plan, in its order.
+    places: Vec<usize>,
+    /// The reverse.
+    ranks: Vec<usize>,
     /// What comes directly after each.
     next: Vec<Vec<usize>>,
     /// What others see of each.
@@ -33,8 +32,10 @@ pub(crate) struct Agenda {
     /// Waits for a landing, because what it needs does not merge.
     conflicted: BTreeSet<usize>,
     /// Whose commits stand on a step's commit.
-    on_top: BTreeMap<StepId, BTreeSet<usize>>,
+    on_top: Vec<BTreeSet<usize>>,
     landed_seq: u64,
+    /// As of which event the queue wants nothing.
+    still_seq: Option<u64>,
 }
 
 /// What others see of a step: when this is the same, nothing has changed for them.
@@ -43,39 +44,39 @@ struct Seen {
     state: Step,
     moved_seq: u64,
     has_work: bool,
-    on: Vec<StepId>,
+    on: Vec<usize>,
 }
 
 impl Agenda {
     /// An agenda on which every step still has to be looked at.
     pub(crate) fn new(view: &mut RunView) -> Self {
-        view.touched.watch();
-        let ids: Vec<StepId> = view.plan.order().into_iter().cloned().collect();
-        let ranks: BTreeMap<StepId, usize> = ids.iter().cloned().enumerate().map(|(rank, id)| (id, rank)).collect();
-        let behind = |id| view.plan.successors(id).into_iter().map(|edge| ranks[&edge.step]).collect();
-        let next = ids.iter().map(behind).collect();
+        view.touched.agenda.watch();
+        let places = view.plan.places_in_order().to_vec();
+        let mut ranks = vec![0; places.len()];
+        places.iter().enumerate().for_each(|(rank, place)| ranks[*place] = rank);
+        let behind = |place: &usize| view.plan.behind(*place).iter().map(|(behind, _)| ranks[*behind]).collect();
+        let next = places.iter().map(behind).collect();
         let mut agenda = Self {
-            seen: vec![None; ids.len()],
+            seen: vec![None; places.len()],
             open: BTreeSet::new(),
             ready: BTreeSet::new(),
             at_work: BTreeSet::new(),
             conflicted: BTreeSet::new(),
-            on_top: BTreeMap::new(),
+            on_top: vec![BTreeSet::new(); places.len()],
             landed_seq: view.landed_seq,
-            ids,
+            still_seq: None,
+            places,
             ranks,
             next,
         };
-        (0..agenda.ids.len()).for_each(|rank| agenda.note(view, rank));
+        (0..agenda.places.len()).for_each(|rank| agenda.note(view, rank));
         agenda
     }
 
     /// The next decision, if any. A run that only lands starts no worker.
     pub(crate) fn decide(&mut self, view: &mut RunView, halt: Option<Halt>, lands_only: bool) -> Option<Decision> {
-        for step in view.touched.take() {
-            if let Some(rank) = self.ranks.get(&step) {
-                self.note(view, *rank);
-            }
+        for place in view.touched.agenda.take() {
+            self.note(view, self.ranks[place]);
         }
         if self.landed_seq != view.landed_seq {
             self.landed_seq = view.landed_seq;
@@ -92,20 +93,24 @@ impl Agenda {
             return (!self.in_flight(view)).then_some(Decision::Finish { event: halt.event(), why });
         }
         while let Some(rank) = self.open.first().copied() {
-            if let Some(decision) = settle(view, &self.ids[rank]) {
+            if let Some(decision) = settle(view, self.places[rank]) {
                 return Some(decision);
             }
             self.open.remove(&rank);
             self.hold(view, rank);
         }
-        if let Some(wish) = wish(view) {
-            return Some(Decision::Queue(wish));
+        if self.still_seq != Some(view.queue_seq) {
+            if let Some(wish) = wish(view) {
+                return Some(Decision::Queue(wish));
+            }
+            self.still_seq = Some(view.queue_seq);
         }
         let free = !lands_only && self.at_work.len() < view.started.options.jobs as usize;
         if let Some(rank) = self.ready.first().filter(|_| free) {
-            let step = self.ids[*rank].clone();
+            let place = self.places[*rank];
+            let step = view.plan.steps()[place].id.clone();
             // A change that is there only has to move.
-            let restack = view.step(&step).work.is_some();
+            let restack = view.steps.at(place).work.is_some();
             return Some(Decision::Start { step, restack });
         }
         (!self.in_flight(view)).then(|| finish(view))
@@ -117,8 +122,8 @@ impl Agenda {
 
     /// Keeps whether a step that has nothing to settle can start.
     fn hold(&mut self, view: &RunView, rank: usize) {
-        let id = &self.ids[rank];
-        if matches!(view.step(id).state, Step::Ready | Step::Stale) && ready_to_start(view, id) {
+        let place = self.places[rank];
+        if matches!(view.steps.at(place).state, Step::Ready | Step::Stale) && ready_to_start(view, place) {
             self.ready.insert(rank);
         } else {
             self.ready.remove(&rank);
@@ -129,26 +134,31 @@ impl Agenda {
     fn note(&mut self, view: &RunView, rank: usize) {
         self.open.insert(rank);
         self.ready.remove(&rank);
-        let record = view.step(&self.ids[rank]);
+        let record = view.steps.at(self.places[rank]);
         set(&mut self.at_work, rank, matches!(record.state, Step::Running | Step::Checking));
         set(&mut self.conflicted, rank, record.conflict_at.is_some());
         let now = Seen {
             state: record.state,
             moved_seq: record.moved_seq,
             has_work: record.work.is_some(),
-            on: record.work.iter().flat_map(|work| &work.on).map(|entry| entry.step.clone()).collect(),
+            on: record
+                .work
+                .iter()
+                .flat_map(|work| &work.on)
+                .filter_map(|entry| view.plan.position(&entry.step).map(|place| self.ranks[place]))
+                .collect(),
         };
         if self.seen[rank].as_ref() == Some(&now) {
             return;
         }
         for below in self.seen[rank].iter().flat_map(|seen| &seen.on) {
-            self.on_top.entry(below.clone()).or_default().remove(&rank);
+            self.on_top[*below].remove(&rank);
         }
         for below in &now.on {
-            self.on_top.entry(below.clone()).or_default().insert(rank);
+            self.on_top[*below].insert(rank);
         }
         self.seen[rank] = Some(now);
-        self.open.extend(self.on_top.get(&self.ids[rank]).into_iter().flatten());
+        self.open.extend(&self.on_top[rank]);
         let mut steps = vec![rank];
         let mut passed = BTreeSet::new();
         while let Some(step) = steps.pop() {
@@ -156,7 +166,7 @@ impl Agenda {
                 self.open.insert(next);
                 self.ready.remove(&next);
                 // Who comes after something that leaves nothing to stand on looks at what is before it, too.
-                if leaves_nothing(view.step(&self.ids[next]).state) && passed.insert(next) {
+                if leaves_nothing(view.steps.at(self.places[next]).state) && passed.insert(next) {
                     steps.push(next);
                 }
             }

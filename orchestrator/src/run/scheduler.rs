@@ -7,6 +7,7 @@ use wattle_planner::{EdgeKind, StepId};
 
 use crate::journal::RunView;
 use crate::journal::event::Entry;
+use crate::journal::record::StepRecord;
 use crate::options::Until;
 use crate::queue::plan::{Wish, gathered, landed, wish};
 use crate::state::Machine;
@@ -85,13 +86,13 @@ pub(super) fn decide(view: &RunView, halt: Option<Halt>, lands_only: bool) -> Op
         let why = (halt == Halt::Interrupt).then_some("signal");
         return (!in_flight(view)).then_some(Decision::Finish { event: halt.event(), why });
     }
-    let order = view.plan.order();
+    let order = view.plan.places_in_order();
     let at_work = view.steps.values().filter(|r| matches!(r.state, Step::Running | Step::Checking)).count();
     let free = !lands_only && at_work < view.started.options.jobs as usize;
-    let start = |step: &&StepId| if free { start(view, step) } else { None };
+    let start = |place: &usize| if free { start(view, *place) } else { None };
     order
         .iter()
-        .find_map(|step| settle(view, step))
+        .find_map(|place| settle(view, *place))
         .or_else(|| wish(view).map(Decision::Queue))
         .or_else(|| order.iter().find_map(start))
         .or_else(|| (!in_flight(view)).then(|| finish(view)))
@@ -135,24 +136,22 @@ fn need(state: Step, kind: EdgeKind) -> Need {
 }
 
 /// A change of state that costs nothing.
-pub(super) fn settle(view: &RunView, id: &StepId) -> Option<Decision> {
-    let record = view.step(id);
+pub(super) fn settle(view: &RunView, place: usize) -> Option<Decision> {
+    let (id, record) = (&view.plan.steps()[place].id, view.steps.at(place));
     let turn = |event, why, message| Some(Decision::Step { step: id.clone(), event, why: Some(why), message });
     match record.state {
         Step::Waiting | Step::Ready | Step::Stale => {
-            let edges = view.plan.predecessors(id);
             // A change that exists moves on without a rejected one; a step that has not begun does not.
             let begun = record.work.is_some();
-            let bad = edges.iter().find(|edge| {
-                let state = view.step(&edge.step).state;
-                need(state, edge.kind) == Need::Bad && !(begun && state == Step::Rejected)
+            let bad = view.plan.before(place).iter().find(|(before, kind)| {
+                let state = view.steps.at(*before).state;
+                need(state, *kind) == Need::Bad && !(begun && state == Step::Rejected)
             });
-            if let Some(bad) = bad {
-                let message = format!("{} is {}", bad.step, view.step(&bad.step).state);
+            if let Some((bad, _)) = bad {
+                let message = format!("{} is {}", view.plan.steps()[*bad].id, view.steps.at(*bad).state);
                 return turn(StepEvent::Block, "needed", Some(message));
             }
-            let there = ready_to_start(view, id);
-            (record.state == Step::Waiting && there).then(|| Decision::Step {
+            (record.state == Step::Waiting && ready_to_start(view, place)).then(|| Decision::Step {
                 step: id.clone(),
                 event: StepEvent::Ready,
                 why: None,
@@ -160,8 +159,8 @@ pub(super) fn settle(view: &RunView, id: &StepId) -> Option<Decision> {
             })
         }
         Step::Blocked => {
-            let edges = view.plan.predecessors(id);
-            let bad = edges.iter().any(|e| need(view.step(&e.step).state, e.kind) == Need::Bad);
+            let edges = view.plan.before(place);
+            let bad = edges.iter().any(|(before, kind)| need(view.steps.at(*before).state, *kind) == Need::Bad);
             (!bad).then(|| Decision::Step {
                 step: id.clone(),
                 event: StepEvent::Unblock,
@@ -169,8 +168,8 @@ pub(super) fn settle(view: &RunView, id: &StepId) -> Option<Decision> {
                 message: None,
             })
         }
-        Step::Review | Step::Queued if outdated(view, id) => turn(StepEvent::Stale, "base_changed", None),
-        Step::Approved if outdated(view, id) => turn(StepEvent::Stale, "base_changed", None),
+        Step::Review | Step::Queued if outdated(view, record) => turn(StepEvent::Stale, "base_changed", None),
+        Step::Approved if outdated(view, record) => turn(StepEvent::Stale, "base_changed", None),
         Step::Approved if record.merge_asked || view.started.options.until == Until::Landed => {
             Some(Decision::Step { step: id.clone(), event: StepEvent::Queue, why: None, message: None })
         }
@@ -181,26 +180,26 @@ pub(super) fn settle(view: &RunView, id: &StepId) -> Option<Decision> {
 }
 
 /// Is everything there that a step needs to start?
-pub(super) fn ready_to_start(view: &RunView, id: &StepId) -> bool {
-    let record = view.step(id);
-    let ancestors = ancestors(view, id);
-    let same = |at| view.landed_seq < at && ancestors.iter().all(|step| view.step(step).moved_seq < at);
+pub(super) fn ready_to_start(view: &RunView, place: usize) -> bool {
+    let record = view.steps.at(place);
+    let direct = view.plan.before(place).iter().all(|(before, kind)| match need(view.steps.at(*before).state, *kind) {
+        Need::There => true,
+        Need::Pending => false,
+        Need::Bad => record.work.is_some(),
+    });
+    if !direct {
+        return false;
+    }
+    let ancestors = ancestors(view, place);
+    let same = |at| view.landed_seq < at && ancestors.iter().all(|before| view.steps.at(*before).moved_seq < at);
     let conflict = record.conflict_at.is_some_and(same);
-    let edges = view.plan.predecessors(id);
     // What fails further up has been dealt with by the step between; what is not there yet is waited for.
-    let there = ancestors.iter().all(|step| need(view.step(step).state, EdgeKind::After) == Need::There);
-    !conflict
-        && there
-        && edges.iter().all(|edge| match need(view.step(&edge.step).state, edge.kind) {
-            Need::There => true,
-            Need::Pending => false,
-            Need::Bad => record.work.is_some(),
-        })
+    !conflict && ancestors.iter().all(|before| need(view.steps.at(*before).state, EdgeKind::After) == Need::There)
 }
 
 /// Does the step's commit stand on a commit that will not land as it is?
-fn outdated(view: &RunView, id: &StepId) -> bool {
-    view.step(id).work.iter().flat_map(|work| &work.on).any(|below| {
+fn outdated(view: &RunView, record: &StepRecord) -> bool {
+    record.work.iter().flat_map(|work| &work.on).any(|below| {
         let now = view.step(&below.step);
         let same = now.work.as_ref().is_some_and(|work| work.commit == below.commit);
         !same || matches!(now.state, Step::Rejected | Step::Cancelled | Step::Failed | Step::Blocked)
@@ -209,27 +208,32 @@ fn outdated(view: &RunView, id: &StepId) -> bool {
 
 /// The steps whose results a step's base has to hold: those that it comes directly after and, behind one of
 /// them that leaves nothing to stand on, those that this one came after.
-fn ancestors(view: &RunView, id: &StepId) -> BTreeSet<StepId> {
-    let mut found = BTreeSet::new();
-    let mut open: Vec<StepId> = view.plan.predecessors(id).into_iter().map(|edge| edge.step).collect();
-    while let Some(step) = open.pop() {
-        let record = view.step(&step);
-        if !record.stands() && record.state != Step::Landed {
-            open.extend(view.plan.predecessors(&step).into_iter().map(|edge| edge.step));
-        }
-        found.insert(step);
+fn ancestors(view: &RunView, place: usize) -> Vec<usize> {
+    let before = |place: usize| view.plan.before(place).iter().map(|(before, _)| *before);
+    let holds = |place: &usize| view.steps.at(*place).stands() || view.steps.at(*place).state == Step::Landed;
+    let direct: Vec<usize> = before(place).collect();
+    if direct.iter().all(holds) {
+        return direct;
     }
-    found
+    let mut open = direct;
+    let mut found = BTreeSet::new();
+    while let Some(step) = open.pop() {
+        if found.insert(step) && !holds(&step) {
+            open.extend(before(step));
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// The commits that a step's base has to hold beside the tip, in plan order.
 pub(crate) fn below(view: &RunView, id: &StepId) -> Vec<Entry> {
     let mut found: Vec<Entry> = Vec::new();
-    let ancestors = ancestors(view, id);
-    for step in view.plan.steps().iter().filter(|step| ancestors.contains(&step.id)) {
-        let record = view.step(&step.id);
+    let mut ancestors = view.plan.position(id).map_or(Vec::new(), |place| ancestors(view, place));
+    ancestors.sort_unstable();
+    for place in ancestors {
+        let record = view.steps.at(place);
         let Some(work) = record.work.as_ref().filter(|_| record.stands()) else { continue };
-        let own = Entry { step: step.id.clone(), commit: work.commit.clone() };
+        let own = Entry { step: view.plan.steps()[place].id.clone(), commit: work.commit.clone() };
         for entry in work.on.iter().cloned().chain([own]) {
             if !landed(view, &entry) && !found.contains(&entry) {
                 found.push(entry);
@@ -239,14 +243,14 @@ pub(crate) fn below(view: &RunView, id: &StepId) -> Vec<Entry> {
     found
 }
 
-fn start(view: &RunView, id: &StepId) -> Option<Decision> {
-    let record = view.step(id);
+fn start(view: &RunView, place: usize) -> Option<Decision> {
+    let (id, record) = (&view.plan.steps()[place].id, view.steps.at(place));
     if !matches!(record.state, Step::Ready | Step::Stale) {
         return None;
     }
     // A change that is there only has to move.
     let restack = record.work.is_some();
-    ready_to_start(view, id).then(|| Decision::Start { step: id.clone(), restack })
+    ready_to_start(view, place).then(|| Decision::Start { step: id.clone(), restack })
 }
 
 /// How a run ends that has nothing left to do.

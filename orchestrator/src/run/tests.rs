@@ -1,6 +1,7 @@
 //! Whole runs in process: real repositories, real git, real processes.
 
 mod audit;
+mod glance;
 mod predict;
 mod queue;
 mod random;
@@ -22,10 +23,13 @@ use super::verbs::submit;
 use crate::clock::SystemClock;
 use crate::ids::RunId;
 use crate::journal::command::{Answer, Pinned, Verb};
-use crate::journal::{Body, Event, Reader, RunView};
+use crate::journal::{Body, Event, Glance, Reader, RunView};
 use crate::options::{Approve, OnInput, RunOptions, Until};
 use crate::state::run::Run;
 use crate::state::step::Step;
+
+/// After so many events of a run what is kept for `status` is held against them.
+const GLANCES_EVERY: u64 = 5;
 
 struct Env {
     folder: TempDir,
@@ -95,13 +99,29 @@ impl Env {
             folder: self.folder.path().to_owned(),
         };
         let mut events = Vec::new();
-        let end = start(&self.ctx, request, &mut |event| events.push(event.clone())).expect("a run");
+        let mut sink = |event: &Event| {
+            events.push(event.clone());
+            if event.seq % GLANCES_EVERY == 0 {
+                self.glance_is_the_fold(&event.run);
+            }
+        };
+        let end = start(&self.ctx, request, &mut sink).expect("a run");
+        self.glance_is_the_fold(&end.run);
         (end, events)
     }
 
     fn resume(&self, run: &RunId, overrides: Overrides) -> RunEnd {
         let overrides = Overrides { folder: self.folder.path().to_owned(), ..overrides };
-        resume(&self.ctx, run, &overrides, &mut |_| {}).expect("a resumed run")
+        let end = resume(&self.ctx, run, &overrides, &mut |_| {}).expect("a resumed run");
+        self.glance_is_the_fold(run);
+        end
+    }
+
+    /// What is kept for `status` is what the events say. Asked after a commit of a live run, it is what a kill there leaves.
+    fn glance_is_the_fold(&self, run: &RunId) {
+        let reader = Reader::open(self.ctx.repo.state_dir()).expect("a journal").expect("a journal");
+        let kept = reader.kept_glance(run).expect("rows").expect("rows of the run");
+        assert_eq!(kept, Glance::of(&reader.replay(run).expect("a legal history")));
     }
 
     fn verb(&self, run: &RunId, verb: Verb) {

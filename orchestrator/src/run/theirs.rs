@@ -8,12 +8,13 @@ use wattle_planner::StepId;
 use wattle_worker::host::Intent;
 use wattle_workspace::{
     CommitId, CommitSpec, Expect, GitError, MergeSpec, Merged, Pool, PoolError, PoolOptions, RefChange, RefError, Repo,
+    Site,
 };
 
 use super::recover::LOOKED_AT;
-use crate::journal::RunView;
 use crate::journal::event::{AttemptChange, Body, Entry, Work};
 use crate::journal::recorder::{RecordError, Recorder, StepNote};
+use crate::journal::{Glance, RunView};
 use crate::queue::land::{attempt_ref, branch_ref, changed_paths, step_ref};
 use crate::state::attempt::{Attempt, AttemptEvent};
 use crate::state::step::{Step, StepEvent};
@@ -85,6 +86,30 @@ pub(crate) fn look(repo: &Repo, view: &RunView, wanted: impl Fn(&StepId) -> bool
         found.push(Theirs { step: id.clone(), work: Work { attempt, ..made }, branch: aside });
     }
     Ok(found)
+}
+
+/// Has no user committed anything that [`look`] would find? `false` also where that cannot be told without git.
+pub(crate) fn untouched(site: &Site, glance: &Glance) -> bool {
+    let open: Vec<(&StepId, u32, &CommitId)> = glance
+        .all()
+        .filter(|(_, step)| takes(step.state))
+        .filter_map(|(frame, step)| step.work.as_ref().map(|work| (&frame.id, work.attempt, &work.commit)))
+        .collect();
+    if open.is_empty() {
+        return true;
+    }
+    let run = glance.run.as_str();
+    let looked_at = format!("{LOOKED_AT}{run}/");
+    if site.slot_holders().is_none_or(|holders| holders.iter().any(|holder| holder.starts_with(&looked_at))) {
+        return false;
+    }
+    let names: Vec<String> =
+        open.iter().flat_map(|(id, attempt, _)| [step_ref(run, id), attempt_ref(run, id, *attempt)]).collect();
+    let Some(found) = site.read_refs(&names) else { return false };
+    found.chunks(2).zip(&open).all(|(found, (_, _, commit))| match &found[0] {
+        None => true,
+        Some(branch) => branch == *commit && found[1].as_ref() == Some(commit),
+    })
 }
 
 /// The HEAD of the worktree that was made to look at a step, where it goes on from what is on the branch.

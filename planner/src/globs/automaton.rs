@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// One piece of a flat pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Token {
     /// Exactly this character.
     Char(char),
@@ -20,7 +20,7 @@ pub(super) enum Token {
 }
 
 /// A set of characters as sorted ranges that do not touch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Ranges(Vec<(char, char)>);
 
 impl Ranges {

@@ -189,7 +189,7 @@ steps:
     drop(repo.wattle(&["revert", "revert-b"]).ok());
     drop(ran());
     drop(repo.wattle(&["revert", "b", "a"]).code(1));
-    assert_eq!(ran(), "revert-b it's new\n", "the first that is red ends it");
+    assert!(ran().ends_with("revert-b it's new\n"), "the first that is red ends it");
     drop(repo.wattle(&["revert", "a", "--no-step-check"]).ok());
     assert_eq!((ran().as_str(), repo.read("a/f").as_str()), ("", "old\n"));
 }

@@ -44,27 +44,53 @@ pub(super) struct Known {
     pub(super) roots: Vec<Root>,
     path: PathBuf,
     rules: String,
-    answers: HashMap<(CommitId, CommitId), Merged>,
+    answers: Answers,
 }
 
-impl Known {
-    /// Reads what is known; what cannot be read is not known.
-    pub(super) fn read(path: PathBuf, rules: String) -> Known {
-        let mut known = Known { path, rules, answers: HashMap::new(), roots: Vec::new() };
+/// The file's lines, read but not yet told apart by their rules.
+#[derive(Debug)]
+pub(super) struct Lines {
+    path: PathBuf,
+    text: String,
+    /// The answers of the rules that were the last to be used, which nearly always are those that are asked for.
+    newest: Option<(String, Answers)>,
+    roots: Vec<Root>,
+}
+
+type Answers = HashMap<(CommitId, CommitId), Merged>;
+
+impl Lines {
+    /// Reads the file; what cannot be read is not known.
+    pub(super) fn read(path: PathBuf) -> Lines {
         let mut text = String::new();
-        let read = File::open(&known.path).and_then(|mut file| {
+        let read = File::open(&path).and_then(|mut file| {
             flock(&file, FlockOperation::LockShared)?;
             file.read_to_string(&mut text)
         });
-        if read.is_ok() {
-            let ours = |line: &&str| line.contains(&known.rules);
-            let lines = text.lines().filter(ours).filter_map(|line| serde_json::from_str::<Line>(line).ok());
-            let lines = lines.filter(|line| line.rules == known.rules);
-            known.answers = lines.map(|line| ((line.a, line.b), line.merged)).collect();
-            let roots = text.lines().filter(|line| line.starts_with(ROOT));
-            known.roots = roots.filter_map(|line| serde_json::from_str(line).ok()).collect();
+        if read.is_err() {
+            text.clear();
         }
-        known
+        let newest = text.lines().rev().find_map(|line| serde_json::from_str::<Line>(line).ok()).map(|line| line.rules);
+        let newest = newest.map(|rules| (rules.clone(), answers(&text, &rules)));
+        let roots = text.lines().filter(|line| line.starts_with(ROOT));
+        let roots = roots.filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Lines { path, text, newest, roots }
+    }
+}
+
+fn answers(text: &str, rules: &str) -> Answers {
+    let ours = text.lines().filter(|line| line.contains(rules));
+    let lines = ours.filter_map(|line| serde_json::from_str::<Line>(line).ok()).filter(|line| line.rules == rules);
+    lines.map(|line| ((line.a, line.b), line.merged)).collect()
+}
+
+impl Known {
+    /// What is known under these rules.
+    pub(super) fn of(lines: Lines, rules: String) -> Known {
+        let Lines { path, text, newest, roots } = lines;
+        let newest = newest.filter(|(of, _)| *of == rules).map(|(_, answers)| answers);
+        let answers = newest.unwrap_or_else(|| answers(&text, &rules));
+        Known { roots, path, rules, answers }
     }
 
     pub(super) fn get(&self, pair: &(CommitId, CommitId)) -> Option<&Merged> {
@@ -143,7 +169,7 @@ mod tests {
     fn answers_are_kept_by_rules_and_a_cut_line_is_no_line() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("known");
-        let read = |rules: &str| Known::read(path.clone(), rules.to_owned());
+        let read = |rules: &str| Known::of(Lines::read(path.clone()), rules.to_owned());
         read("x").add(vec![((id(1), id(2)), clean(3))]);
         let whole = std::fs::metadata(&path).unwrap().len();
         read("x").add(vec![((id(4), id(5)), clean(6))]);
@@ -160,7 +186,7 @@ mod tests {
     fn the_file_is_bounded_and_keeps_the_newest() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("known");
-        let read = || Known::read(path.clone(), "x".to_owned());
+        let read = || Known::of(Lines::read(path.clone()), "x".to_owned());
         for round in 0..12 {
             read().add((0..4_000).map(|n| ((id(round), id(n)), clean(n))).collect());
             assert!(std::fs::metadata(&path).unwrap().len() <= FILE_BYTES_MAX);

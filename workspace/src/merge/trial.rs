@@ -11,10 +11,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use tempfile::TempDir;
-
 use super::attributes::{Attributes, digest};
-use super::known::Known;
+use super::known::{Known, Lines};
+use super::scratch::Scratch;
 use super::{Merged, one};
 use crate::git::{GitError, Run};
 use crate::ids::CommitId;
@@ -56,7 +55,6 @@ pub enum Rules {
 pub struct Trial<'a> {
     repo: &'a Repo,
     rules: Rules,
-    dir: TempDir,
     known: Known,
 }
 
@@ -70,8 +68,17 @@ struct Batch {
 impl Repo {
     /// Prepares trials under these rules.
     pub fn trial(&self, rules: Rules) -> Result<Trial<'_>, GitError> {
-        let io = |e| GitError::io(self.state_dir(), e);
-        let dir = tempfile::Builder::new().prefix("trial-").tempdir_in(self.state_dir()).map_err(io)?;
+        // Reading what is known takes as long as asking git for its configuration.
+        let (lines, sum) = thread::scope(|scope| {
+            let lines = scope.spawn(|| Lines::read(self.state_dir().join(KNOWN)));
+            let sum = self.sum_of(rules);
+            (lines.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), sum)
+        });
+        Ok(Trial { repo: self, rules, known: Known::of(lines, sum?) })
+    }
+
+    /// The sum of all that decides trials under these rules, beside the commits.
+    fn sum_of(&self, rules: Rules) -> Result<String, GitError> {
         let sum = match rules {
             Rules::Run => self.rules_of(self.git().store())?,
             Rules::Checkout => {
@@ -81,9 +88,7 @@ impl Repo {
             }
         };
         let attributes = self.git().attributes().filter(|_| rules == Rules::Run);
-        let sum = digest(format!("{rules:?} {attributes:?} {} {sum}", self.git_version()).as_bytes())?;
-        let known = Known::read(self.state_dir().join(KNOWN), sum);
-        Ok(Trial { repo: self, rules, dir, known })
+        digest(format!("{rules:?} {attributes:?} {} {sum}", self.git_version()).as_bytes())
     }
 
     /// Merges each pair as `git merge` would in a checkout of its first commit; the answers are in the order of the pairs.
@@ -156,12 +161,30 @@ impl Trial<'_> {
         if batches.is_empty() {
             return Ok(Vec::new());
         }
-        let objects = self.objects()?;
+        match self.objects(Scratch::in_memory)? {
+            Some(objects) => match self.make_in(pairs, batches, Some(objects.path())) {
+                // It may have filled up.
+                Err(GitError::Failed { .. }) => {}
+                made => return made,
+            },
+            None => {}
+        }
+        let disk = Scratch::on_disk(self.repo.state_dir())?;
+        let objects = self.objects(|| Some(disk))?;
+        self.make_in(pairs, batches, objects.as_ref().map(Scratch::path))
+    }
+
+    fn make_in(
+        &self,
+        pairs: &[(CommitId, CommitId)],
+        batches: &[Batch],
+        objects: Option<&Path>,
+    ) -> Result<Vec<(usize, Merged)>, GitError> {
         let next = AtomicUsize::new(0);
         let made = Mutex::new(Vec::new());
         let lane = || -> Result<(), GitError> {
             while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let answers = self.ask(pairs, batch, objects.as_ref().map(TempDir::path))?;
+                let answers = self.ask(pairs, batch, objects)?;
                 let mut made = made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 made.extend(batch.places.iter().copied().zip(answers));
             }
@@ -178,16 +201,16 @@ impl Trial<'_> {
     }
 
     /// A folder for what the merges write; none where objects may have to be fetched, which then belong to the repository.
-    fn objects(&self) -> Result<Option<TempDir>, GitError> {
+    fn objects(&self, place: impl FnOnce() -> Option<Scratch>) -> Result<Option<Scratch>, GitError> {
         let alternates = self.repo.git().store().join("objects/info/alternates");
         if self.repo.fetches_objects() || !alternates.exists() {
             return Ok(None);
         }
-        let io = |e| GitError::io(self.dir.path(), e);
-        let dir = tempfile::Builder::new().prefix("objects-").tempdir_in(self.dir.path()).map_err(io)?;
-        fs::create_dir(dir.path().join("info")).map_err(io)?;
-        fs::copy(alternates, dir.path().join("info/alternates")).map_err(io)?;
-        Ok(Some(dir))
+        let Some(scratch) = place() else { return Ok(None) };
+        let io = |e| GitError::io(scratch.path(), e);
+        fs::create_dir(scratch.path().join("info")).map_err(io)?;
+        fs::copy(alternates, scratch.path().join("info/alternates")).map_err(io)?;
+        Ok(Some(scratch))
     }
 
     fn ask(
@@ -219,10 +242,10 @@ impl Trial<'_> {
     }
 
     fn git(&self, attributes: Option<&CommitId>, objects: Option<&Path>) -> Run {
-        // What nobody keeps need not be durable.
-        let unsynced = if objects.is_some() { "core.fsync=none" } else { "core.fsync=committed" };
-        let args = ["-c", unsynced, "merge-tree", "--write-tree", "--stdin", "--allow-unrelated-histories"];
-        let mut run = self.repo.store().args(args);
+        // What nobody keeps need not be durable, nor small.
+        let unkept = ["-c", "core.fsync=none", "-c", "core.looseCompression=0", "-c", "core.createObject=rename"];
+        let mut run = self.repo.store().args(unkept.iter().filter(|_| objects.is_some()));
+        run = run.args(["merge-tree", "--write-tree", "--stdin", "--allow-unrelated-histories"]);
         if let Some(objects) = objects {
             run = run.env("GIT_OBJECT_DIRECTORY", objects);
         }

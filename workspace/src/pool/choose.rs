@@ -1,9 +1,9 @@
 //! Which slot somebody gets: the free one of the class that is made ready soonest, else a new one if there is room.
 
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
 
 use super::record::{Record, path_of};
+use super::turns::Making;
 use super::{Pool, Want};
 use crate::fault;
 use crate::ids::TreeId;
@@ -14,17 +14,31 @@ use crate::slot::{Class, PoolError, SlotId};
 type Cost = (bool, usize, SlotId);
 
 impl Pool {
-    /// Picks a slot and marks it held, before anything is done to it. While a new one is made under a disk bound, nobody
-    /// else makes one.
-    pub(super) fn choose(&self, w: &Want) -> Result<(Record, Option<MutexGuard<'_, ()>>), PoolError> {
+    /// Picks a slot and marks it held, before anything is done to it. Who makes a new one is the only one of the class to do
+    /// so (see `turns`).
+    pub(super) fn choose(&self, w: &Want) -> Result<(Record, Option<Making<'_>>), PoolError> {
         if let Some(record) = self.pick(w, false)? {
             return Ok((record, None));
         }
-        let bounded = self.options.disk_bytes_max.is_some();
-        let making = bounded.then(|| self.making.lock().unwrap_or_else(PoisonError::into_inner));
-        self.room_for(w)?;
-        let record = self.pick(w, true)?.expect("a new one can always be named");
-        Ok((record, making))
+        let waiting = self.turns.wait(w.class);
+        loop {
+            let making = waiting.turn(self.is_alone(w.class)?);
+            if let Some(record) = self.pick(w, false)? {
+                return Ok((record, None));
+            }
+            if making.is_some() {
+                self.room_for(w)?;
+                let record = self.pick(w, true)?.expect("a new one can always be named");
+                return Ok((record, making));
+            }
+        }
+    }
+
+    /// Whether there is no slot of the class that somebody could give back soon. A snapshot is everybody's who wants just
+    /// that commit, so nobody waits for another's.
+    fn is_alone(&self, class: Class) -> Result<bool, PoolError> {
+        let held = |r: &Record| r.class == class && r.retired.is_none() && !r.holders.is_empty();
+        Ok(class == Class::Snapshot || !Record::load_all(&self.root)?.iter().any(held))
     }
 
     /// A slot to be shared or recycled; else, if allowed, a new one.

@@ -5,7 +5,7 @@
 //!
 //! There are two ways to another commit. `shift` touches only what differs between the index and the commit, and refuses
 //! to overwrite what is not as the index says; whether anything else is left is then for `changed` to tell, the one walk
-//! over all files. `bring` walks them all twice, resets and cleans, and is for slots that are not as their index says.
+//! over all files. `bring` resets and cleans, and is for slots that are not as their index says.
 
 use std::fs::{self, File};
 use std::io;
@@ -22,8 +22,10 @@ use crate::ids::CommitId;
 use crate::include;
 use crate::paths::{gitdir, shown};
 use crate::repo::Repo;
+use crate::scan::{Scan, ignored, scan};
 use crate::shape::MARK;
 use crate::slot::{Class, PoolError};
+use crate::walk::{Walked, walk};
 
 /// An index has a header of 12 bytes and ends with a checksum of 20 at least.
 const INDEX_BYTES_MIN: u64 = 32;
@@ -49,6 +51,14 @@ const UNDER_WAY: &[&str] = &[
     "rebase-merge",
     "sequencer",
 ];
+
+/// What a walk over a slot's files found.
+pub(crate) struct Look {
+    /// Something differs from the index, or is not in it and not ignored.
+    pub(crate) changed: bool,
+    /// What git's own listings leave out.
+    pub(crate) walked: Walked,
+}
 
 /// A slot's files and git directory.
 pub(crate) struct Place<'a> {
@@ -186,8 +196,34 @@ impl<'a> Place<'a> {
         Err(PoolError::Altered { path: self.path.clone(), why })
     }
 
-    /// Whether any file differs from what this index says, or is not in it; ignored ones do not count. One walk.
+    /// Whether any file differs from what this index says, or is not in it (ignored ones do not count), and what git's own
+    /// listings leave out: one walk. What the walk cannot vouch for, git is asked about.
+    pub(crate) fn look(&self, index: &Path) -> Result<Look, PoolError> {
+        let Some(scan) = self.scan(index)? else {
+            return Ok(Look { changed: self.changed_says_git(index)?, walked: walk(&self.path)? });
+        };
+        let changed = !self.vouched_for(&scan)? && self.changed_says_git(index)?;
+        Ok(Look { changed, walked: scan.walked })
+    }
+
+    /// Whether any file differs from what this index says, or is not in it.
     pub(crate) fn changed(&self, index: &Path) -> Result<bool, PoolError> {
+        let vouched = self.scan(index)?.is_some_and(|scan| matches!(self.vouched_for(&scan), Ok(true)));
+        Ok(!vouched && self.changed_says_git(index)?)
+    }
+
+    /// Compares the files with an index in process, if it is of a kind for that.
+    fn scan(&self, index: &Path) -> Result<Option<Scan>, PoolError> {
+        Ok(scan(&self.path, index, self.repo.id_bytes())?)
+    }
+
+    /// Whether all files are as the index says, and every other one is ignored.
+    fn vouched_for(&self, scan: &Scan) -> Result<bool, PoolError> {
+        Ok(scan.doubtful.is_empty() && ignored(self.files([]), &scan.untracked)?.len() == scan.untracked.len())
+    }
+
+    /// The same, asked of git, which walks over all files itself.
+    fn changed_says_git(&self, index: &Path) -> Result<bool, PoolError> {
         let run = self.repo.git().at(At::Files { work_tree: &self.path, index }).env("GIT_DIR", &self.store);
         match run.args(["add", "--all", "--sparse", "--dry-run"]).run() {
             Ok(ran) => Ok(!ran.stdout.is_empty()),
@@ -232,6 +268,13 @@ impl<'a> Place<'a> {
         // Nobody else works on this index, so a lock on it is that of a killed git.
         forget(&self.index.with_extension("index.lock"))?;
         self.files(["read-tree", "--reset", "-u", to.as_str()]).run()?;
+        // As a new slot always is; a walk in process costs half of git's two.
+        if let Some(scan) = self.scan(&self.index)?
+            && scan.walked == Walked::default()
+            && self.vouched_for(&scan)?
+        {
+            return Ok(());
+        }
         self.clean()?;
         if !self.changed(&self.index)? {
             return Ok(());

@@ -176,7 +176,7 @@ fn journal(env: &Env, view: &RunView, events: &[Event]) {
 
 /// Every commit that counts is under its attempt ref, and every slot is free or said to be retired.
 fn kept(env: &Env, view: &RunView) {
-    for (step, record) in &view.steps {
+    for (step, record) in view.steps.iter() {
         for attempt in record.attempts.iter().filter(|attempt| attempt.state == Attempt::Succeeded) {
             let Some(commit) = &attempt.committed else { continue };
             let name = format!("refs/wattle/attempt/{}/{step}/{}", view.run, attempt.number);
@@ -194,7 +194,7 @@ fn kept(env: &Env, view: &RunView) {
 fn effects(env: &Env, view: &RunView) {
     let own = |number: usize| env.file(&format!("parts/own-{number}"));
     let all: String = (0..view.steps.len()).map(own).collect();
-    for (step, record) in &view.steps {
+    for (step, record) in view.steps.iter() {
         let times = all.lines().filter(|line| *line == step.as_str()).count();
         assert_eq!(times, usize::from(record.state == Step::Landed), "{step} is {}: {all}", record.state);
     }

@@ -3,13 +3,11 @@
 //! A first, coarse measure of paths and origin; the policy issue refines it.
 
 use schemars::JsonSchema;
-use serde::Serialize;
-use wattle_planner::{Step, Work as PlanWork};
-
-use crate::journal::event::Work;
+use serde::{Deserialize, Serialize};
+use wattle_planner::{Step, Work};
 
 /// How carefully to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Risk {
     /// A mechanical change inside its write set.
@@ -34,15 +32,15 @@ impl Risk {
 /// More files than a reader takes in at once.
 const WIDE: usize = 30;
 
-/// The risk of a step's work.
-pub(crate) fn risk(step: &Step, work: &Work) -> Risk {
-    if !work.outside.is_empty() || work.paths.iter().any(|path| is_executed(path)) {
+/// The risk of a step's work that changes these paths, some of them outside its write set.
+pub(crate) fn risk(step: &Step, paths: &[String], outside: &[String]) -> Risk {
+    if !outside.is_empty() || paths.iter().any(|path| is_executed(path)) {
         return Risk::High;
     }
     match step.work {
-        PlanWork::Agent(_) => Risk::Medium,
-        PlanWork::Run { .. } | PlanWork::Rewrite(_) | PlanWork::Revert(_) if work.paths.len() > WIDE => Risk::Medium,
-        PlanWork::Run { .. } | PlanWork::Rewrite(_) | PlanWork::Revert(_) => Risk::Low,
+        Work::Agent(_) => Risk::Medium,
+        Work::Run { .. } | Work::Rewrite(_) | Work::Revert(_) if paths.len() > WIDE => Risk::Medium,
+        Work::Run { .. } | Work::Rewrite(_) | Work::Revert(_) => Risk::Low,
     }
 }
 
