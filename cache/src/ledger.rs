@@ -3,11 +3,15 @@
 //! Rates are pico-dollars per token (that is micro-dollars per million tokens), so every published price is a
 //! whole number; a row is rounded up to a nano-dollar once, at its end.
 
+pub mod budget;
+pub mod money;
+pub mod sharing;
+
 use std::ops::{Add, AddAssign};
 
 use serde::{Deserialize, Serialize};
 
-use crate::price::Rates;
+use crate::price::{Rates, TierRates};
 
 /// Pico-dollars in a nano-dollar.
 const PICO_PER_NANO: u128 = 1_000;
@@ -44,7 +48,11 @@ impl Tokens {
 
     /// Price in nano-dollars, rounded up; `None` where a rate that is needed is not known.
     pub fn nano_usd(&self, rates: &Rates) -> Option<u64> {
-        let rates = rates.at(self.prompt());
+        self.nano_usd_at(&rates.at(self.prompt()))
+    }
+
+    /// The same at the rates of one tier.
+    pub fn nano_usd_at(&self, rates: &TierRates) -> Option<u64> {
         let mut pico: u128 = 0;
         for (tokens, rate) in [
             (self.uncached_in, Some(rates.input)),
@@ -102,10 +110,14 @@ pub fn reserve_nano_usd(prompt_tokens: u64, max_tokens: u64, rates: &Rates) -> O
 #[cfg(test)]
 mod tests {
     use super::{Tokens, reserve_nano_usd};
-    use crate::price::builtin;
+    use crate::price::{Rates, Table};
+
+    fn rates(model: &str) -> Rates {
+        Table::builtin().newest("anthropic", model).expect("a model of the table").rates
+    }
 
     fn check(model: &str, tokens: Tokens, expected: Option<u64>) {
-        let rates = builtin("anthropic", model).expect("a model of the table");
+        let rates = rates(model);
         assert_eq!(tokens.nano_usd(&rates), expected, "{model} {tokens:?}");
     }
 
@@ -130,13 +142,13 @@ mod tests {
     fn a_rate_that_is_not_known_gives_no_price_and_never_zero() {
         check("claude-fable-5-2", Tokens { out: 5, ..Tokens::default() }, Some(200_000));
         check("claude-fable-5-2", Tokens { cache_read: 5, out: 5, ..Tokens::default() }, None);
-        assert_eq!(builtin("anthropic", "claude-of-tomorrow"), None);
-        assert_eq!(builtin("nobody", "claude-opus-5-5"), None);
+        assert_eq!(Table::builtin().newest("anthropic", "claude-of-tomorrow"), None);
+        assert_eq!(Table::builtin().newest("nobody", "claude-opus-5-5"), None);
     }
 
     #[test]
     fn a_reservation_is_never_below_the_bill() {
-        let rates = builtin("anthropic", "claude-haiku-5-5").expect("a model of the table");
+        let rates = rates("claude-haiku-5-5");
         for prompt in [0u64, 1, 99_999, 100_000, 100_001, 400_000] {
             let reserved = reserve_nano_usd(prompt, 50, &rates).expect("known");
             for tokens in [

@@ -1,4 +1,5 @@
-//! Request bytes for the Anthropic Messages wire, and nothing else makes them.
+//! Request bytes for every wire, and nothing else makes them: here those of Anthropic Messages, in
+//! [`openai_chat`] and [`openai_responses`] the same layout for the other two.
 //!
 //! A provider reads a prompt from its cache only where the bytes are the same as before, in the order tools,
 //! system, messages. So one request looks like this, and the marks are where its cache entries end:
@@ -15,9 +16,18 @@
 //! A mark is not part of what is hashed, so moving C and D costs nothing. The settings that may differ between
 //! requests (the bound on output) come last.
 
-use serde::Deserialize;
+mod openai_chat;
+mod openai_responses;
+mod prewarm;
+mod target;
+mod turns;
+
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
+
+pub use self::prewarm::prewarm;
+pub use self::target::{BriefPlace, Codec, Dialect, Origin, OutputField, Target};
 
 /// Marks that one request may hold, by the provider's rule: A, B, C and D use all of them.
 pub const MARKS_MAX: usize = 4;
@@ -93,7 +103,8 @@ pub enum PrefixError {
 }
 
 /// How long the shared part stays in the provider's cache after its last use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PrefixTtl {
     /// Five minutes; any worker's request renews it.
     #[default]
@@ -134,6 +145,10 @@ pub struct RawMessage {
     role: Role,
     /// Where a mark may be put in: the end of the last block that may carry one.
     mark_at: Option<usize>,
+    /// Where the content ends, and with it what is sent.
+    content_end: usize,
+    /// Where an assistant's turn came from; it is journaled and never sent.
+    origin: Option<Origin>,
 }
 
 /// A message, as far as it has to be understood.
@@ -142,7 +157,9 @@ pub struct RawMessage {
 struct Shape<'a> {
     role: Role,
     #[serde(borrow)]
-    content: Vec<&'a RawValue>,
+    content: &'a RawValue,
+    #[serde(default)]
+    origin: Option<Origin>,
 }
 
 /// A block, as far as it has to be understood.
@@ -157,18 +174,25 @@ struct BlockShape<'a> {
 }
 
 impl RawMessage {
-    /// Takes the JSON text of a message `{"role":…,"content":[blocks]}`.
+    /// Takes the JSON text of a message `{"role":…,"content":[blocks]}`; an assistant's may end with its `origin`.
     ///
     /// # Errors
     /// Fails where it is no such object, has no block, or holds a mark already.
     pub fn parse(json: &str) -> Result<RawMessage, PrefixError> {
         let wrong = |message: String| PrefixError::Message { message };
         let shape: Shape<'_> = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
-        if shape.content.is_empty() {
+        let content: Vec<&RawValue> =
+            serde_json::from_str(shape.content.get()).map_err(|error| wrong(error.to_string()))?;
+        if content.is_empty() {
             return Err(wrong("it has no block".to_owned()));
         }
+        // What was parsed borrows from `json`, so the distance of their starts is its offset.
+        let content_end = shape.content.get().as_ptr() as usize - json.as_ptr() as usize + shape.content.get().len();
+        if shape.origin.is_some() && (shape.role == Role::User || !json[content_end..].trim_start().starts_with(',')) {
+            return Err(wrong("only an assistant's message has an origin, and at its end".to_owned()));
+        }
         let mut mark_at = None;
-        for raw in &shape.content {
+        for raw in &content {
             let block: BlockShape<'_> = serde_json::from_str(raw.get()).map_err(|error| wrong(error.to_string()))?;
             if block.cache_control.is_some() {
                 return Err(wrong("a block of it is marked already".to_owned()));
@@ -179,12 +203,11 @@ impl RawMessage {
                 _ => false,
             };
             if markable {
-                // The block borrows from `json`, so the distance of their starts is its offset.
                 let start = raw.get().as_ptr() as usize - json.as_ptr() as usize;
                 mark_at = Some(start + raw.get().len() - 1);
             }
         }
-        Ok(RawMessage { text: json.to_owned(), role: shape.role, mark_at })
+        Ok(RawMessage { text: json.to_owned(), role: shape.role, mark_at, content_end, origin: shape.origin })
     }
 
     /// Who wrote it.
@@ -197,15 +220,30 @@ impl RawMessage {
         &self.text
     }
 
+    /// Where it came from, where that is known.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// Its text as it is sent: all but the origin.
+    fn sent(&self) -> (&str, &str) {
+        match &self.origin {
+            Some(_) => (&self.text[..self.content_end], "}"),
+            None => (&self.text, ""),
+        }
+    }
+
     fn push_to(&self, out: &mut String, marked: bool) {
+        let (sent, end) = self.sent();
         match self.mark_at.filter(|_| marked) {
             Some(at) => {
-                out.push_str(&self.text[..at]);
+                out.push_str(&sent[..at]);
                 out.push_str(MARK);
-                out.push_str(&self.text[at..]);
+                out.push_str(&sent[at..]);
             }
-            None => out.push_str(&self.text),
+            None => out.push_str(sent),
         }
+        out.push_str(end);
     }
 }
 
@@ -224,6 +262,15 @@ pub struct Rendered {
     pub prefix_len: usize,
     /// Hash of that part (BLAKE3, hex).
     pub prefix_sha: String,
+    /// Blocks of earlier turns that are left out, because only another provider or model understands them.
+    pub dropped_blocks: usize,
+}
+
+impl Rendered {
+    fn new(out: String, prefix_len: usize, dropped_blocks: usize) -> Rendered {
+        let prefix_sha = blake3::hash(&out.as_bytes()[..prefix_len]).to_hex().to_string();
+        Rendered { bytes: out.into_bytes(), prefix_len, prefix_sha, dropped_blocks }
+    }
 }
 
 /// The first user message of a conversation, as it is journaled: the brief and the worker's own part.
@@ -244,8 +291,10 @@ pub fn split_first(json: &str) -> Result<(String, String), PrefixError> {
         return Err(wrong("the first one is not the user's"));
     }
     let shape: Shape<'_> = serde_json::from_str(json).map_err(|error| wrong(&error.to_string()))?;
+    let content: Vec<&RawValue> =
+        serde_json::from_str(shape.content.get()).map_err(|error| wrong(&error.to_string()))?;
     let mut texts = Vec::new();
-    for raw in shape.content {
+    for raw in content {
         let block: BlockShape<'_> = serde_json::from_str(raw.get()).map_err(|error| wrong(&error.to_string()))?;
         texts.push(block.text.ok_or_else(|| wrong("the first one holds more than text"))?.into_owned());
     }
@@ -256,8 +305,27 @@ pub fn split_first(json: &str) -> Result<(String, String), PrefixError> {
     }
 }
 
-/// Builds the body of one request: the shared part, the worker's part, then `history` (all messages after the
-/// first one) as it is.
+/// Builds the body of one request for a receiver. Turns that came from it go back as they are; those of another
+/// wire, provider or family of models are told again in words and calls.
+pub fn render_for(
+    target: &Target,
+    shared: &SharedPrefix,
+    worker_message: &str,
+    history: &[RawMessage],
+    options: &RequestOptions,
+) -> Rendered {
+    match target.codec {
+        Codec::AnthropicMessages => {
+            let (history, dropped_blocks) = turns::for_anthropic(history, target, &options.model);
+            Rendered { dropped_blocks, ..render(shared, worker_message, &history, options) }
+        }
+        Codec::OpenaiChat => openai_chat::render(target, shared, worker_message, history, options),
+        Codec::OpenaiResponses => openai_responses::render(target, shared, worker_message, history, options),
+    }
+}
+
+/// Builds the body of one request for the Anthropic wire: the shared part, the worker's part, then `history` (all
+/// messages after the first one) as it is.
 pub fn render(
     shared: &SharedPrefix,
     worker_message: &str,
@@ -293,8 +361,7 @@ pub fn render(
         out.push_str(",\"stream\":true");
     }
     out.push('}');
-    let prefix_sha = blake3::hash(&out.as_bytes()[..prefix_len]).to_hex().to_string();
-    Rendered { bytes: out.into_bytes(), prefix_len, prefix_sha }
+    Rendered::new(out, prefix_len, 0)
 }
 
 /// Where C and D stand.

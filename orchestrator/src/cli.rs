@@ -36,6 +36,7 @@ mod review;
 mod run;
 mod runs;
 mod schema;
+mod scripted;
 mod status;
 mod stop;
 mod trust;
@@ -121,6 +122,7 @@ enum Command {
     Clean(clean::CleanArgs),
     Doctor(doctor::DoctorArgs),
     Schema(schema::SchemaArgs),
+    Scripted(scripted::ScriptedArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     #[command(flatten)]
@@ -171,6 +173,7 @@ fn run(cli: Cli) -> Exit {
         Command::Clean(args) => clean::run(&session, &args),
         Command::Doctor(args) => doctor::run(&session, &args),
         Command::Schema(args) => schema::run(&session, &args),
+        Command::Scripted(args) => scripted::run(&session, &args),
         Command::Completions(args) => completions::run(&session, &args),
         Command::Man(args) => man::run(&session, &args),
         Command::Later(later) => Err(later.error()),

@@ -20,6 +20,11 @@ impl Clock for SystemClock {
     }
 }
 
+/// The day in UTC, `YYYY-MM-DD`.
+pub(crate) fn day(ms: i64) -> String {
+    rfc3339(ms).chars().take(10).collect()
+}
+
 /// RFC 3339 in UTC with milliseconds.
 pub(crate) fn rfc3339(ms: i64) -> String {
     match jiff::Timestamp::from_millisecond(ms) {

@@ -16,11 +16,13 @@ pub(crate) mod trust;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use choice::{Approve, OnInput};
 use environment::Environment;
 use file::{Clean, File, Mistake};
 use trust::{Trust, TrustError};
+use wattle_cache::price::{Row, Table};
 
 /// The built-in defaults: a commented file, which `wattle init` prints too.
 pub(crate) const DEFAULTS: &str = include_str!("config/defaults.yaml");
@@ -34,6 +36,8 @@ pub(crate) struct Flags {
     pub(crate) jobs: Option<u32>,
     /// `--max-usd`, in nano-dollars.
     pub(crate) max_nano_usd: Option<u64>,
+    /// `--max-tokens`.
+    pub(crate) max_tokens: Option<u64>,
     /// `--model`.
     pub(crate) model: Option<String>,
     /// `--approve`.
@@ -97,6 +101,9 @@ pub(crate) struct Effective {
     pub(crate) model: Option<String>,
     /// Servers of models, with the keys of this process.
     pub(crate) models: model::Models,
+    /// What models cost.
+    #[serde(skip)]
+    pub(crate) prices: Arc<Table>,
     /// What is added to plans that lack it: checks, setup and the like, as JSON.
     pub(crate) frame: BTreeMap<String, serde_json::Value>,
     /// What a project's file asked for and did not get.
@@ -202,6 +209,12 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
     if !project.models.is_empty() {
         ignored.push("models: an address comes from the user's file or the environment".to_owned());
     }
+    if project.prewarm.is_some() {
+        ignored.push("prewarm: what is asked of a model beyond the work is said by the user's file".to_owned());
+    }
+    if !project.prices.is_empty() {
+        ignored.push("prices: what a model costs is said by the user's file".to_owned());
+    }
     let files_approve = project.approve.unwrap_or(users_approve).min(users_approve);
     let mut frame = user.frame;
     frame.extend(project.frame);
@@ -217,7 +230,7 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
             configured: nano_usd,
             ceiling: user.nano_usd,
         },
-        tokens: Limit { given: None, configured: tokens, ceiling: user.tokens },
+        tokens: Limit { given: flags.max_tokens.or(variables.max_tokens), configured: tokens, ceiling: user.tokens },
         disk_bytes: Limit { given: None, configured: project.disk_bytes.or(user.disk_bytes), ceiling: None },
         clean: project.clean.or(user.clean).or(defaults.clean).unwrap_or(Clean::Untracked),
         keep,
@@ -231,6 +244,7 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
             .unwrap_or(OnInput::Wait),
         model: flags.model.clone().or_else(|| variables.model.clone()).or(project.model).or(user.model),
         models: model::Models::new(user.models, env),
+        prices: table(user.prices),
         frame,
         ignored,
     }
@@ -264,6 +278,22 @@ pub(crate) fn keep(env: &Environment, places: &Places) -> Result<Keep, ConfigErr
 pub(crate) fn models(env: &Environment) -> Result<model::Models, ConfigError> {
     let user = read_file(env.user_config().as_deref())?.map(|(file, _)| file).unwrap_or_default();
     Ok(model::Models::new(user.models, env))
+}
+
+/// What models cost: by the user's file, else by the vendored table.
+pub(crate) fn prices(env: &Environment) -> Result<Arc<Table>, ConfigError> {
+    let user = read_file(env.user_config().as_deref())?.map(|(file, _)| file).unwrap_or_default();
+    Ok(table(user.prices))
+}
+
+/// Is the shared prompt written to a provider's cache by a request of its own?
+pub(crate) fn prewarm(env: &Environment) -> Result<bool, ConfigError> {
+    let user = read_file(env.user_config().as_deref())?.map(|(file, _)| file).unwrap_or_default();
+    Ok(user.prewarm.unwrap_or(false))
+}
+
+fn table(rows: Vec<Row>) -> Arc<Table> {
+    Arc::new(Table::builtin().clone().with(rows).expect("the rows of a file are checked when it is read"))
 }
 
 /// A file's content with what it says; `None` where there is no file.
@@ -318,6 +348,7 @@ fn variables(env: &Environment) -> Result<Flags, ConfigError> {
         jobs: read(env, "WATTLE_JOBS", amount::parse_parallel)?,
         checks: read(env, "WATTLE_CHECKS", amount::parse_parallel)?,
         max_nano_usd: read(env, "WATTLE_MAX_USD", money::parse_usd)?,
+        max_tokens: read(env, "WATTLE_MAX_TOKENS", amount::parse_count)?,
         model: env.get("WATTLE_MODEL").map(str::to_owned),
         approve: read(env, "WATTLE_APPROVE", |text| clap::ValueEnum::from_str(text, false))?,
         on_input: read(env, "WATTLE_ON_INPUT", |text| clap::ValueEnum::from_str(text, false))?,

@@ -7,6 +7,7 @@ mod back;
 mod budget;
 mod faults;
 mod lead;
+mod ledger;
 mod repair;
 mod together;
 mod tools;
@@ -69,7 +70,7 @@ impl Service {
 }
 
 /// Writes a file beside the repositories of a test and gives its path.
-fn file(env: &TestEnv, name: &str, text: &str) -> String {
+pub(crate) fn file(env: &TestEnv, name: &str, text: &str) -> String {
     let path = env.root().join(name);
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
@@ -81,7 +82,7 @@ fn script(env: &TestEnv, text: &str) -> String {
 }
 
 /// Runs a plan with a model, as JSON, with more arguments.
-fn run(env: &TestEnv, repo: &TestRepo<'_>, plan: &str, model: &str, more: &[&str]) -> Output {
+pub(crate) fn run(env: &TestEnv, repo: &TestRepo<'_>, plan: &str, model: &str, more: &[&str]) -> Output {
     let plan = file(env, "plan.yaml", plan);
     repo.wattle(&[&["run", "-f", &plan, "--model", model, "--json"], more].concat())
 }

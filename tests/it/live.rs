@@ -173,3 +173,32 @@ fn killed_at_many_moments_a_run_reaches_the_same_end() {
     assert_eq!(repo.git(&["status", "--porcelain"]), "");
     repo.git(&["fsck", "--strict"]);
 }
+
+#[test]
+fn a_check_that_could_not_be_run_is_asked_again_by_merge_while_the_run_is_live() {
+    let env = TestEnv::new();
+    let repo = env.repo("r", &[("a/f", "old\n"), ("b/f", "old\n")]);
+    let (gate, mended) = (env.root().join("gate"), env.root().join("mended"));
+    // In check slots the setup fails until somebody has mended the machine.
+    let plan = format!(
+        "version: 1\ntask: Wait\nchecks: [{{ name: c, run: 'true' }}]\n\
+         setup: {{ run: 'test \"$WATTLE_ATTEMPT\" != 0 || test -e {}', key: [] }}\nsteps:\n\
+         \x20 - {{ id: quick, touches: [\"b/**\"], run: \"echo new >b/f\" }}\n\
+         \x20 - {{ id: slow, touches: [\"a/**\"], run: \"until test -e {}; do sleep 0.02; done; echo new >>a/f\" }}\n",
+        mended.display(),
+        gate.display()
+    );
+    std::fs::write(env.root().join("plan.yaml"), plan).expect("the folder is ours");
+    let mut run = repo.spawn(&["run", "-f", "../plan.yaml", "--approve", "auto", "--json"]);
+    let held = |event: &serde_json::Value| event["type"] == "landing_held" && event["why"] == "environment";
+    run.next_that(held);
+    // Not mended yet: asked again, and held again.
+    drop(repo.wattle(&["merge"]).ok());
+    run.next_that(held);
+    std::fs::write(mended, "").expect("the folder is ours");
+    drop(repo.wattle(&["merge"]).ok());
+    run.wait_for(|event| event["type"] == "landed" && event["step"] == "quick");
+    open(&env);
+    drop(run.end().ok());
+    assert_eq!((repo.read("a/f").as_str(), repo.read("b/f").as_str()), ("old\nnew\n", "new\n"));
+}

@@ -13,6 +13,7 @@ mod repos;
 mod run;
 mod safety;
 mod scale;
+mod scripted;
 mod second;
 mod slots;
 mod tidy;

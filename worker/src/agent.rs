@@ -8,19 +8,20 @@
 //! nothing. It never waits on anything but the host, the model and a tool.
 
 pub(crate) mod brief;
+mod call;
 mod dispatch;
 mod transcript;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use wattle_cache::ledger;
 use wattle_cache::prefix::{PrefixError, PrefixTtl, RequestOptions};
 
+use self::call::Caller;
 use self::dispatch::{Dispatch, Submitted};
 use self::transcript::{Standing, Transcript};
 use crate::host::{Host, Message, Reply as HostReply, StepResult, Usage};
-use crate::model::{Attempt, Block, Model, ModelErrorKind, ModelRequest, Reply, Stop};
+use crate::model::{Block, Model, Reply, Stop};
 use crate::outcome::{Cause, Evidence};
 use crate::tool::host::InProcess;
 
@@ -37,6 +38,8 @@ pub(crate) struct Task<'a> {
     pub(crate) model_name: &'a str,
     /// What all workers of the run share.
     pub(crate) brief: &'a str,
+    /// How long that stays in the provider's cache.
+    pub(crate) prefix_ttl: PrefixTtl,
     /// The worker's own part of the first message.
     pub(crate) worker_message: String,
     /// Tools that may be called.
@@ -107,8 +110,8 @@ pub(crate) async fn converse(
         }
     };
     let dispatch = Dispatch::new(&task, Arc::clone(&host), tool_host, &transcript);
-    let spent = task.spent_nano_usd;
-    let mut talk = Talk { task, model, host, transcript, dispatch, spent, heard: Vec::new() };
+    let caller = Caller::new(&task, model, Arc::clone(&host));
+    let mut talk = Talk { task, caller, host, transcript, dispatch, heard: Vec::new() };
     let end = match talk.run().await {
         Ok(()) => Finish::Done,
         Err(Halt::Parked) => Finish::Parked,
@@ -153,12 +156,10 @@ async fn record(host: &Arc<dyn Host>, message: Message) -> Result<Vec<String>, H
 
 struct Talk<'a> {
     task: Task<'a>,
-    model: Arc<dyn Model>,
+    caller: Caller,
     host: Arc<dyn Host>,
     transcript: Transcript,
     dispatch: Dispatch,
-    /// Nano-dollars spent, earlier tries of the attempt included.
-    spent: u64,
     /// Feedback that came meanwhile.
     heard: Vec<String>,
 }
@@ -166,7 +167,7 @@ struct Talk<'a> {
 impl Talk<'_> {
     async fn run(&mut self) -> Result<(), Halt> {
         if self.task.messages.is_empty() {
-            self.journal(0, self.transcript.first().to_owned()).await?;
+            self.journal(0, self.transcript.first().to_owned(), None).await?;
         }
         let mut again = true;
         loop {
@@ -176,19 +177,19 @@ impl Talk<'_> {
                     if let Submitted::Accepted = answered.submitted {
                         return Ok(());
                     }
-                    self.append(answered.message).await?;
+                    self.append(answered.message, None).await?;
                 }
                 Standing::Finished => match self.feedback() {
-                    Some(message) => self.append(message).await?,
+                    Some(message) => self.append(message, None).await?,
                     None => return Ok(()),
                 },
                 Standing::ToSend => {
                     let feedback = if again || !self.heard.is_empty() { self.feedback() } else { None };
                     if let Some(message) = feedback {
-                        self.append(message).await?;
+                        self.append(message, None).await?;
                     }
                     match self.ask().await? {
-                        Some(message) => self.append(message).await?,
+                        Some((message, row)) => self.append(message, Some(row)).await?,
                         None => return Ok(()),
                     }
                     again = false;
@@ -203,31 +204,45 @@ impl Talk<'_> {
         self.transcript.feedback(&all, &self.task.worktree)
     }
 
-    async fn append(&mut self, json: String) -> Result<(), Halt> {
+    async fn append(&mut self, json: String, row: Option<Usage>) -> Result<(), Halt> {
         // Checked before it is journaled: what is in the journal can always be sent again.
         let index = self.transcript.push(&json)?;
-        self.journal(index, json).await
+        self.journal(index, json, row).await
     }
 
-    async fn journal(&mut self, index: u32, json: String) -> Result<(), Halt> {
-        let heard = record(&self.host, Message::Result(StepResult::Turn { index, json })).await?;
+    async fn journal(&mut self, index: u32, json: String, row: Option<Usage>) -> Result<(), Halt> {
+        let usage = row.map(Box::new);
+        let heard = record(&self.host, Message::Result(StepResult::Turn { index, json, usage })).await?;
         self.heard.extend(heard);
         Ok(())
     }
 
-    /// One reply; `None` = the model is done and said nothing more.
-    async fn ask(&mut self) -> Result<Option<String>, Halt> {
+    /// One reply with its row of the ledger; `None` = the model is done and said nothing more.
+    async fn ask(&mut self) -> Result<Option<(String, Usage)>, Halt> {
         if self.transcript.replies_since_feedback() >= self.task.max_turns {
             let message = format!("the model was not done after {} turns", self.task.max_turns);
             self.bound("max_turns", &message).await?;
             return Err(Halt::Failed(Cause::Turns, message));
         }
-        let mut reply = self.request(OUTPUT_TOKENS).await?;
+        let (mut reply, mut row) = self.request(OUTPUT_TOKENS).await?;
         if reply.stop == Stop::MaxTokens {
             // A reply that was cut may hold half a call: it is thrown away, the turn is asked for again.
+            record(&self.host, Message::Usage(Box::new(row))).await?;
             self.bound("output_tokens", "a reply was cut; asked again with more room").await?;
-            reply = self.request(OUTPUT_TOKENS_SECOND).await?;
+            (reply, row) = self.request(OUTPUT_TOKENS_SECOND).await?;
         }
+        let said = match self.judge(reply) {
+            Ok(Some(message)) => return Ok(Some((message, row))),
+            Ok(None) => Ok(None),
+            Err(halt) => Err(halt),
+        };
+        // No turn comes of it, but it has cost what it has cost.
+        record(&self.host, Message::Usage(Box::new(row))).await?;
+        said
+    }
+
+    /// The message of a reply, if the conversation goes on with it.
+    fn judge(&self, reply: Reply) -> Result<Option<String>, Halt> {
         let calls = reply.blocks.iter().any(|block| matches!(block, Block::ToolUse { .. }));
         let failed = |message: String| Err(Halt::Failed(Cause::Model, message));
         match reply.stop {
@@ -235,8 +250,17 @@ impl Talk<'_> {
                 let message = format!("a reply did not end within {OUTPUT_TOKENS_SECOND} tokens");
                 Err(Halt::Failed(Cause::Turns, message))
             }
-            Stop::Refusal => failed("the model declined to go on".to_owned()),
-            Stop::ContextFull => failed("the conversation no longer fits the model's context".to_owned()),
+            Stop::Refusal { category } => {
+                let category = category.map(|category| format!(" ({category})")).unwrap_or_default();
+                failed(format!("the model declined to go on{category}: change the task, or name another model"))
+            }
+            Stop::ContentFilter => {
+                failed("the provider's filter cut the reply: change the task, or name another model".to_owned())
+            }
+            Stop::ContextFull => failed(
+                "the conversation no longer fits the model's context: split the step, or name a model with a larger one"
+                    .to_owned(),
+            ),
             Stop::Pause if !calls => failed("the model paused its turn, which nothing here asks for".to_owned()),
             Stop::End | Stop::ToolUse | Stop::StopSequence | Stop::Pause | Stop::Other(_) => {
                 Ok(if reply.blocks.is_empty() { None } else { Some(reply.message_json) })
@@ -249,76 +273,19 @@ impl Talk<'_> {
         record(&self.host, Message::Result(StepResult::BoundHit { bound, message })).await.map(drop)
     }
 
-    async fn request(&mut self, max_tokens: u32) -> Result<Reply, Halt> {
+    async fn request(&mut self, max_tokens: u32) -> Result<(Reply, Usage), Halt> {
         let options = RequestOptions {
             model: self.task.model_name.to_owned(),
             max_tokens,
             effort: None,
             stream: true,
-            prefix_ttl: PrefixTtl::FiveMinutes,
+            prefix_ttl: self.task.prefix_ttl,
         };
-        let rendered = self.transcript.render(&options);
-        self.reserve(rendered.bytes.len(), max_tokens).await?;
-        let prefix_sha = rendered.prefix_sha.clone();
-        let request = ModelRequest { bytes: rendered.bytes.into(), prefix_sha: rendered.prefix_sha };
-        let answered = self.model.stream(request, self.host.cancelled()).await;
-        let attempts = match &answered {
-            Ok(reply) => reply.attempts.clone(),
-            Err(error) => error.attempts.clone(),
-        };
-        for attempt in attempts {
-            self.usage(&prefix_sha, attempt).await?;
+        let rendered = self.transcript.render(self.caller.target(), &options);
+        if rendered.dropped_blocks > 0 {
+            tracing::info!(blocks = rendered.dropped_blocks, "blocks of another model's turns are left out");
         }
-        answered.map_err(|error| match error.kind {
-            ModelErrorKind::Cancelled => Halt::Parked,
-            ModelErrorKind::Fatal { .. } => Halt::Failed(Cause::ModelRefused, error.to_string()),
-            ModelErrorKind::Exhausted { .. } => Halt::Failed(Cause::Model, error.to_string()),
-        })
-    }
-
-    async fn reserve(&self, bytes: usize, max_tokens: u32) -> Result<(), Halt> {
-        let prompt = ledger::estimate_tokens(bytes);
-        let out = u64::from(max_tokens);
-        let rates = self.model.rates(self.task.model_name);
-        let nano_usd = rates.and_then(|rates| ledger::reserve_nano_usd(prompt, out, &rates));
-        if let Some(max) = self.task.max_nano_usd {
-            let message = match nano_usd {
-                None => Some(format!("max_usd is set, but the price of {} is not known", self.task.model_name)),
-                Some(next) if self.spent.saturating_add(next) > max => {
-                    Some(format!("the next request could cost {next} nano-dollars; {} of {max} are spent", self.spent))
-                }
-                Some(_) => None,
-            };
-            if let Some(message) = message {
-                self.bound("max_usd", &message).await?;
-                return Err(Halt::Failed(Cause::Budget, message));
-            }
-        }
-        match send(&self.host, Message::Reserve { tokens: prompt.saturating_add(out), nano_usd }).await {
-            HostReply::Granted | HostReply::Ack { .. } | HostReply::Told { .. } | HostReply::Answer { .. } => Ok(()),
-            HostReply::Refused { reason } => Err(Halt::Failed(Cause::Budget, reason)),
-            HostReply::Cancel => Err(Halt::Parked),
-        }
-    }
-
-    /// One row of the ledger. It is sent even when the work is being stopped: the money is spent.
-    async fn usage(&mut self, prefix_sha: &str, attempt: Attempt) -> Result<(), Halt> {
-        let rates = self.model.rates(self.task.model_name);
-        let nano_usd = rates.and_then(|rates| attempt.usage.nano_usd(&rates));
-        self.spent = self.spent.saturating_add(nano_usd.unwrap_or(0));
-        let usage = Usage {
-            provider: self.model.name().to_owned(),
-            model: self.task.model_name.to_owned(),
-            prefix_sha: prefix_sha.to_owned(),
-            uncached_in: attempt.usage.uncached_in,
-            cache_read: attempt.usage.cache_read,
-            cache_write: attempt.usage.cache_write(),
-            out: attempt.usage.out,
-            nano_usd,
-            exact: attempt.exact,
-            status: attempt.status,
-        };
-        record(&self.host, Message::Usage(usage)).await.map(drop)
+        self.caller.call(rendered, max_tokens, self.transcript.next_index()).await
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use wattle_cache::prefix::PrefixTtl;
 use wattle_workspace::{CommitId, Signature, TreeId};
 
 use crate::outcome::Cause;
@@ -129,6 +130,9 @@ pub struct AgentWork {
     pub tools: Vec<String>,
     /// The part of the prompt that all workers of the run share.
     pub brief: String,
+    /// How long that part stays in the provider's cache: the same for all workers of a run.
+    #[serde(default)]
+    pub prefix_ttl: PrefixTtl,
 }
 
 /// What a step does.

@@ -9,8 +9,12 @@ use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use wattle_cache::ledger::Tokens;
+use wattle_cache::price::Snapshot;
+use wattle_cache::warm::Miss;
 use wattle_workspace::{CommitId, TreeId};
 
+use crate::model::Wall;
 use crate::outcome::{Cause, CheckResult, Evidence};
 
 /// A message of a worker.
@@ -22,7 +26,7 @@ pub enum Message {
     /// What came of it.
     Result(StepResult),
     /// Tokens and money of one HTTP attempt.
-    Usage(Usage),
+    Usage(Box<Usage>),
     /// May this much be spent? Answered by [`Reply::Granted`] or [`Reply::Refused`].
     Reserve {
         /// Upper bound of the next request, in tokens (input and output together).
@@ -102,6 +106,16 @@ pub enum StepResult {
         index: u32,
         /// JSON text of the message.
         json: String,
+        /// The row of the ledger for the request that it came by: journaled with it or not at all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Box<Usage>>,
+    },
+    /// The provider refuses, and would refuse every other request as well. The worker parks.
+    Refused {
+        /// What it runs into.
+        wall: Wall,
+        /// The provider's words, and what helps.
+        message: String,
     },
     /// A tool call ended.
     Tool {
@@ -136,14 +150,57 @@ pub struct Usage {
     pub cache_read: u64,
     /// Input tokens written to a cache.
     pub cache_write: u64,
+    /// Those of them that were written for the long time to live.
+    #[serde(default)]
+    pub cache_write_long: u64,
     /// Output tokens.
     pub out: u64,
+    /// Those of them that were spent on thinking, where the provider says so.
+    #[serde(default)]
+    pub reasoning_out: u64,
     /// Price in nano-dollars; `None` = unknown, never 0.
     pub nano_usd: Option<u64>,
+    /// What it was priced with; `None` = unknown.
+    #[serde(default)]
+    pub price: Option<Snapshot>,
     /// Are the counts the provider's own?
     pub exact: bool,
     /// HTTP status; 0 where no answer came.
     pub status: u16,
+    /// Index of the message that was asked for.
+    #[serde(default)]
+    pub turn: u32,
+    /// Number of the attempt at it, from 1.
+    #[serde(default)]
+    pub http_attempt: u32,
+    /// The model that answered, where the reply names one.
+    #[serde(default)]
+    pub served: Option<String>,
+    /// The provider's id of the request.
+    #[serde(default)]
+    pub request_id: Option<String>,
+    /// Time from sending to the first event, in milliseconds; `None` = nothing came.
+    #[serde(default)]
+    pub ttft_ms: Option<u64>,
+    /// Time from sending to the end, in milliseconds.
+    #[serde(default)]
+    pub total_ms: u64,
+    /// Why the first request of a worker did not find the shared prefix in the cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miss: Option<Miss>,
+}
+
+impl Usage {
+    /// Its tokens, by the price that applies to them.
+    pub fn tokens(&self) -> Tokens {
+        Tokens {
+            uncached_in: self.uncached_in,
+            cache_read: self.cache_read,
+            cache_write_short: self.cache_write.saturating_sub(self.cache_write_long),
+            cache_write_long: self.cache_write_long,
+            out: self.out,
+        }
+    }
 }
 
 /// What a worker proposes.

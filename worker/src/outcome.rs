@@ -70,6 +70,8 @@ pub enum Cause {
     Model,
     /// The model's provider refused for good: a wrong key, an unknown name, no money. No retry.
     ModelRefused,
+    /// The provider refused this conversation for good (too long, against its policy); others may go on. No retry.
+    RequestRefused,
     /// The model ended its turns with no result, or reached a bound on turns.
     Turns,
     /// A bound on money or tokens was reached. No retry.

@@ -1,12 +1,29 @@
-//! The scripted model: a loopback server that speaks the real streaming wire and answers from a file.
+//! The scripted model: a loopback server that speaks the real wires and answers from a file.
 //!
-//! It is what `--model script:FILE` starts, and the peer that the model wire is tested against. So it shares
-//! no code with the client: it reads requests with its own eyes and refuses what the real service refuses
-//! (`request`), counts tokens and cache hits by the service's rules (`account`), and answers
-//! with the service's error objects. What it says comes from the script alone (`script`):
+//! It is what `--model script:FILE` and `wattle scripted` start, and the peer that the model wire is tested
+//! against. So it shares no code with the client: it reads requests with its own eyes and refuses what the
+//! real services refuse ([`messages`], [`chat`], [`responses`]), counts tokens and cache hits by their rules
+//! ([`entries`]), bills by rates of its own ([`bill`]), limits ([`limits`]) and fails ([`fault`]) as they do,
+//! and writes down every byte that came in ([`journal`]). What it says comes from the script alone
+//! ([`script`]); `wattle schema script` prints the whole format:
 //!
 //! ```yaml
 //! version: 1
+//! seed: 7                       # ids, signatures and chaos come from it
+//! keys: [secret]                # keys that are accepted; none = every one
+//! prefill_tokens_per_second: 300000   # what is not in the cache takes time; absent = none
+//! limits: { requests_per_minute: 50, input_tokens_per_minute: 400000, output_tokens_per_minute: 80000 }
+//! models:                       # by name, `*` for all others; absent = every name is served
+//!   claude-sonnet-5-5:
+//!     cache: marks              # marks | breakpoints | steps | units | pages | none; default: by the name
+//!     min_tokens: 512           # below it nothing is cached
+//!     context_tokens: 200000    # above it a prompt is refused
+//!     bound: true               # thinking blocks are bound to what stands before them
+//!     fold_all: false           # thinking and effort count from the tools on
+//!     rates: { input: 2000, output: 10000, cache_read: 100, write_short: 2500, write_long: 4000 }
+//!     tiers: []                 # [{ above_tokens: N, rates: {…} }]; rates are nano-dollars per token
+//! chaos: { percent: 5, faults: [{ status: 529 }, { cut_after_bytes: 400 }] }
+//! quirks: []                    # habits of lesser servers on /v1/chat/completions; also on a reply
 //! replies:
 //!   - match:                    # all that are given have to hold; none = every request
 //!       text: rename the parser # occurs in a text of the user (the shared brief is not searched)
@@ -15,48 +32,76 @@
 //!       tool_result: exit code  # occurs in a tool result of the newest message
 //!       role: worker            # lead | worker, from the line `Role: …` of the first message
 //!       model: claude-sonnet-5  # the model that is asked for
+//!       wire: chat              # messages | chat | responses
 //!     times: 1                  # how often it may be used; absent = always
 //!     delay_ms: 50              # before the first byte
+//!     advance_ms: 300000        # the server's clock jumps first: cache entries age
 //!     blocks:
+//!       - thinking: I look first.
 //!       - text: I will edit.
 //!       - { tool: Edit, input: { file_path: src/a.rs, old_string: a, new_string: b } }
+//!       - { tool: Edit, arguments: "{not JSON" }
+//!       - redacted: data
+//!       - raw: { type: of_tomorrow, x: 1 }
 //!     stop: tool_use            # default: tool_use where a tool is called, else end_turn
 //!     fault:                    # what goes wrong, instead of or in the reply
-//!       status: 529             # with retry_after: SECONDS
+//!       status: 529             # with retry_after (s), retry_after_ms, should_retry, kind, code, message,
+//!                               # page: true (a proxy's page)
+//!       reset: true             # no answer at all
 //!       cut_after_bytes: 100
+//!       stall_after_bytes: 100  # with stall_ms
 //!       error_event: overloaded_error
+//!       chunk_bytes: 1
+//!       event_ms: 20            # before every event that carries output
+//!       crlf: true
+//!       pings: 2                # after every event
+//!       whole: true             # JSON, though a stream was asked for
+//!       duplicate: [message_start]
+//!       unknown: true           # an event that nobody knows
 //! ```
+//!
+//! What it does not do: images and files count as the text of their JSON; server tools, batches, message threads
+//! and cache diagnostics are not served; a reply is as long as the script says, whatever `max_tokens` is (a cut one
+//! is `stop: max_tokens`); and the unit that DeepSeek ends at the end of an output is left out, because no two
+//! clients send a reply back in the same words.
 
-mod account;
-mod request;
+mod bill;
+mod chat;
+mod entries;
+mod exchange;
+mod fault;
+mod fields;
+mod journal;
+mod limits;
+mod messages;
+mod openai;
+mod prompt;
+mod refusal;
+mod responses;
 mod script;
-mod wire;
+mod seal;
+mod serve;
+mod stream;
+mod traits;
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::account::Accounts;
-use self::request::{Parsed, Refusal};
-pub use self::script::{Script, ScriptError};
-use self::wire::Body;
-
-/// Bound on a request, the real service's own.
-const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub use self::bill::Tokens;
+use self::journal::Journal;
+pub use self::journal::Record;
+pub use self::prompt::Wire;
+pub use self::script::{Script, ScriptError, schema};
+use self::serve::{State, accept};
 
 /// Why the server cannot start.
 #[derive(Debug, Error)]
@@ -72,6 +117,25 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
+    /// The journal cannot be written.
+    #[error("write the journal {path}: {source}")]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// How a server is started.
+#[derive(Debug, Clone, Default)]
+pub struct ServeOptions {
+    /// Port; 0 = any free one.
+    pub port: u16,
+    /// File that gets a line for every request as soon as its reply has ended.
+    pub journal: Option<PathBuf>,
+    /// Time of day at the start, in milliseconds since 1970: headers of rate limits tell times of day.
+    pub epoch_ms: u64,
 }
 
 /// A running server; it ends when dropped.
@@ -80,6 +144,7 @@ pub struct Server {
     /// Where it listens.
     pub addr: SocketAddr,
     state: Arc<State>,
+    journal: Option<PathBuf>,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
 }
@@ -90,9 +155,28 @@ impl Server {
         format!("http://{}", self.addr)
     }
 
-    /// The bodies of all requests for a message so far, as they came, in the order of their arrival.
+    /// The bodies of all requests for a reply so far, as they came, in the order of their arrival.
     pub fn requests(&self) -> Vec<Bytes> {
-        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let records = self.journal().into_iter().filter(|record| !record.path.ends_with("/count_tokens"));
+        records.map(|record| record.body).collect()
+    }
+
+    /// Everything that came in so far, in the order of arrival, with what was billed for it.
+    pub fn journal(&self) -> Vec<Record> {
+        self.state.journal.records()
+    }
+
+    /// Writes the journal so far to a file, one JSON object a line.
+    ///
+    /// # Errors
+    /// Fails where the file cannot be written.
+    pub fn write_journal(&self, path: &Path) -> io::Result<()> {
+        journal::write(&self.journal(), path)
+    }
+
+    /// Moves the server's clock ahead: cache entries age, rate limits recover.
+    pub fn advance(&self, by: Duration) {
+        self.state.advance(by);
     }
 
     /// Ends the server and waits until nothing of it is left.
@@ -102,6 +186,17 @@ impl Server {
             // The task ends by itself; it does not panic, and nobody aborts it.
             let _ = task.await;
         }
+    }
+
+    /// Ends the server, and says whether its journal is whole.
+    ///
+    /// # Errors
+    /// Fails where the file of the journal could not be written.
+    pub async fn finish(self) -> Result<(), ServeError> {
+        let (state, path) = (Arc::clone(&self.state), self.journal.clone());
+        self.shutdown().await;
+        let path = path.unwrap_or_default();
+        state.journal.flush().map_err(|source| ServeError::Journal { path, source })
     }
 }
 
@@ -132,105 +227,27 @@ pub async fn serve_text(script: &str, port: u16) -> Result<Server, ServeError> {
 /// # Errors
 /// Fails where the port is taken.
 pub async fn serve_script(script: Script, port: u16) -> Result<Server, ServeError> {
+    serve_with(script, ServeOptions { port, ..ServeOptions::default() }).await
+}
+
+/// Starts a server.
+///
+/// # Errors
+/// Fails where the port is taken, or the file of the journal cannot be made.
+pub async fn serve_with(script: Script, options: ServeOptions) -> Result<Server, ServeError> {
+    let port = options.port;
     let fault = |source| ServeError::Listen { port, source };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(fault)?;
     let addr = listener.local_addr().map_err(fault)?;
-    let state = Arc::new(State {
-        script: Mutex::new(script),
-        accounts: Mutex::new(Accounts::default()),
-        requests: Mutex::new(Vec::new()),
-    });
+    let journal = match &options.journal {
+        None => Journal::default(),
+        Some(path) => Journal::to_file(path).map_err(|source| ServeError::Journal { path: path.clone(), source })?,
+    };
+    let state = Arc::new(State::new(script, journal, options.epoch_ms));
     let stop = CancellationToken::new();
     let task = tokio::spawn(accept(listener, Arc::clone(&state), stop.clone()));
-    Ok(Server { addr, state, stop, task: Some(task) })
+    Ok(Server { addr, state, journal: options.journal, stop, task: Some(task) })
 }
 
-/// What connections share.
-#[derive(Debug)]
-struct State {
-    script: Mutex<Script>,
-    accounts: Mutex<Accounts>,
-    requests: Mutex<Vec<Bytes>>,
-}
-
-async fn accept(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, Arc::clone(&state)));
-                }
-                // Out of descriptors, most likely: the next one may fare better.
-                Err(error) => tracing::debug!(%error, "scripted model: accept failed"),
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-    connections.shutdown().await;
-}
-
-async fn connection(stream: TcpStream, state: Arc<State>) {
-    let service = service_fn(move |request| {
-        let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(answer(request, &state).await) }
-    });
-    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-    if let Err(error) = served {
-        // A client that went away, or a reply that the script cut off.
-        tracing::debug!(%error, "scripted model: connection ended early");
-    }
-}
-
-async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let counting = match (&head.method, head.uri.path()) {
-        (&Method::POST, "/v1/messages") => false,
-        (&Method::POST, "/v1/messages/count_tokens") => true,
-        (method, path) => {
-            let message = format!("{method} {path} is not served");
-            return wire::error(&Refusal::new(404, "not_found_error", message));
-        }
-    };
-    let body = match Limited::new(body, REQUEST_BYTES_MAX).collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) => {
-            return wire::error(&Refusal::new(413, "request_too_large", error.to_string()));
-        }
-    };
-    if !counting {
-        state.requests.lock().unwrap_or_else(PoisonError::into_inner).push(body.clone());
-    }
-    let parsed = match request::check(&head.headers, &body, counting) {
-        Ok(parsed) => parsed,
-        Err(refusal) => return wire::error(&refusal),
-    };
-    if counting {
-        return wire::count(account::tokens(&parsed));
-    }
-    reply(&parsed, &body, state).await
-}
-
-async fn reply(parsed: &Parsed, body: &Bytes, state: &State) -> Response<Body> {
-    let chosen = state.script.lock().unwrap_or_else(PoisonError::into_inner).choose(parsed);
-    let chosen = match chosen {
-        Some(chosen) => chosen,
-        None => {
-            let message = format!("no reply of the script matches: {}", script::describe(parsed));
-            return wire::error(&Refusal::new(400, "invalid_request_error", message));
-        }
-    };
-    if chosen.delay_ms > 0 {
-        // What the script asks for, so that several workers can be seen at once.
-        tokio::time::sleep(Duration::from_millis(chosen.delay_ms)).await;
-    }
-    if let Some(status) = chosen.fault.status {
-        let kind = wire::error_kind(status);
-        let mut refusal = Refusal::new(status, kind, format!("the script answers {status}"));
-        refusal.retry_after = chosen.fault.retry_after;
-        return wire::error(&refusal);
-    }
-    let bill = state.accounts.lock().unwrap_or_else(PoisonError::into_inner).bill(parsed);
-    wire::message(parsed, body, &chosen, bill)
-}
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capture::copy_with_time;
 use crate::fault;
+use crate::git::claim::Claim;
 use crate::git::{At, GitError, Run};
 use crate::ids::CommitId;
 use crate::paths::{gitdir, path_of_shown, shown};
@@ -27,8 +28,8 @@ use crate::sync::sync;
 
 /// A listing of the worktrees that fails is tried this often in all: each try takes as long as what it met.
 const LIST_TRIES_MAX: u32 = 4;
-/// Files of one landing that are synced one by one, at up to 5 ms each. Past that the index alone is: a file that a power
-/// cut has emptied is then told as changed, which loses nothing.
+/// Files of one landing that are synced one by one, at up to 5 ms each. Where there are more, their whole file system is,
+/// which costs what is waiting to be written there.
 const SYNCED_MAX: usize = 256;
 
 /// Why a checkout cannot be moved now.
@@ -162,7 +163,8 @@ impl Repo {
             checkouts.push(checkout.path.clone());
             match checkout.stand(old, new, moved)? {
                 Stand::Ready => pending.push(checkout),
-                Stand::Done => {}
+                // Whoever moved it may have died before it was on the disk.
+                Stand::Done => checkout.sync(old, new)?,
                 Stand::Held(paths, why) => {
                     return Ok(Advance::Held { worktree: checkout.path, paths, why });
                 }
@@ -203,6 +205,10 @@ impl Repo {
                 return Err(e);
             };
             let paths = named_paths(stderr);
+            if undo.is_some() && checkout.is_cut_off(old, new) {
+                // As on a full disk: what is written there is ours, and goes on from where it is, like after a crash.
+                return Err(e);
+            }
             // What completes an earlier landing has nothing to put back.
             if let Some(branch) = undo {
                 for done in &pending[..n] {
@@ -311,6 +317,11 @@ impl Checkout<'_> {
         self.repo.git().at(at).args(args)
     }
 
+    /// The same, of a command that locks the checkout's index.
+    fn locking<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> Run {
+        self.git(args).locks(vec![self.git_dir.join("index.lock")])
+    }
+
     /// Why a worktree that has no branch now will come back to this one.
     fn returns_to(&self, branch: &str) -> Option<HeldWhy> {
         let full = format!("refs/heads/{branch}");
@@ -340,7 +351,9 @@ impl Checkout<'_> {
             return Ok(Stand::Held(paths, *why));
         }
         if moved {
-            let index = self.index_with_what_is_done(new, &changed()?)?;
+            let changed = changed()?;
+            // What was cut off will have been written by then.
+            let index = self.index_with_what_is_done(new, &changed, &self.cut_off(new, &changed)?)?;
             let run = self.git(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()]);
             if run.env("GIT_INDEX_FILE", &index.path).accept(128).run()?.code == 0 {
                 return Ok(Stand::Ready);
@@ -349,12 +362,12 @@ impl Checkout<'_> {
         if !moved && self.is_surely_ready(old, new)? {
             return Ok(Stand::Ready);
         }
-        let dry_run = || self.git(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()]).accept(128).run();
+        let dry_run = || self.locking(["read-tree", "-n", "-m", "-u", old.as_str(), new.as_str()]).accept(128).run();
         if dry_run()?.code == 0 {
             return Ok(Stand::Ready);
         }
         // Files that were only touched are not changed; the dry run takes them for it until the index is refreshed.
-        let refresh = self.git(["update-index", "-q", "--refresh"]).accept(128).run()?;
+        let refresh = self.locking(["update-index", "-q", "--refresh"]).accept(128).run()?;
         let dry = dry_run()?;
         if dry.code == 0 {
             return Ok(Stand::Ready);
@@ -372,6 +385,31 @@ impl Checkout<'_> {
         Ok(Stand::Held(paths.into_iter().collect(), HeldWhy::Dirty))
     }
 
+    /// Whether a switch has failed on the way, by no fault of what was there: all that it met is of `old` or of `new`.
+    fn is_cut_off(&self, old: &CommitId, new: &CommitId) -> bool {
+        match self.stand(old, new, true) {
+            Ok(Stand::Ready | Stand::Done) | Err(_) => true,
+            Ok(Stand::Held(..)) => false,
+        }
+    }
+
+    /// Files that begin as those of `new` do and end before them: what was being written when the disk was full, or before a
+    /// crash. Every byte of such a file is in `new`, so that nothing is lost where it is written again. Of a file that a
+    /// filter converts nothing can be said here; it is its user's to look at.
+    fn cut_off(&self, new: &CommitId, changed: &BTreeSet<String>) -> Result<BTreeSet<String>, GitError> {
+        let tree = self.repo.tree_of(new)?;
+        let mut found = BTreeSet::new();
+        for path in changed {
+            let file = self.path.join(path_of_shown(path));
+            let Some(meta) = file.symlink_metadata().ok().filter(fs::Metadata::is_file) else { continue };
+            let Some(whole) = self.repo.read_file(&tree, path)? else { continue };
+            if meta.len() < whole.len() as u64 && fs::read(&file).is_ok_and(|begun| whole.starts_with(&begun)) {
+                found.insert(path.clone());
+            }
+        }
+        Ok(found)
+    }
+
     fn shown(&self, name: &str) -> String {
         self.git_dir.join(name).display().to_string()
     }
@@ -384,40 +422,63 @@ impl Checkout<'_> {
     }
 
     fn switch(&self, from: &CommitId, to: &CommitId) -> Result<(), GitError> {
-        self.git(["read-tree", "-m", "-u", from.as_str(), to.as_str()]).run()?;
+        self.locking(["read-tree", "-m", "-u", from.as_str(), to.as_str()]).run()?;
         self.sync(from, to)
     }
 
     /// Brings to the disk what a switch has written, files first. git does not: a power cut after the ref is there would
     /// leave an old index, which shows what has landed as staged reverts.
     fn sync(&self, from: &CommitId, to: &CommitId) -> Result<(), GitError> {
+        self.sync_files(from, to)?;
+        // A checkout without files may have none.
+        let index = Some(self.git_dir.join("index")).filter(|index| index.is_file());
+        sync(index.as_slice())
+    }
+
+    fn sync_files(&self, from: &CommitId, to: &CommitId) -> Result<(), GitError> {
         let changed = self.repo.changed_paths(&self.repo.tree_of(from)?, &self.repo.tree_of(to)?)?;
-        let files = changed.iter().take(SYNCED_MAX).map(|path| self.path.join(path_of_shown(path)));
+        if changed.len() > SYNCED_MAX && cfg!(target_os = "linux") {
+            return sync_all_of(&self.path).map_err(|e| GitError::io(&self.path, e));
+        }
+        let files = changed.iter().map(|path| self.path.join(path_of_shown(path)));
         // What is gone, a link or a folder has no bytes of its own.
         let files = files.filter(|path| path.symlink_metadata().is_ok_and(|is| is.is_file()));
-        sync(&files.collect::<Vec<_>>())?;
-        sync(&[self.git_dir.join("index")])
+        sync(&files.collect::<Vec<_>>())
     }
 
     /// Completes a switch that was cut off: its files may be written already, its index not. The index is replaced at the
     /// end, whole, so that another cut leaves what this one found.
     fn complete(&self, old: &CommitId, new: &CommitId) -> Result<(), GitError> {
         let changed = self.repo.changed_paths(&self.repo.tree_of(old)?, &self.repo.tree_of(new)?)?;
-        let index = self.index_with_what_is_done(new, &changed)?;
+        for path in self.cut_off(new, &changed)? {
+            let file = self.path.join(path_of_shown(&path));
+            fs::remove_file(&file).map_err(|e| GitError::io(&file, e))?;
+        }
+        let index = self.index_with_what_is_done(new, &changed, &BTreeSet::new())?;
         let run = self.git(["read-tree", "-m", "-u", old.as_str(), new.as_str()]);
         run.env("GIT_INDEX_FILE", &index.path).run()?;
+        self.sync_files(old, new)?;
         let lock = self.git_dir.join("index.lock");
+        let claim = Claim::make(&self.repo.git().claims(), std::slice::from_ref(&lock));
+        let claim = claim.map_err(|e| GitError::io(&lock, e))?;
         let placed = fs::File::create_new(&lock).and_then(|_| {
             copy_with_time(&index.path, &lock)?;
             fs::File::open(&lock)?.sync_all()?;
             fault::point("land.completing");
-            fs::rename(&lock, self.git_dir.join("index"))
+            fs::rename(&lock, self.git_dir.join("index"))?;
+            fs::File::open(&self.git_dir)?.sync_all()
         });
+        drop(claim);
         placed.map_err(|e| GitError::io(&lock, e))
     }
 
-    /// A copy of the checkout's index in which those of the changed paths are at `new` whose files are.
-    fn index_with_what_is_done(&self, new: &CommitId, changed: &BTreeSet<String>) -> Result<IndexCopy, GitError> {
+    /// A copy of the checkout's index in which those of the changed paths are at `new` whose files are, or will be.
+    fn index_with_what_is_done(
+        &self,
+        new: &CommitId,
+        changed: &BTreeSet<String>,
+        will_be: &BTreeSet<String>,
+    ) -> Result<IndexCopy, GitError> {
         let io = |e| GitError::io(&self.git_dir, e);
         let dir = tempfile::Builder::new().prefix("index-").tempdir_in(self.repo.state_dir()).map_err(io)?;
         let (path, at_new) = (dir.path().join("index"), dir.path().join("new"));
@@ -433,7 +494,8 @@ impl Checkout<'_> {
         for entry in run(&["ls-files", "-z", "--stage"], &at_new).run()?.fields() {
             // `mode id stage<TAB>path`, which is what --index-info reads.
             let name = entry.splitn(2, |b| *b == b'\t').nth(1).unwrap_or_default();
-            if changed.contains(&shown(name)) && !undone.contains(name) {
+            let path = shown(name);
+            if changed.contains(&path) && (!undone.contains(name) || will_be.contains(&path)) {
                 input.extend_from_slice(entry);
                 input.push(0);
             }
@@ -442,6 +504,18 @@ impl Checkout<'_> {
         run(&["update-index", "-q", "--refresh"], &path).accept(1).run()?;
         Ok(IndexCopy { path, _dir: dir })
     }
+}
+
+/// Brings everything to the disk that waits to be written to the file system of a folder.
+#[cfg(target_os = "linux")]
+fn sync_all_of(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(fs::File::open(folder)?)?)
+}
+
+/// There each file is synced instead.
+#[cfg(not(target_os = "linux"))]
+fn sync_all_of(_folder: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// A private copy of a checkout's index.

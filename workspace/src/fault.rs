@@ -8,8 +8,9 @@
 //! What happens where is one text, which the configuration reads from the environment and hands to [`arm`]:
 //! `list=FILE` appends the name of every point that is passed to a file (with a `!` where the effect can be made to fail),
 //! so that nobody keeps a list of points by hand; `kill=NAME:N` kills the process by SIGKILL at the N-th pass of a point,
-//! `stop=NAME:N` stops it by SIGSTOP until somebody continues it, and `fail=NAME:N` makes the effect fail once (`fail=NAME`:
-//! every time). Several are separated by `;`.
+//! `stop=NAME:N` stops it by SIGSTOP until somebody continues it, and `fail=NAME:N` makes the effect fail at that pass as on
+//! a full disk (`fail=NAME:N+`: from there on; `fail=NAME`: every time; `fail-access`, `fail-io`, `fail-files`: as without
+//! permission, with a broken disk, with too many files open). `*` for a name is any point. Several are separated by `;`.
 //!
 //! Our own and not the crate `fail`: that one (0.5.1, of 2022) ends a process by a panic only, which unwinds and cleans up
 //! where a crash does not, it reads the environment by itself, and it cannot tell which points a run has passed.

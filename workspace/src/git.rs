@@ -14,12 +14,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::RwLock;
 
 use crate::fault;
+use claim::Claim;
+
+pub(crate) mod claim;
 
 /// Of a failing git's messages this much is kept: the first kilobytes name the cause, the rest repeats it per file.
 const STDERR_BYTES_MAX: usize = 8 * 1024;
 /// The commands that change something, for fault points; the others only read.
 const WRITERS: &[&str] =
     &["add", "clean", "hash-object", "merge-tree", "read-tree", "update-index", "update-ref", "worktree", "write-tree"];
+/// Folder of claims, in the common git directory: the locks are the repository's, whatever the state directory.
+const CLAIMS: &str = "wattle/claims";
 /// How long git waits for another process's ref or packed-refs lock. Holders need milliseconds; past this one is stale.
 const REF_LOCK_TIMEOUT_MS: &str = "5000";
 
@@ -59,6 +64,12 @@ pub enum GitError {
         path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// Somebody has removed what was made before a ref kept it.
+    #[error("keep {commit}: objects of it are gone; is somebody pruning?")]
+    Pruned {
+        /// The commit that a ref keeps by now.
+        commit: String,
     },
     /// This git is older than what the operation needs.
     #[error("use {feature}: git {found} lacks it, {needed} has it")]
@@ -225,7 +236,12 @@ impl Git {
         if let Some(source) = self.attributes().filter(|_| ours) {
             command.env("GIT_ATTR_SOURCE", source);
         }
-        Run { command, stdin: None, accepted: 0 }
+        Run { command, stdin: None, accepted: 0, claims: self.claims(), locks: Vec::new() }
+    }
+
+    /// Where it is said which locks may be ours.
+    pub(crate) fn claims(&self) -> PathBuf {
+        self.common.join(CLAIMS)
     }
 }
 
@@ -259,6 +275,10 @@ pub(crate) struct Run {
     command: Command,
     stdin: Option<Vec<u8>>,
     accepted: i32,
+    /// Where claims are made.
+    claims: PathBuf,
+    /// What it may lock that others lock, too.
+    locks: Vec<PathBuf>,
 }
 
 /// What a command that ended acceptably gave.
@@ -296,7 +316,7 @@ impl Ran {
 impl Run {
     /// A command outside every repository, in an environment that the caller gives.
     pub(crate) fn bare(exe: &Path) -> Run {
-        Run { command: command(exe), stdin: None, accepted: 0 }
+        Run { command: command(exe), stdin: None, accepted: 0, claims: PathBuf::new(), locks: Vec::new() }
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Run {
@@ -317,6 +337,12 @@ impl Run {
     /// Exit codes up to this one are answers, not errors.
     pub(crate) fn accept(mut self, code: i32) -> Run {
         self.accepted = code;
+        self
+    }
+
+    /// Lock files that others use, too, and that this command may take: should it be killed, they are known to be its.
+    pub(crate) fn locks(mut self, locks: Vec<PathBuf>) -> Run {
+        self.locks = locks;
         self
     }
 
@@ -342,6 +368,7 @@ impl Run {
         let start = |source| GitError::Start { command: line.clone(), source };
         let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let claim = Claim::make(&self.claims, &self.locks).map_err(|e| GitError::io(&self.claims, e))?;
         fault::fails_of(|| self.fault("before")).map_err(start)?;
         let mut child = self.command.spawn().map_err(start)?;
         fault::point_of(|| self.fault("started"));
@@ -354,6 +381,11 @@ impl Run {
             }
             child.wait_with_output()
         });
+        if output.as_ref().is_ok_and(|output| output.status.code().is_none()) {
+            claim::leave(claim, &self.claims);
+        } else {
+            drop(claim);
+        }
         let output = output.map_err(start)?;
         fault::point_of(|| self.fault("after"));
         let said = &output.stderr[..output.stderr.len().min(STDERR_BYTES_MAX)];

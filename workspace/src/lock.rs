@@ -53,6 +53,8 @@ pub struct OwnerLock {
     file: File,
     path: PathBuf,
     after_death: bool,
+    /// What the owner before left has been seen to.
+    settled: bool,
 }
 
 impl OwnerLock {
@@ -74,7 +76,7 @@ impl OwnerLock {
         }
         // Whoever gives it back says so by emptying it.
         let after_death = file.metadata().map_err(io)?.len() > 0;
-        let lock = OwnerLock { file, path: path.clone(), after_death };
+        let lock = OwnerLock { file, path: path.clone(), after_death, settled: !after_death };
         lock.describe(info)?;
         Ok(lock)
     }
@@ -84,19 +86,28 @@ impl OwnerLock {
         self.after_death
     }
 
+    /// Says that what a dead owner left has been seen to; until then the next owner is told of the death as well.
+    pub fn settle(&mut self) {
+        self.settled = true;
+    }
+
     /// Writes anew who owns the repository, as when a run begins.
     pub fn describe(&self, info: &LockInfo) -> Result<(), LockError> {
         let bytes = serde_json::to_vec(info).expect("a record of strings and numbers serialises");
         let mut file = &self.file;
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&bytes));
+        // Never empty in between: an empty file says that nobody has died.
+        let written =
+            file.rewind().and_then(|()| file.write_all(&bytes)).and_then(|()| file.set_len(bytes.len() as u64));
         written.and_then(|()| file.sync_all()).map_err(|source| LockError::Io { path: self.path.clone(), source })
     }
 }
 
 impl Drop for OwnerLock {
     fn drop(&mut self) {
-        // What cannot be emptied counts as a death, which costs the next owner a look.
-        let _ = self.file.set_len(0);
+        if self.settled {
+            // What cannot be emptied counts as a death, which costs the next owner a look.
+            let _ = self.file.set_len(0);
+        }
         unlock(&self.file);
     }
 }

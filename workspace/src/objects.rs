@@ -25,6 +25,9 @@ pub(crate) trait Objects: Send + Sync + fmt::Debug {
 
     /// The object, or none if the repository has none of that id.
     fn read(&self, git: &Git, id: &str) -> Result<Option<(Kind, Vec<u8>)>, GitError>;
+
+    /// Whether all is there by which commit `to` differs from `from`, whatever was read before; none = it cannot tell.
+    fn has_between(&self, git: &Git, from: &str, to: &str) -> Result<Option<bool>, GitError>;
 }
 
 /// git2 if it can open the repository and lazy fetching is not needed, else the coprocess.

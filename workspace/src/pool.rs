@@ -16,6 +16,7 @@ mod trash;
 mod turns;
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -102,18 +103,33 @@ impl Pool {
         }
     }
 
-    /// The slot that a holder kept over a crash, untouched; none if it has none or got none whole.
+    /// The slot that a holder kept over a crash, untouched; none if it has none or got none whole, or somebody has deleted
+    /// its folder.
     pub fn adopt(&self, holder: &str) -> Result<Option<Lease>, PoolError> {
         let _guard = self.guard()?;
         let held = |r: &Record| r.whole() && r.retired.is_none() && r.held_by(holder);
         let Some(mut record) = Record::load_all(&self.root)?.into_iter().find(held) else {
             return Ok(None);
         };
+        if self.is_gone(&record) {
+            record.holders.retain(|held| held.by != holder);
+            match record.holders.is_empty() {
+                true => self.discard(&record)?,
+                false => record.store(&self.root)?,
+            }
+            return Ok(None);
+        }
         for held in record.holders.iter_mut().filter(|held| held.by == holder) {
             held.owner = Some(self.own);
         }
         record.store(&self.root)?;
         Ok(Some(record.lease(holder, &self.root)))
+    }
+
+    /// Whether somebody has deleted the folder of a slot that had one.
+    fn is_gone(&self, record: &Record) -> bool {
+        let path = path_of(&self.root, record.slot);
+        record.admin.is_some() && fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
     }
 
     /// Where a slot lies.
@@ -184,8 +200,9 @@ impl Pool {
         let mut salvaged = Vec::new();
         for mut record in Record::load_all(&self.root)? {
             let elsewhere = |h: &Held| h.owner.is_some_and(|owner| owner != self.own && owner.lives());
-            // Nobody can go on in a slot that was being brought to a commit.
-            let stays = |h: &Held| elsewhere(h) || (record.whole() && keep.contains(&h.by));
+            // Nobody can go on in a slot that was being brought to a commit, nor where there is nothing.
+            let gone = self.is_gone(&record);
+            let stays = |h: &Held| elsewhere(h) || (record.whole() && !gone && keep.contains(&h.by));
             let Some(dead) = record.holders.iter().find(|h| !stays(h)).map(|h| h.by.clone()) else {
                 continue;
             };
@@ -193,8 +210,6 @@ impl Pool {
                 let staying = record.holders.iter().filter(|h| stays(h)).cloned().collect();
                 record.holders = staying;
                 record.store(&self.root)?;
-            } else if record.admin.is_some() && !path_of(&self.root, record.slot).exists() {
-                self.discard(&record)?;
             } else {
                 salvaged.extend(self.settle(&mut record, &dead)?.salvaged);
             }
@@ -351,7 +366,8 @@ impl Pool {
             return Ok(false);
         }
         let Look { changed, walked } = place.look(place.index())?;
-        if !changed && walked.hollow {
+        // A work slot or a snapshot was rid of those when it was given back.
+        if !changed && walked.hollow && record.class == Class::Check {
             place.clean()?;
         }
         Ok(!changed)
@@ -389,6 +405,10 @@ impl Pool {
     fn settle(&self, record: &mut Record, holder: &str) -> Result<Released, PoolError> {
         fault::point("slot.settle");
         let mut released = Released::default();
+        if self.is_gone(record) {
+            self.discard(record)?;
+            return Ok(released);
+        }
         if record.admin.is_some() {
             match self.empty(record, holder) {
                 Ok(salvaged) => released.salvaged = salvaged,

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use crate::fault;
 use crate::git::GitError;
@@ -13,6 +13,9 @@ use crate::sync::sync;
 /// A transaction that failed although every ref is as expected lost a race for a lock; it is tried this often. Each try
 /// already waits seconds for the lock.
 const TRIES_MAX: u32 = 3;
+
+/// Folders of refs that are ours alone.
+pub(crate) const OURS: [&str; 2] = ["refs/wattle", "refs/heads/wattle"];
 
 /// What a ref must be for a change to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +143,8 @@ impl Repo {
         fault::point_of(|| fault_of(changes, "before"));
         let mut left = TRIES_MAX;
         loop {
-            let run = self.common().args(["update-ref", "-m", reason, "--stdin", "-z"]);
+            let run =
+                self.common().args(["update-ref", "-m", reason, "--stdin", "-z"]).locks(self.shared_locks(changes));
             let error = match run.stdin(self.transaction(changes, "commit")).run() {
                 Ok(_) => break,
                 Err(error) => error,
@@ -164,6 +168,25 @@ impl Repo {
             Ok(_) => Ok(()),
             Err(error) => self.explain(changes).and(Err(error.into())),
         }
+    }
+
+    /// The locks of a transaction that are not on refs of ours: those on others' branches and on HEAD, which git takes with
+    /// the branch that it names, on the packed refs, which it takes to delete, and on a reftable.
+    fn shared_locks(&self, changes: &[RefChange]) -> Vec<PathBuf> {
+        let common = self.common_dir();
+        let tables = common.join("reftable");
+        if tables.exists() {
+            return vec![tables.join("tables.list.lock")];
+        }
+        let theirs = changes.iter().filter(|change| !is_ours(&change.name));
+        let mut locks: Vec<PathBuf> = theirs.map(|change| common.join(format!("{}.lock", change.name))).collect();
+        if changes.iter().any(|change| change.name.starts_with("refs/heads/")) {
+            locks.push(common.join("HEAD.lock"));
+        }
+        if changes.iter().any(|change| change.new.is_none()) {
+            locks.push(common.join("packed-refs.lock"));
+        }
+        locks
     }
 
     fn transaction(&self, changes: &[RefChange], end: &str) -> Vec<u8> {
@@ -227,6 +250,11 @@ impl Repo {
         }
         Ok(None)
     }
+}
+
+/// Nobody else moves such a ref, so that a lock on it is one of ours.
+fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|folder| name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
 }
 
 /// What the files say of refs, where refs are files: each one's own file, else the packed ones, as git itself looks; none

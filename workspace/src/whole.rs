@@ -7,6 +7,23 @@ use crate::lookup::MODE_GITLINK;
 use crate::repo::Repo;
 
 impl Repo {
+    /// Whether all is there by which each of these commits differs from the one before it, the first from `base`; else
+    /// [`GitError::Pruned`].
+    pub fn require_whole(&self, base: &CommitId, commits: &[CommitId]) -> Result<(), GitError> {
+        let mut from = base;
+        for commit in commits {
+            let whole = match self.objects().has_between(self.git(), from.as_str(), commit.as_str())? {
+                Some(whole) => whole,
+                None => self.is_whole(from, commit)?,
+            };
+            if !whole {
+                return Err(GitError::Pruned { commit: commit.to_string() });
+            }
+            from = commit;
+        }
+        Ok(())
+    }
+
     /// Whether every tree and blob by which `commit` differs from `base`, which is kept by others, is in the repository.
     /// Asked of a fresh git: a process that has read an object still has it when it is gone.
     pub fn is_whole(&self, base: &CommitId, commit: &CommitId) -> Result<bool, GitError> {
@@ -63,10 +80,14 @@ mod tests {
         let commit = repo.commit(&spec).unwrap();
         assert!(repo.is_whole(&base, &commit).unwrap());
         assert!(repo.is_whole(&base, &base).unwrap());
+        let required = || repo.require_whole(&base, std::slice::from_ref(&commit)).is_ok();
+        assert!(required());
         let blob = repo.blob_of(&captured.tree, "dir/b").unwrap().unwrap();
         let (head, rest) = blob.as_str().split_at(2);
         std::fs::remove_file(repo.common_dir().join("objects").join(head).join(rest)).unwrap();
         assert!(!repo.is_whole(&base, &commit).unwrap());
+        // Not to be taken in by what has been read before.
+        assert!(!required());
         f.git(&["prune", "--expire=now"]);
         assert!(!repo.is_whole(&base, &commit).unwrap());
     }

@@ -96,6 +96,8 @@ pub(super) fn begin(steps: Vec<Step>, jobs: u32, checks: u32, folder: &Path) -> 
         isolation: "none".to_owned(),
         pid: 1,
         by: "bench".to_owned(),
+        planning: None,
+        prefix_ttl: Default::default(),
     };
     let body = Body::RunStarted(Box::new(started.clone()));
     let view = RunView::begin(&event(1, 0, &run, body.clone()), &started, Arc::new(plan));

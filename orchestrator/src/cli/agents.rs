@@ -1,5 +1,6 @@
 //! What the agents of a plan need before anything starts: prices that are known where money is bounded.
 
+use wattle_cache::price::Table;
 use wattle_planner::{AgentSpec, Plan, Step, Work};
 
 use super::error::{CliError, Exit};
@@ -25,6 +26,7 @@ pub(super) fn asked<'a>(
 pub(super) fn priced<'a>(
     nano_usd_max: Option<u64>,
     tokens_max: Option<u64>,
+    prices: &Table,
     asked: impl Iterator<Item = Option<&'a str>>,
 ) -> Result<(), CliError> {
     if nano_usd_max.is_none() || tokens_max.is_some() {
@@ -33,9 +35,10 @@ pub(super) fn priced<'a>(
     for model in asked.flatten() {
         // The scripted model costs nobody anything.
         let Some((provider, name)) = model.split_once('/').filter(|_| !model.starts_with("script:")) else { continue };
-        if wattle_cache::price::builtin(provider, name).is_none() {
+        if prices.newest(provider, name).is_none() {
             let message = format!("bound the money of {model}: its price is not known");
-            return Err(CliError::new(Exit::Invalid, "unknown_price", message).hint("set `limits: { tokens: … }`"));
+            return Err(CliError::new(Exit::Invalid, "unknown_price", message)
+                .hint("set `limits: { tokens: … }`, or its price under `prices:` in the user's configuration"));
         }
     }
     Ok(())

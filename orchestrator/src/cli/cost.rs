@@ -1,9 +1,11 @@
 //! `wattle cost`: money and tokens.
 
 use super::Done;
-use super::error::{CliError, Exit};
+use super::error::Exit;
+use super::pick;
 use super::session::Session;
-use super::verb::scene;
+use crate::journal::event::Body;
+use crate::journal::{Event, JournalError, Reader};
 use crate::report::cost::{By, Cost};
 
 /// Show money and tokens, and what came from a cache.
@@ -12,24 +14,21 @@ pub(crate) struct CostArgs {
     /// A row for each of these.
     #[arg(long, default_value = "step")]
     by: By,
-    /// Of all runs of the repository.
+    /// Of all runs of the repository, and of planning that no run came of.
     #[arg(long)]
     all_runs: bool,
 }
 
 /// Sums and prints.
 pub(crate) fn run(session: &Session, args: &CostArgs) -> Done {
-    let scene = scene(session, false)?;
-    let reader = &scene.found.reader;
-    let runs = if args.all_runs {
-        reader.runs()?.into_iter().map(|run| run.run).collect()
-    } else {
-        vec![scene.found.run.clone()]
+    let repo = session.repo()?;
+    let events = match Reader::open(repo.state_dir())?.filter(|_| args.all_runs) {
+        Some(reader) => all(&reader)?,
+        None => {
+            let found = pick::run(session, repo.state_dir(), false)?;
+            found.reader.events(&found.run, 0)?
+        }
     };
-    let mut events = Vec::new();
-    for run in &runs {
-        events.extend(reader.events(run, 0).map_err(CliError::from)?);
-    }
     let cost = Cost::of(events.iter(), args.by);
     if session.ui.json {
         session.ui.object(&cost);
@@ -37,4 +36,21 @@ pub(crate) fn run(session: &Session, args: &CostArgs) -> Done {
         session.ui.data(&cost.table());
     }
     Ok(Exit::Reached)
+}
+
+/// The events of all runs, and those of plannings whose rows no run has taken over.
+fn all(reader: &Reader) -> Result<Vec<Event>, JournalError> {
+    let (mut events, mut taken) = (Vec::new(), Vec::new());
+    for run in reader.runs()? {
+        events.extend(reader.events(&run.run, 0)?);
+    }
+    for event in &events {
+        if let Body::RunStarted(started) = &event.body {
+            taken.extend(started.planning.clone());
+        }
+    }
+    for planning in reader.plannings()?.iter().filter(|planning| !taken.contains(planning)) {
+        events.extend(reader.events(planning, 0)?);
+    }
+    Ok(events)
 }

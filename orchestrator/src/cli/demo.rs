@@ -107,18 +107,19 @@ fn play(session: &Session, folder: &Path) -> Done {
     let config = session.config(&repo, &flags)?;
     let ctx = session.context(repo)?;
     ui.talk(&format!("1. A small repository and a task: {TASK}"));
-    let (yaml, lead_usage) = run_verb::lead_plan(session, &ctx, &config, TASK, None)?;
+    let made = run_verb::lead_plan(session, &ctx, &config, TASK, None)?;
     ui.talk("2. The lead planner's plan:");
-    plan::show(session, &ctx.repo, &yaml, &config)?;
+    plan::show(session, &ctx.repo, &made.yaml, &config)?;
     ui.talk("3. Workers in parallel, each in a worktree of its own; what passes its checks lands:");
-    let text = frame::complete(&yaml, &config.frame);
+    let text = frame::complete(&made.yaml, &config.frame);
     let steps = wattle_planner::parse_plan("plan.yaml", &text)?.steps().len();
     let request = RunRequest {
         plan_name: "plan.yaml".to_owned(),
         plan_text: text,
         files: Default::default(),
         options: options(&config),
-        lead_usage,
+        lead_usage: made.usage,
+        planning: Some(made.planning),
         stop_at_plan: false,
         folder: PathBuf::from(folder),
     };

@@ -1,8 +1,8 @@
 //! `wattle doctor`: is everything there that a run needs? Each line is ok, a warning or a failure with its mend.
 
-use std::net::{TcpStream, ToSocketAddrs};
+mod model;
+
 use std::path::Path;
-use std::time::Duration;
 
 use serde::Serialize;
 use wattle_workspace::{Head, Pool, PoolOptions, Repo, lock_holder};
@@ -14,17 +14,15 @@ use crate::config::model::Endpoint;
 use crate::config::{Effective, Flags};
 use crate::ui::Style;
 
-/// Longest wait for a model's server: a server that takes longer to accept a connection will time out in use.
-const CONNECT: Duration = Duration::from_secs(5);
 /// Free disk below which slots and builds soon fail.
 const DISK_BYTES_MIN: u64 = 2_000_000_000;
 
 /// Look at git, the state directory, the disk, the sandbox and the models.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
-    /// Also try to reach the configured model's server.
-    #[arg(long)]
-    model: bool,
+    /// Also send one cheap request to the configured model, and say what came back.
+    #[arg(long, num_args = 0..=1, value_name = "PROVIDER/NAME")]
+    model: Option<Option<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -76,8 +74,13 @@ pub(crate) fn run(session: &Session, args: &DoctorArgs) -> Done {
                 "isolation: none",
                 "run plans whose commands you would run yourself; the sandbox is not built yet",
             );
-            match session.config(&repo, &Flags::default()) {
-                Ok(config) => models(&mut found, &config, args.model),
+            let named = args.model.clone().flatten();
+            match session.config(&repo, &Flags { model: named, ..Flags::default() }) {
+                Ok(config) if args.model.is_some() => {
+                    let ctx = session.context(repo)?;
+                    model::ask(&mut found, &ctx, &session.start()?, config.model.as_deref());
+                }
+                Ok(config) => models(&mut found, &config),
                 Err(error) => {
                     let (message, mend) = error.words();
                     found.fail("configuration", message, mend.unwrap_or("mend the file"));
@@ -152,7 +155,7 @@ fn disk(found: &mut Findings, path: &Path) {
     }
 }
 
-fn models(found: &mut Findings, config: &Effective, connect: bool) {
+fn models(found: &mut Findings, config: &Effective) {
     found.ok(
         "configuration",
         format!("jobs {}, approve {:?}", config.jobs.with(None).unwrap_or(1), config.approve).to_lowercase(),
@@ -163,31 +166,10 @@ fn models(found: &mut Findings, config: &Effective, connect: bool) {
         Ok(Endpoint::Script { file }) => {
             found.fail("model", format!("no script {}", file.display()), "give the path of a script")
         }
-        Ok(Endpoint::Anthropic { base_url, name, .. }) if connect => match reach(&base_url) {
-            Ok(()) => found.ok("model", format!("{name}: {base_url} answers")),
-            Err(why) => {
-                found.fail("model", format!("{name}: {base_url}: {why}"), "see the address, the network and the proxy")
-            }
-        },
-        Ok(Endpoint::Anthropic { base_url, name, .. }) => {
+        Ok(Endpoint::Server { base_url, name, .. }) => {
             found.ok("model", format!("{name} at {base_url} (not tried: --model)"))
         }
     }
-}
-
-/// Opens and closes a connection; sends nothing, so that it costs nothing and shows no key.
-fn reach(base_url: &str) -> Result<(), String> {
-    let (scheme, rest) = base_url.split_once("://").ok_or("not an address like https://host")?;
-    let host = rest.split('/').next().unwrap_or_default();
-    let port = if scheme == "http" { 80 } else { 443 };
-    let with_port = if host.rsplit(':').next().is_some_and(|p| p.parse::<u16>().is_ok()) {
-        host.to_owned()
-    } else {
-        format!("{host}:{port}")
-    };
-    let mut addresses = with_port.to_socket_addrs().map_err(|error| error.to_string())?;
-    let address = addresses.next().ok_or("it has no address")?;
-    TcpStream::connect_timeout(&address, CONNECT).map(drop).map_err(|error| error.to_string())
 }
 
 fn show(session: &Session, findings: &[Finding]) {

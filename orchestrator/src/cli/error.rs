@@ -107,6 +107,14 @@ impl CliError {
         self
     }
 
+    /// The same error with its place.
+    pub(crate) fn at(mut self, at: At) -> Self {
+        if let Some(first) = self.items.first_mut() {
+            first.at = Some(at);
+        }
+        self
+    }
+
     /// Its first message and what to do about it.
     pub(crate) fn words(&self) -> (String, Option<&str>) {
         let first = &self.items[0];
@@ -306,7 +314,7 @@ impl From<RunError> for CliError {
             RunError::BranchTaken(name) => Self::usage(format!("there is a branch {name} already, at another commit"))
                 .hint("--branch takes a new name"),
             RunError::NoWork(_) => environment("no_work", "wattle status shows what each step has left"),
-            RunError::Lead { cause: Cause::Model | Cause::ModelRefused, .. } => {
+            RunError::Lead { cause: Cause::Model | Cause::ModelRefused | Cause::RequestRefused, .. } => {
                 environment("model", "look at the key, the address and the name of the model, then try again")
             }
             RunError::Lead { cause: Cause::Budget, .. } => {

@@ -29,9 +29,6 @@ pub(crate) enum Later {
     /// Serve the Model Context Protocol (not built yet).
     #[command(hide = true)]
     Mcp(Rest),
-    /// Serve the scripted model (not built yet).
-    #[command(hide = true)]
-    Scripted(Rest),
 }
 
 impl Later {
@@ -43,7 +40,6 @@ impl Later {
             Self::Policy(rest) => ("wattle policy", rest),
             Self::Gate(rest) => ("wattle gate", rest),
             Self::Mcp(rest) => ("wattle mcp", rest),
-            Self::Scripted(rest) => ("wattle scripted", rest),
         };
         tracing::debug!(arguments = ?rest.rest, "a reserved command");
         not_built(name)

@@ -59,7 +59,7 @@ pub(crate) fn run(session: &Session, args: &PlanArgs) -> Done {
                     .hint("wattle plan TASK, or --rule FILE, or -p PATTERN")
             })?;
             let ctx = session.context(repo.clone())?;
-            super::run::lead_plan(session, &ctx, &config, task, None)?.0
+            super::run::lead_plan(session, &ctx, &config, task, None)?.yaml
         }
     };
     show(session, &repo, &text, &config)?;

@@ -8,7 +8,7 @@ use super::error::Exit;
 use super::progress::Progress;
 use super::session::Session;
 use super::verb::{Scene, scene};
-use crate::config::amount::parse_parallel;
+use crate::config::amount::{parse_count, parse_parallel};
 use crate::config::money::{format_usd, parse_usd};
 use crate::journal::Glance;
 use crate::report::status::{money, waiting};
@@ -23,6 +23,9 @@ pub(crate) struct ResumeArgs {
     /// Money cap of the whole run, in dollars.
     #[arg(long, value_name = "X", value_parser = parse_usd)]
     max_usd: Option<u64>,
+    /// Token cap of the whole run, input and output together, like 250k or 2M.
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    max_tokens: Option<u64>,
     /// Workers at once.
     #[arg(long, value_name = "N", value_parser = parse_parallel)]
     jobs: Option<u32>,
@@ -48,6 +51,7 @@ pub(crate) fn run(session: &Session, args: &ResumeArgs) -> Done {
     let overrides = Overrides {
         jobs: args.jobs,
         nano_usd_max: args.max_usd,
+        tokens_max: args.max_tokens,
         model: args.model.clone(),
         merge: None,
         folder: session.start()?,
@@ -61,7 +65,8 @@ fn affordable(scene: &Scene, overrides: &Overrides) -> Result<(), super::error::
     let options = &scene.view.started.options;
     let model = overrides.model.as_deref().or(options.model.as_deref());
     let asked = agents::asked(&scene.view.plan, model, |step| may_start(&scene.view, &step.id));
-    agents::priced(overrides.nano_usd_max.or(options.nano_usd_max), options.tokens_max, asked)
+    let tokens_max = overrides.tokens_max.or(options.tokens_max);
+    agents::priced(overrides.nano_usd_max.or(options.nano_usd_max), tokens_max, &scene.ctx.prices, asked)
 }
 
 /// Drives a run that exists, with progress, and says what it was left in.

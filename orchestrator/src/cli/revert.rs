@@ -62,6 +62,7 @@ pub(crate) fn run(session: &Session, args: &RevertArgs) -> Done {
         files: Default::default(),
         options: frozen(&view, &steps, args.approve),
         lead_usage: Vec::new(),
+        planning: None,
         stop_at_plan: false,
         folder: session.start()?,
     };

@@ -12,11 +12,12 @@ use super::later::not_built;
 use super::plan;
 use super::progress::Progress;
 use super::session::Session;
-use crate::config::amount::parse_parallel;
+use crate::config::amount::{parse_count, parse_parallel};
 use crate::config::choice::{Approve, OnInput, Until};
 use crate::config::file::Clean;
 use crate::config::money::{format_usd, parse_usd};
 use crate::config::{self, Effective, Flags, Keep, frame};
+use crate::ids::RunId;
 use crate::journal::{Glance, Reader};
 use crate::options::RunOptions;
 use crate::report::reason::counted;
@@ -24,7 +25,7 @@ use crate::report::status::{money, waiting};
 use crate::run::begin::{RunEnd, RunRequest, start};
 use crate::run::clean::retain;
 use crate::run::context::Context;
-use crate::run::lead::{LeadRequest, lead};
+use crate::run::lead::{LeadPlan, LeadRequest, lead};
 use crate::run::limits::Caps;
 use crate::state::run::Run;
 use crate::ui::Style;
@@ -60,6 +61,9 @@ pub(crate) struct RunArgs {
     /// Money cap of the run, in dollars.
     #[arg(long, value_name = "X", value_parser = parse_usd)]
     max_usd: Option<u64>,
+    /// Token cap of the run, input and output together, like 250k or 2M.
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    max_tokens: Option<u64>,
     /// Name of the run, for people.
     #[arg(long)]
     name: Option<String>,
@@ -83,6 +87,7 @@ struct Source {
     text: String,
     folder: PathBuf,
     lead_usage: Vec<wattle_worker::host::Usage>,
+    planning: Option<RunId>,
 }
 
 /// Executes.
@@ -96,6 +101,7 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
     let flags = Flags {
         jobs: args.jobs,
         max_nano_usd: args.max_usd,
+        max_tokens: args.max_tokens,
         model: args.model.clone(),
         approve: args.approve,
         on_input: args.on_input,
@@ -117,7 +123,7 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
     let plan = parse_plan(&source.name, &source.text)?;
     let options = options(args, &config, &plan);
     let asked = || agents::asked(&plan, options.model.as_deref(), |_| true);
-    agents::priced(options.nano_usd_max, options.tokens_max, asked())?;
+    agents::priced(options.nano_usd_max, options.tokens_max, &config.prices, asked())?;
     if args.dry_run {
         plan::show(session, &ctx.repo, &source.text, &config)?;
         return Ok(Exit::Reached);
@@ -132,6 +138,7 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
         files,
         options,
         lead_usage: source.lead_usage,
+        planning: source.planning,
         stop_at_plan,
         folder: session.start()?,
     };
@@ -166,7 +173,7 @@ fn read_plan(path: &Path, config: &Effective) -> Result<Source, CliError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
     let text = frame::complete(&text, &config.frame);
     let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
-    Ok(Source { name, text, folder, lead_usage: Vec::new() })
+    Ok(Source { name, text, folder, lead_usage: Vec::new(), planning: None })
 }
 
 /// Asks the lead planner for the steps; everything else of the plan comes from flags and configuration.
@@ -177,9 +184,10 @@ fn ask_lead(
     args: &RunArgs,
     task: &str,
 ) -> Result<Source, CliError> {
-    let (yaml, lead_usage) = lead_plan(session, ctx, config, task, args.base.as_deref())?;
-    let text = frame::complete(&yaml, &config.frame);
-    Ok(Source { name: "the lead's plan".to_owned(), text, folder: session.start()?, lead_usage })
+    let made = lead_plan(session, ctx, config, task, args.base.as_deref())?;
+    let text = frame::complete(&made.yaml, &config.frame);
+    let (name, folder) = ("the lead's plan".to_owned(), session.start()?);
+    Ok(Source { name, text, folder, lead_usage: made.usage, planning: Some(made.planning) })
 }
 
 /// The lead's plan and what it cost.
@@ -189,19 +197,18 @@ pub(super) fn lead_plan(
     config: &Effective,
     task: &str,
     base: Option<&str>,
-) -> Result<(String, Vec<wattle_worker::host::Usage>), CliError> {
+) -> Result<LeadPlan, CliError> {
     let caps = Caps { tokens: config.tokens.with(None), nano_usd: config.nano_usd.with(None) };
     let model = config.model.as_deref();
     config.models.endpoint(model)?;
-    agents::priced(caps.nano_usd, caps.tokens, std::iter::once(model))?;
+    agents::priced(caps.nano_usd, caps.tokens, &config.prices, std::iter::once(model))?;
     let base = match base {
         Some(rev) => ctx.repo.resolve(rev)?.ok_or_else(|| CliError::usage(format!("`{rev}` is no revision")))?,
         None => plan::head(&ctx.repo)?,
     };
     let request = LeadRequest { task, frame: Frame::default(), base, model, caps, folder: &session.start()? };
     session.ui.talk("the lead planner reads the repository …");
-    let made = lead(ctx, request)?;
-    Ok((made.yaml, made.usage))
+    Ok(lead(ctx, request)?)
 }
 
 fn options(args: &RunArgs, config: &Effective, plan: &Plan) -> RunOptions {

@@ -32,6 +32,8 @@ enum Name {
     Log,
     /// `cost --json`.
     Cost,
+    /// A file of the scripted model.
+    Script,
     /// The states of steps, attempts, landings and runs, as Markdown.
     States,
 }
@@ -44,6 +46,7 @@ pub(crate) fn run(session: &Session, args: &SchemaArgs) -> Done {
         Name::Status => schema_for!(Status).to_value(),
         Name::Review => schema_for!(Review).to_value(),
         Name::Cost => schema_for!(Cost).to_value(),
+        Name::Script => wattle_worker::scripted::schema(),
         Name::States => {
             session.ui.raw(state::all_tables().trim_start().as_bytes());
             return Ok(Exit::Reached);

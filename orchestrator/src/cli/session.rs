@@ -96,6 +96,8 @@ impl Session {
             clock: self.clock.clone(),
             child_env: self.env.for_children(),
             models: config::models(&self.env)?,
+            prices: config::prices(&self.env)?,
+            prewarm: config::prewarm(&self.env)?,
             host,
             temp,
             repo,

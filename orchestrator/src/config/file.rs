@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::choice::{Approve, OnInput};
 use super::node::{self, Mark, Node, Value};
 use super::{amount, money};
+use wattle_cache::price::{Rates, Row};
 
 /// A mistake in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,14 @@ pub(crate) struct Server {
     pub(crate) base_url: String,
     /// What it speaks.
     pub(crate) wire: Wire,
+    /// How requests are authorised; `None` = as is usual on the wire, where there is a key.
+    pub(crate) auth: Option<AuthStyle>,
+    /// The environment variable that holds the key.
+    pub(crate) key: Option<String>,
+    /// Value of `anthropic-version`.
+    pub(crate) version: Option<String>,
+    /// Slots of a local server: requests at once, because each slot remembers one prompt.
+    pub(crate) slots: Option<u32>,
 }
 
 /// What a server of models speaks.
@@ -35,8 +44,22 @@ pub(crate) struct Server {
 pub(crate) enum Wire {
     /// Anthropic Messages.
     Anthropic,
-    /// OpenAI's wires.
-    OpenAi,
+    /// OpenAI Chat Completions.
+    OpenaiChat,
+    /// OpenAI Responses.
+    OpenaiResponses,
+}
+
+/// How a server wants its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AuthStyle {
+    /// `x-api-key`.
+    ApiKey,
+    /// `authorization: bearer`.
+    Bearer,
+    /// Not at all.
+    None,
 }
 
 /// What goes when a slot changes hands.
@@ -78,6 +101,10 @@ pub(crate) struct File {
     pub(crate) target: Option<String>,
     /// `models`, by provider.
     pub(crate) models: BTreeMap<String, Server>,
+    /// `prewarm`.
+    pub(crate) prewarm: Option<bool>,
+    /// `prices`: what models cost, by `PROVIDER/NAME`.
+    pub(crate) prices: Vec<Row>,
     /// Keys of a plan file that apply to plans without them, as JSON.
     pub(crate) frame: BTreeMap<String, serde_json::Value>,
 }
@@ -87,7 +114,19 @@ pub(crate) const FRAME: [&str; 8] =
     ["checks", "setup", "checkout", "discard", "generated", "commit", "notify", "defaults"];
 /// Those of them that run something: they need trust.
 pub(crate) const RUNS: [&str; 4] = ["checks", "setup", "generated", "notify"];
-const KEYS: [&str; 8] = ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models"];
+const KEYS: [&str; 10] =
+    ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models", "prices", "prewarm"];
+const PRICES: [&str; 7] =
+    ["input", "output", "cache_read", "cache_write", "cache_write_long", "from", "min_cache_tokens"];
+/// What a server of models may speak; `openai` alone is the wire that most servers have.
+const WIRES: [(&str, Wire); 4] = [
+    ("anthropic", Wire::Anthropic),
+    ("openai", Wire::OpenaiChat),
+    ("openai-chat", Wire::OpenaiChat),
+    ("openai-responses", Wire::OpenaiResponses),
+];
+const AUTH_STYLES: [(&str, AuthStyle); 3] =
+    [("x-api-key", AuthStyle::ApiKey), ("bearer", AuthStyle::Bearer), ("none", AuthStyle::None)];
 /// Longest that what was put aside is kept by a number: ten years, past which nobody asks for it.
 const KEEP_DAYS_MAX: u32 = 3650;
 /// Most that can be kept: as refs, git lists this many in about a tenth of a second.
@@ -139,6 +178,8 @@ impl Reader {
                 "model" => self.file.model = self.text(key, value),
                 "target" => self.file.target = self.text(key, value),
                 "models" => self.models(value),
+                "prices" => self.prices(value),
+                "prewarm" => self.file.prewarm = self.flag(key, value),
                 key if FRAME.contains(&key) => {
                     framed.push(*mark);
                     self.file.frame.insert(key.to_owned(), json(value));
@@ -205,19 +246,67 @@ impl Reader {
                 continue;
             };
             let (mut base_url, mut wire) = (None, Wire::Anthropic);
+            let (mut auth, mut variable, mut version, mut slots) = (None, None, None, None);
             for (key, mark, value) in fields {
                 match key.as_str() {
                     "base_url" => base_url = self.text(key, value),
-                    "wire" => {
-                        let choices = [("anthropic", Wire::Anthropic), ("openai", Wire::OpenAi)];
-                        wire = self.choice(key, value, &choices).unwrap_or(wire);
-                    }
-                    _ => self.unknown(key, *mark, &["base_url", "wire"]),
+                    "wire" => wire = self.choice(key, value, &WIRES).unwrap_or(wire),
+                    "auth" => auth = self.choice(key, value, &AUTH_STYLES),
+                    "key" => variable = self.text(key, value),
+                    "version" => version = self.text(key, value),
+                    "slots" => slots = self.count(key, value),
+                    _ => self.unknown(key, *mark, &["base_url", "wire", "auth", "key", "version", "slots"]),
                 }
             }
             match base_url {
-                Some(base_url) => drop(self.file.models.insert(provider.clone(), Server { base_url, wire })),
+                Some(base_url) => {
+                    let server = Server { base_url, wire, auth, key: variable, version, slots };
+                    self.file.models.insert(provider.clone(), server);
+                }
                 None => self.mistake(*mark, format!("`models.{provider}` has no `base_url`"), None),
+            }
+        }
+    }
+
+    /// Dollars per million tokens, by `PROVIDER/NAME`.
+    fn prices(&mut self, node: &Node) {
+        let Some(pairs) = self.map(node, "prices") else {
+            return;
+        };
+        for (name, mark, value) in pairs {
+            let Some(fields) = self.map(value, name) else {
+                continue;
+            };
+            let (mut input, mut output, mut min_cache_tokens) = (None, None, None);
+            let (mut cache_read, mut cache_write_short, mut cache_write_long) = (None, None, None);
+            let mut from = FROM_EVER.to_owned();
+            for (key, mark, value) in fields {
+                match key.as_str() {
+                    "input" => input = self.parsed(key, value, rate),
+                    "output" => output = self.parsed(key, value, rate),
+                    "cache_read" => cache_read = self.parsed(key, value, rate),
+                    "cache_write" => cache_write_short = self.parsed(key, value, rate),
+                    "cache_write_long" => cache_write_long = self.parsed(key, value, rate),
+                    "min_cache_tokens" => min_cache_tokens = self.parsed(key, value, amount::parse_count),
+                    "from" => from = self.parsed(key, value, day).unwrap_or(from),
+                    _ => self.unknown(key, *mark, &PRICES),
+                }
+            }
+            let rates = input.zip(output).map(|(input, output)| Rates {
+                input,
+                output,
+                cache_read,
+                cache_write_short,
+                cache_write_long,
+                tiers: Vec::new(),
+            });
+            match (name.split_once('/'), rates) {
+                (Some((provider, model)), Some(rates)) => {
+                    let (provider, model) = (provider.to_owned(), model.to_owned());
+                    self.file.prices.push(Row { provider, model, from, rates, min_cache_tokens });
+                }
+                (None, _) => self.mistake(*mark, format!("`prices.{name}` has to be PROVIDER/NAME"), None),
+                (Some(_), None) => self.mistake(*mark, format!("`prices.{name}` needs `input` and `output`"), None),
             }
         }
     }
@@ -239,6 +328,17 @@ impl Reader {
             Value::Null => None,
             Value::Text(_) | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
                 self.mistake(node.mark, format!("`{key}` has to be text, not {}", node.value.kind()), None);
+                None
+            }
+        }
+    }
+
+    fn flag(&mut self, key: &str, node: &Node) -> Option<bool> {
+        match &node.value {
+            Value::Bool(value) => Some(*value),
+            Value::Null => None,
+            Value::Text(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
+                self.mistake(node.mark, format!("`{key}` has to be true or false, not {}", node.value.kind()), None);
                 None
             }
         }
@@ -274,6 +374,21 @@ impl Reader {
         let hint = format!("known keys: {}", known.join(", "));
         self.mistake(mark, format!("unknown key `{key}`"), Some(hint));
     }
+}
+
+/// The day that a price without one holds from.
+const FROM_EVER: &str = "0001-01-01";
+
+/// Dollars per million tokens as micro-dollars per million tokens.
+fn rate(text: &str) -> Result<u64, String> {
+    let nano = money::parse_usd(text)?;
+    if nano % 1000 == 0 { Ok(nano / 1000) } else { Err(format!("`{text}` has more than six digits after the point")) }
+}
+
+fn day(text: &str) -> Result<String, String> {
+    let shape = |(at, byte): (usize, u8)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() };
+    let right = text.len() == 10 && text.bytes().enumerate().all(shape);
+    right.then(|| text.to_owned()).ok_or_else(|| format!("`{text}` is no day like 2026-11-20"))
 }
 
 /// A plan with one step and the frame of a configuration file, every key on the line it has there.

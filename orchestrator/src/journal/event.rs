@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use wattle_cache::prefix::PrefixTtl;
+use wattle_cache::warm::Miss;
 use wattle_planner::{GroupId, StepId};
 use wattle_worker::host::{Intent, Usage};
 use wattle_worker::outcome::{Cause, Verdict};
@@ -188,7 +190,17 @@ pub(crate) enum Body {
         attempt: u32,
         /// The counts.
         #[serde(flatten)]
-        usage: Usage,
+        usage: Box<Usage>,
+    },
+    /// The first request of a worker did not find the shared prefix in the provider's cache.
+    CacheMiss {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// What was expected, what was read, and why.
+        #[serde(flatten)]
+        miss: Miss,
     },
     /// A step's commit will not merge once another has landed.
     ConflictPredicted(Box<Prediction>),
@@ -291,7 +303,7 @@ pub(crate) enum Body {
 }
 
 /// The types of events, each with the keys that it always has.
-pub(crate) const KINDS: [(&str, &str); 30] = [
+pub(crate) const KINDS: [(&str, &str); 31] = [
     ("run_started", "name task base target plan_name plan files brief options isolation pid"),
     ("plan_ready", "plan"),
     ("run_state", "event state"),
@@ -313,6 +325,7 @@ pub(crate) const KINDS: [(&str, &str); 30] = [
     ("salvaged", "slot ref commit"),
     ("conflict_predicted", "a b paths a_commit b_commit detail feedback"),
     ("usage", "step attempt provider model uncached_in cache_read cache_write out nano_usd exact"),
+    ("cache_miss", "step attempt expected read cause"),
     ("bound_hit", "step bound message"),
     ("needs_input", "step gate kind question options expires"),
     ("answered", "step gate text by"),
@@ -348,6 +361,7 @@ impl Body {
             Self::Audited { .. } => "audited",
             Self::Salvaged { .. } => "salvaged",
             Self::Usage { .. } => "usage",
+            Self::CacheMiss { .. } => "cache_miss",
             Self::ConflictPredicted(_) => "conflict_predicted",
             Self::BoundHit { .. } => "bound_hit",
             Self::NeedsInput { .. } => "needs_input",
@@ -409,6 +423,12 @@ pub(crate) struct RunStarted {
     /// Who has asked for it; empty where an older version did not say.
     #[serde(default)]
     pub(crate) by: String,
+    /// Under which id the lead's rows are in the journal as well: they were written while it planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) planning: Option<RunId>,
+    /// How long the shared part of a prompt stays in the provider's cache.
+    #[serde(default)]
+    pub(crate) prefix_ttl: PrefixTtl,
 }
 
 /// What the first line of a run says about its base.

@@ -106,10 +106,12 @@ impl RunView {
                 for step in steps {
                     self.step_mut(seq, step)?.merge_asked = true;
                 }
+                // Whoever asks has mended what kept checks from being run.
+                self.verdicts.retain(|_, record| record.verdict != Verdict::Error);
             }
             Body::Ejected { step, .. } => self.step_mut(seq, step)?.sent_back = true,
             Body::ConflictPredicted(prediction) => self.step_mut(seq, &prediction.b)?.warned(prediction),
-            Body::Salvaged { .. } | Body::Audited { .. } => {}
+            Body::Salvaged { .. } | Body::Audited { .. } | Body::CacheMiss { .. } => {}
             Body::BoundHit { .. } | Body::Command { .. } | Body::RunFinished { .. } => {}
         }
         self.seq = seq;
@@ -286,11 +288,15 @@ impl RunView {
         if cached && self.verdicts.get(&key).is_some_and(|record| record.unsure == 0) {
             return Ok(());
         }
-        let (unsure, reds) = self.verdicts.get(&key).map_or((0, 0), |record| (record.unsure, record.reds));
+        let (before, unsure, reds) =
+            self.verdicts.get(&key).map_or((None, 0, 0), |record| (Some(record.verdict), record.unsure, record.reds));
+        // Where reds and answers that say nothing alternate, both are counted on, or it would be asked for ever; but a red
+        // after such an answer was not asked for on a clean slot and confirms nothing.
         let (unsure, reds) = match verdict {
             Verdict::Green => (0, 0),
-            Verdict::Red => (0, reds + 1),
-            Verdict::Timeout | Verdict::Error => (unsure + 1, 0),
+            Verdict::Red if matches!(before, Some(Verdict::Timeout | Verdict::Error)) => (unsure, reds.max(1)),
+            Verdict::Red => (unsure, reds + 1),
+            Verdict::Timeout | Verdict::Error => (unsure + 1, reds),
         };
         let before = self.verdicts.insert(key, VerdictRecord { verdict, output: output.cloned(), unsure, reds });
         if verdict == Verdict::Green && !cached {
@@ -345,7 +351,6 @@ impl RunView {
             LandingEvent::Pass if gathers && !last => {
                 self.gathered = candidate.as_ref().map(|c| c.new.clone());
                 self.landed_seq = seq;
-                self.observed.add(Observed::Landed, entries.len());
                 self.shift(id, &entries, candidate.as_ref());
             }
             LandingEvent::Move => {
@@ -356,7 +361,6 @@ impl RunView {
                 if last {
                     self.gathered = None;
                 } else if !gathers {
-                    self.observed.add(Observed::Landed, entries.len());
                     self.shift(id, &entries, candidate.as_ref());
                 }
             }
@@ -469,7 +473,7 @@ fn concerns_queue(body: &Body) -> bool {
         Body::RepairStarted { .. } | Body::Ejected { .. } | Body::Salvaged { .. } | Body::Usage { .. } => false,
         Body::ConflictPredicted(_) | Body::BoundHit { .. } | Body::Audited { .. } | Body::NeedsInput { .. } => false,
         Body::Answered { .. } | Body::Approved { .. } | Body::Comment { .. } | Body::CancelAsked { .. } => false,
-        Body::Command { .. } | Body::RunFinished { .. } => false,
+        Body::Command { .. } | Body::RunFinished { .. } | Body::CacheMiss { .. } => false,
     }
 }
 

@@ -164,6 +164,17 @@ impl Reader {
         self.check("read", query())
     }
 
+    /// Ids under which a lead has spent something while it planned: they have events and are no runs.
+    pub(crate) fn plannings(&self) -> Result<Vec<RunId>, JournalError> {
+        let query = || {
+            let sql = "SELECT DISTINCT run FROM event WHERE run NOT IN (SELECT id FROM run)";
+            let mut statement = self.db.prepare(sql)?;
+            let rows = statement.query_map([], |row| Ok(RunId::from_text(row.get::<_, String>(0)?)))?;
+            rows.collect()
+        };
+        self.check("read", query())
+    }
+
     /// Events of a run after a place, oldest first.
     pub(crate) fn events(&self, run: &RunId, after: u64) -> Result<Vec<Event>, JournalError> {
         let query = || {
@@ -290,7 +301,7 @@ impl Writer {
     }
 
     /// Appends events of a run, with the results of commands they answer and the rows that they change, in one
-    /// transaction that is on the disk when this returns.
+    /// transaction that is on the disk when this returns; what they name is there before.
     pub(crate) fn append(
         &mut self,
         run: &RunId,
@@ -299,6 +310,7 @@ impl Writer {
         rows: &[Row],
     ) -> Result<(), JournalError> {
         let epoch = self.epoch;
+        self.reader.blobs.flush()?;
         let found = match fault::fails("journal.before") {
             Ok(()) => self.transaction(run, events, answered, rows),
             Err(_) => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None)),

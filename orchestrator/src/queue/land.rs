@@ -8,6 +8,10 @@ use wattle_workspace::{
 use crate::ids::LandingId;
 use crate::journal::event::{Candidate, Entry};
 
+/// How often a candidate is made whose objects somebody prunes before their ref is there. A prune lists what there is once,
+/// so a second one would have to meet the same few milliseconds.
+const TRIES_MAX: u32 = 3;
+
 /// What a candidate is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct CandidateJob {
@@ -161,9 +165,31 @@ pub(crate) fn build(repo: &Repo, job: &CandidateJob) -> Result<CandidateEnd, Git
         }
     }
     if let Some((tip, commits)) = &job.gathered {
-        return Ok(CandidateEnd::Built(keep(repo, job, tip.clone(), commits.clone())?));
+        return keep(repo, job, tip.clone(), commits.clone()).map(CandidateEnd::Built);
     }
-    let mut commits = job.made.clone();
+    let (mut made, mut tries) = (job.made.clone(), TRIES_MAX);
+    loop {
+        let commits = match chain(repo, job, made)? {
+            Ok(commits) => commits,
+            Err(conflict) => return Ok(conflict),
+        };
+        let tip = commits.last().unwrap_or(&job.tip).clone();
+        tries -= 1;
+        match keep(repo, job, tip, commits) {
+            // Somebody has pruned what no ref kept yet: it is made again, all of it.
+            Err(GitError::Pruned { .. }) if tries > 0 => made = Vec::new(),
+            kept => return kept.map(CandidateEnd::Built),
+        }
+    }
+}
+
+/// The commits of a candidate, one for each part; the first ones may be made already. `Err` = a part does not merge.
+fn chain(
+    repo: &Repo,
+    job: &CandidateJob,
+    made: Vec<CommitId>,
+) -> Result<Result<Vec<CommitId>, CandidateEnd>, GitError> {
+    let mut commits = made;
     let mut tip = commits.last().unwrap_or(&job.tip).clone();
     for part in job.parts.iter().skip(commits.len()) {
         // A squashed commit leaves no history to find a common ancestor by: the step's base is the ancestor.
@@ -175,7 +201,7 @@ pub(crate) fn build(repo: &Repo, job: &CandidateJob) -> Result<CandidateEnd, Git
         let tree = match repo.merge(&MergeSpec { base, ours: tip.clone(), theirs: theirs.clone() })? {
             Merged::Clean { tree } => tree,
             Merged::Conflicts { paths, messages, .. } => {
-                return Ok(CandidateEnd::Conflict { step: part.entry.step.clone(), paths, messages });
+                return Ok(Err(CandidateEnd::Conflict { step: part.entry.step.clone(), paths, messages }));
             }
         };
         let parents = match job.style {
@@ -192,7 +218,7 @@ pub(crate) fn build(repo: &Repo, job: &CandidateJob) -> Result<CandidateEnd, Git
         })?;
         commits.push(tip.clone());
     }
-    Ok(CandidateEnd::Built(keep(repo, job, tip, commits)?))
+    Ok(Ok(commits))
 }
 
 /// Gives the last commit of a candidate another tree: that with its generated files.
@@ -217,7 +243,7 @@ pub(crate) fn retree(
     keep(repo, job, new, commits)
 }
 
-/// Describes a candidate, and keeps it under its ref.
+/// Describes a candidate, and keeps it under its ref; nothing kept it before.
 fn keep(repo: &Repo, job: &CandidateJob, new: CommitId, commits: Vec<CommitId>) -> Result<Candidate, GitError> {
     let old_tree = repo.tree_of(&job.tip)?;
     let tree = repo.tree_of(&new)?;
@@ -226,9 +252,11 @@ fn keep(repo: &Repo, job: &CandidateJob, new: CommitId, commits: Vec<CommitId>) 
     let keep = RefChange { name: job.candidate_ref.clone(), new: Some(new.clone()), old: Expect::Any };
     match repo.update_refs(&[keep], "wattle: candidate") {
         Ok(()) => {}
-        Err(RefError::Git(error)) => return Err(error),
+        // git points no ref at what is gone: that is looked for first.
+        Err(RefError::Git(error)) => return repo.require_whole(&job.tip, &commits).and(Err(error)),
         Err(RefError::Moved { .. } | RefError::Occupied { .. }) => {}
     }
+    repo.require_whole(&job.tip, &commits)?;
     Ok(Candidate { old: job.tip.clone(), old_tree, new, tree, commits, trees, changed })
 }
 

@@ -1,5 +1,6 @@
 //! Events in words: one line each, for `log` and for progress where there is no terminal.
 
+use wattle_cache::warm::Miss;
 use wattle_planner::StepId;
 
 use crate::config::money::format_usd;
@@ -59,6 +60,7 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
         Body::Audited { missing, .. } if missing.is_empty() => return None,
         Body::Audited { missing, .. } => (Style::Bad, format!("not on the target: {}", missing.join("; "))),
         Body::Salvaged { name, .. } => (Style::Wait, format!("work put aside under {name}")),
+        Body::CacheMiss { step, miss, .. } => (Style::Wait, missed(step, miss)),
         Body::BoundHit { step, bound, message } => {
             let step = step.as_ref().map_or(String::new(), |step| format!("{step}: "));
             (Style::Wait, format!("{step}{bound}: {message}"))
@@ -87,6 +89,11 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
 fn predicted(found: &Prediction) -> String {
     let paths = one_line(&found.paths.join(", "), WORDS_MAX);
     format!("{}: will conflict with {} in {paths}", found.b, found.a)
+}
+
+fn missed(step: &StepId, miss: &Miss) -> String {
+    let Miss { read, expected, cause, .. } = miss;
+    format!("{step}: {read} of about {expected} shared tokens came from the cache ({cause})")
 }
 
 fn asked(step: &StepId, question: &str, options: &[String]) -> String {

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use wattle_cache::price;
 use wattle_planner::{AgentSpec, EdgeKind, Mode, Plan, Step, Work, overlaps};
 use wattle_workspace::size_text;
 
@@ -145,6 +144,6 @@ fn agent(work: &Work) -> Option<&AgentSpec> {
 fn estimate(agent: &AgentSpec, config: &Effective, (tokens_in, tokens_out): (u64, u64)) -> Option<u64> {
     let model = agent.model.as_deref().or(config.model.as_deref())?;
     let (provider, name) = model.split_once('/')?;
-    let rates = price::builtin(provider, name)?;
+    let rates = config.prices.newest(provider, name)?.rates;
     Some((rates.input * tokens_in + rates.output * tokens_out) / 1000)
 }

@@ -89,8 +89,7 @@ impl Agenda {
 
     fn decided(&mut self, view: &RunView, halt: Option<Halt>, lands_only: bool) -> Option<Decision> {
         if let Some(halt) = halt {
-            let why = (halt == Halt::Interrupt).then_some("signal");
-            return (!self.in_flight(view)).then_some(Decision::Finish { event: halt.event(), why });
+            return (!self.in_flight(view)).then_some(Decision::Finish { event: halt.event(), why: halt.why() });
         }
         while let Some(rank) = self.open.first().copied() {
             if let Some(decision) = settle(view, self.places[rank]) {

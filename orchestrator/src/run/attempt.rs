@@ -20,7 +20,7 @@ use wattle_workspace::{
 use super::host::LocalHost;
 use super::input::{AttemptEnd, Input};
 use super::jobs::{AttemptJob, mode, owner};
-use super::shared::{AtWork, Shared};
+use super::shared::{AtWork, Failure, Shared};
 use crate::journal::event::Entry;
 use crate::queue::land::{changed_paths, step_ref};
 
@@ -28,14 +28,11 @@ use crate::queue::land::{changed_paths, step_ref};
 /// one.
 const LINE_MAX: usize = 100;
 
-/// A failure of the machine or of git, in words.
-type Failure = String;
-
 /// Runs an attempt; its end is sent by the caller.
 pub(crate) async fn run(shared: Arc<Shared>, job: AttemptJob, cancel: CancellationToken) -> AttemptEnd {
     match attempt(&shared, job, cancel).await {
         Ok(end) => end,
-        Err(failure) => AttemptEnd::Error(failure),
+        Err(failure) => AttemptEnd::Refused(failure),
     }
 }
 
@@ -67,7 +64,10 @@ async fn attempt(shared: &Arc<Shared>, job: AttemptJob, cancel: CancellationToke
     }
     let committed = moved.map(|committed| committed.commit).or_else(|| job.committed.clone());
     let outcome = work(shared, &job, &lease, committed, cancel).await;
-    let keep = matches!(outcome.end, End::Parked | End::NeedsInput { .. });
+    let outcome = there(outcome, &lease);
+    // What the machine has refused goes on in its slot once that is mended.
+    let refused = matches!(outcome.end, End::Failed { cause: Cause::Environment, .. });
+    let keep = refused || matches!(outcome.end, End::Parked | End::NeedsInput { .. });
     let end = concluded(shared, &job, outcome, base, on).await;
     if !keep {
         release(shared, lease).await;
@@ -86,6 +86,18 @@ fn outcome(end: End) -> Outcome {
 
 fn parked() -> Outcome {
     outcome(End::Parked)
+}
+
+/// What a command says whose worktree was deleted under it says nothing.
+fn there(outcome: Outcome, lease: &Lease) -> Outcome {
+    match &outcome.end {
+        End::Failed { .. } if !lease.path.exists() => {
+            let message = format!("work in {}: somebody has deleted it", lease.path.display());
+            Outcome { end: End::Failed { cause: Cause::Environment, message }, commit: None, ..outcome }
+        }
+        End::Failed { .. } | End::Done | End::Committed | End::Unchanged | End::Parked => outcome,
+        End::NeedsInput { .. } => outcome,
+    }
 }
 
 fn moved_outcome(committed: Committed) -> Outcome {
@@ -136,6 +148,7 @@ async fn base_of(
             Ok(Ok((base, job.on.clone())))
         })
         .await
+        .map_err(Failure::from)
 }
 
 enum Restacked {
@@ -169,6 +182,7 @@ async fn restack(shared: &Arc<Shared>, job: &Arc<AttemptJob>, base: &CommitId) -
             Ok(Restacked::Moved(Committed { commit: ours, tree, changes, outside }))
         })
         .await
+        .map_err(Failure::from)
 }
 
 /// Moves a change as one commit. `Err` = it does not merge.
@@ -312,7 +326,7 @@ async fn setup(
     let outcome = perform(assignment, host, shared.tools(None)).await;
     match outcome.end {
         End::Done | End::Committed | End::Unchanged => Ok(true),
-        End::Failed { message, .. } => Err(format!("setup: {message}\n{}", outcome.evidence.output)),
+        End::Failed { message, .. } => Err(Failure::Machine(format!("setup: {message}\n{}", outcome.evidence.output))),
         End::Parked | End::NeedsInput { .. } => Ok(false),
     }
 }
@@ -348,7 +362,9 @@ async fn work(
     let (mut work, mut repair) = (job.work.clone(), job.repair.clone());
     let model = match equip(shared, job, &mut work, repair.as_mut()).await {
         Ok(model) => model,
-        Err(message) => return outcome(End::Failed { cause: Cause::Environment, message }),
+        Err(refused) => {
+            return outcome(End::Failed { cause: Cause::Environment, message: refused.to_string() });
+        }
     };
     let assignment = StepAssignment {
         owner: owner(&job.run, job.step.id.as_str(), job.attempt),
@@ -391,7 +407,7 @@ async fn equip(
         match &model {
             Some(other) if other.name() != found.name() => {
                 let message = format!("equip {}: its repair asks a model of another provider", job.step.id);
-                return Err(message);
+                return Err(Failure::Machine(message));
             }
             Some(_) => {}
             None => model = Some(found),

@@ -16,6 +16,7 @@ use super::brief::brief;
 use super::context::Context;
 use super::dispatcher::exit_code;
 use super::drive::Drive;
+use super::limits::prefix_ttl;
 use super::models;
 use super::recover::{RecoverError, died, kept_slots, recover};
 use super::rules;
@@ -43,6 +44,8 @@ pub(crate) struct RunRequest {
     pub(crate) options: RunOptions,
     /// What the lead has spent on the plan.
     pub(crate) lead_usage: Vec<Usage>,
+    /// Under which id the lead's rows are in the journal already.
+    pub(crate) planning: Option<RunId>,
     /// Does the run stop at the plan?
     pub(crate) stop_at_plan: bool,
     /// Folder from which scripts of the scripted model are found.
@@ -56,6 +59,8 @@ pub(crate) struct Overrides {
     pub(crate) jobs: Option<u32>,
     /// Money cap, in nano-dollars.
     pub(crate) nano_usd_max: Option<u64>,
+    /// Token cap.
+    pub(crate) tokens_max: Option<u64>,
     /// The model.
     pub(crate) model: Option<String>,
     /// Does the run go on until everything is landed?
@@ -188,14 +193,21 @@ pub(crate) fn own(ctx: &Context, run: Option<&RunId>) -> Result<OwnerLock, RunEr
         since: crate::clock::rfc3339(ctx.clock.now_ms()),
         run: run.map(ToString::to_string),
     };
-    let lock = OwnerLock::acquire(&ctx.repo, &info).map_err(|error| match error {
+    let mut lock = OwnerLock::acquire(&ctx.repo, &info).map_err(|error| match error {
         LockError::Held(holder) => RunError::Busy { holder },
         error @ LockError::Io { .. } => RunError::Lock(error.to_string()),
     })?;
-    if lock.after_death() {
+    if lock.after_death() || ctx.repo.is_to_bury() {
         ctx.repo.bury()?;
+        lock.settle();
     }
     Ok(lock)
+}
+
+/// Something that no other id has.
+pub(crate) fn random() -> u128 {
+    let state = std::collections::hash_map::RandomState::new();
+    u128::from(std::hash::BuildHasher::hash_one(&state, std::process::id()))
 }
 
 /// Begins a run and drives it to its end.
@@ -204,8 +216,7 @@ pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Ev
     if request.options.approve == Approve::Auto && plan.checks().is_none() {
         return Err(RunError::NoChecks);
     }
-    let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id());
-    let run = RunId::new(ctx.clock.now_ms(), u128::from(random));
+    let run = RunId::new(ctx.clock.now_ms(), random());
     models::require(&ctx.models, &request.folder, &plan, request.options.model.as_deref(), |_| true)?;
     rules::require(&plan, &request.files)?;
     let lock = own(ctx, Some(&run))?;
@@ -217,7 +228,7 @@ pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Ev
     let started = freeze(ctx, &writer, &request, &plan, base, target)?;
     let mut rec = first(ctx, writer, &run, started, plan)?;
     for usage in request.lead_usage {
-        rec.emit(Body::Usage { step: None, attempt: 0, usage })?;
+        rec.emit(Body::Usage { step: None, attempt: 0, usage: Box::new(usage) })?;
     }
     if request.stop_at_plan {
         let plan = rec.view.started.plan.clone();
@@ -273,6 +284,7 @@ pub(crate) fn resume(
     let mut options = rec.view.started.options.clone();
     options.jobs = overrides.jobs.unwrap_or(options.jobs);
     options.nano_usd_max = overrides.nano_usd_max.or(options.nano_usd_max);
+    options.tokens_max = overrides.tokens_max.or(options.tokens_max);
     options.model = overrides.model.clone().or(options.model);
     rec.emit(Body::Resumed { options, tip })?;
     if let Some(steps) = &overrides.merge {
@@ -386,6 +398,8 @@ fn freeze(
         isolation: "none".to_owned(),
         pid: std::process::id(),
         by: ctx.who.clone(),
+        planning: request.planning.clone(),
+        prefix_ttl: prefix_ttl(&writer.reader)?,
         base,
     })
 }

@@ -145,7 +145,7 @@ async fn attempt(shared: &Arc<Shared>, job: &CheckJob, setup_key: Option<String>
         holder: format!("{}/landing-{}/{}", job.run, job.landing.0, job.check),
         setup_key: setup_key.clone(),
     };
-    let (lease, _at_work) = shared.lease(want).await?;
+    let (lease, _at_work) = shared.lease(want).await.map_err(|refused| refused.to_string())?;
     let scrubbed = if job.again && lease.generation > 1 {
         let (pool, again) = (shared.pool.clone(), lease.clone());
         shared.blocking(move || pool.scrub(&again)).await.map(|()| true)

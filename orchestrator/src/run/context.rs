@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wattle_cache::price::Table;
 use wattle_workspace::Repo;
 
 use crate::clock::Clock;
@@ -21,6 +22,10 @@ pub(crate) struct Context {
     pub(crate) child_env: BTreeMap<OsString, OsString>,
     /// Where models are, with the keys of this process.
     pub(crate) models: Models,
+    /// What models cost.
+    pub(crate) prices: Arc<Table>,
+    /// Is the shared prompt written to a provider's cache by a request of its own?
+    pub(crate) prewarm: bool,
     /// Who gives the verbs, for the journal.
     pub(crate) who: String,
     /// Name of this machine.

@@ -25,7 +25,7 @@ use super::limits::{Budget, Caps, Claim};
 use super::notify::word;
 use super::outcome::Ended;
 use super::predict::Predictor;
-use super::recover::{RecoverError, free_slots};
+use super::recover::{RecoverError, free_slots, settle_held};
 use super::scheduler::{Decision, Halt};
 use super::theirs::{TheirsError, take_in};
 use crate::ids::LandingId;
@@ -76,8 +76,10 @@ pub(crate) struct Dispatcher<'a> {
     pub(crate) stopping: Vec<StepId>,
     /// Steps whose question fails them.
     pub(crate) failing: Vec<StepId>,
+    /// Steps that the machine has refused something.
+    refused: BTreeSet<StepId>,
     /// The budget.
-    pub(crate) budget: Budget,
+    pub(crate) budget: Budget<StepId>,
     /// Why nothing new may start.
     pub(crate) halt: Option<Halt>,
     agenda: Agenda,
@@ -113,6 +115,7 @@ impl<'a> Dispatcher<'a> {
             lands_only: false,
             stopping: Vec::new(),
             failing: Vec::new(),
+            refused: BTreeSet::new(),
             budget,
             halt: None,
             agenda,
@@ -302,7 +305,8 @@ impl<'a> Dispatcher<'a> {
                 self.failing.retain(|other| *other != step);
                 let halt = self.halt;
                 let holder = self.holder(&step);
-                Ended { rec: &mut self.rec, step: step.clone(), stopped, denied, halt }.take(end)?;
+                let refused = &mut self.refused;
+                Ended { rec: &mut self.rec, step: step.clone(), stopped, denied, halt, refused }.take(end)?;
                 if matches!(self.rec.view.step(&step).state, Step::Cancelled | Step::Failed) {
                     self.freeing += 1;
                     self.effects.push(Effect::Free(holder));
@@ -422,6 +426,15 @@ impl<'a> Dispatcher<'a> {
                 }
             }
         }
+        if matches!(verb, Verb::Merge { .. })
+            && let Err(error) = settle_held(&mut self.rec, &repo)
+        {
+            let RecoverError::Record(error) = error else {
+                let hint = "wattle doctor looks at git and the repository".to_owned();
+                return Ok(Err(Refusal { code: "held".to_owned(), message: error.to_string(), hint }));
+            };
+            return Err(error);
+        }
         match command::apply(&mut self.rec, &verb, by, true) {
             Ok(live) => {
                 for live in live {
@@ -475,7 +488,15 @@ pub(crate) fn exit_code(rec: &Recorder) -> u8 {
         && view.started.options.until == Until::Review
         && view.state == Run::Review
         && view.why.as_deref() == Some("review");
-    let mut codes: Vec<u8> = vec![if reached { 0 } else { view.state.exit() }];
+    // A key, a model or an address that is not right is not for a reviewer to mend.
+    let no_model = view.state == Run::Parked && view.why.as_deref() == Some("model");
+    let mut codes: Vec<u8> = vec![if reached {
+        0
+    } else if no_model {
+        5
+    } else {
+        view.state.exit()
+    }];
     if !matches!(view.state, Run::Interrupted | Run::Parked) {
         codes.extend(view.steps.values().map(|record| record.state.exit()).filter(|code| !(reached && *code == 4)));
     }

@@ -49,7 +49,7 @@ impl Drive<'_> {
             ctx: ctx.clone(),
             pool,
             room: Arc::default(),
-            models: Models::new(ctx.models.clone(), self.folder),
+            models: Models::new(ctx, self.folder, rec.view.started.prefix_ttl),
             identity: ctx.repo.identity(),
             inputs: inputs.clone(),
             stop: CancellationToken::new(),

@@ -80,10 +80,7 @@ impl Executor {
                     let job = Arc::new(*job);
                     let building = job.clone();
                     let end = match shared.git(move || land::build(&repo, &building)).await {
-                        Ok(CandidateEnd::Built(candidate)) => match generate(&shared, &job, candidate).await {
-                            Ok(candidate) => Ok(CandidateEnd::Built(candidate)),
-                            Err(message) => Ok(CandidateEnd::NotGenerated(message)),
-                        },
+                        Ok(CandidateEnd::Built(candidate)) => generate(&shared, &job, candidate).await,
                         other => other,
                     };
                     Input::Candidate { landing, end }

@@ -7,25 +7,27 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use wattle_worker::assignment::Bounds;
+use wattle_worker::outcome::Cause;
 use wattle_worker::process::{self, Job};
 use wattle_workspace::{CaptureOptions, Class, Lease, Want};
 
 use super::jobs::OUTPUT_BYTES_MAX;
 use super::shared::Shared;
 use crate::journal::event::Candidate;
-use crate::queue::land::{CandidateJob, retree};
+use crate::queue::land::{CandidateEnd, CandidateJob, retree};
 
 /// Making a lock file anew takes seconds; what takes longer than a build's patience hangs.
 const TIMEOUT_MS: u64 = 10 * 60_000;
 
-/// The candidate with its generated files made anew.
+/// The candidate with its generated files made anew, or why its commands do not make them. `Err` = the machine has refused
+/// to find out.
 pub(crate) async fn generate(
     shared: &Arc<Shared>,
     job: &CandidateJob,
     candidate: Candidate,
-) -> Result<Candidate, String> {
+) -> Result<CandidateEnd, String> {
     if job.generated.is_empty() {
-        return Ok(candidate);
+        return Ok(CandidateEnd::Built(candidate));
     }
     let want = Want {
         class: Class::Check,
@@ -33,10 +35,12 @@ pub(crate) async fn generate(
         holder: format!("{}/generate-{}", job.run, job.landing.0),
         setup_key: None,
     };
-    let (lease, _at_work) = shared.lease(want).await?;
+    let (lease, _at_work) = shared.lease(want).await.map_err(|refused| refused.to_string())?;
     let made = make(shared, job, candidate, &lease).await;
-    let pool = shared.pool.clone();
-    shared.blocking(move || pool.release(lease)).await?;
+    let (pool, slot) = (shared.pool.clone(), lease.slot.0);
+    if let Err(error) = shared.blocking(move || pool.release(lease)).await {
+        tracing::warn!(slot, error, "a check slot was not given back");
+    }
     made
 }
 
@@ -45,7 +49,7 @@ async fn make(
     job: &CandidateJob,
     candidate: Candidate,
     lease: &Lease,
-) -> Result<Candidate, String> {
+) -> Result<CandidateEnd, String> {
     let bounds = Bounds { timeout_ms: TIMEOUT_MS, idle_ms: None, output_bytes_max: OUTPUT_BYTES_MAX };
     let cancel: CancellationToken = shared.stop.child_token();
     for generated in &job.generated {
@@ -53,8 +57,9 @@ async fn make(
         env.insert("WATTLE_RUN".into(), job.run.clone().into());
         let run = Job { run: generated.run.clone(), dir: lease.path.clone(), env, bounds };
         let ended = process::run(&run, &cancel).await;
-        if let Some((_, message)) = ended.failure(&[0], &bounds) {
-            return Err(format!("generate {}: {message}\n{}", generated.path, ended.evidence.output));
+        if let Some((cause, message)) = ended.failure(&[0], &bounds) {
+            let message = format!("generate {}: {message}\n{}", generated.path, ended.evidence.output);
+            return if cause == Cause::Environment { Err(message) } else { Ok(CandidateEnd::NotGenerated(message)) };
         }
     }
     let (repo, path, base) = (shared.ctx.repo.clone(), lease.path.clone(), candidate.new.clone());
@@ -63,11 +68,12 @@ async fn make(
     let others: Vec<&str> =
         captured.changes.iter().map(|change| change.path.as_str()).filter(|path| !meant.contains(path)).collect();
     if !others.is_empty() {
-        return Err(format!("generate {}: the commands also change {}", meant.join(", "), others.join(", ")));
+        let message = format!("generate {}: the commands also change {}", meant.join(", "), others.join(", "));
+        return Ok(CandidateEnd::NotGenerated(message));
     }
     if captured.changes.is_empty() {
-        return Ok(candidate);
+        return Ok(CandidateEnd::Built(candidate));
     }
     let (repo, job) = (shared.ctx.repo.clone(), job.clone());
-    shared.git(move || retree(&repo, &job, candidate, captured.tree)).await
+    shared.git(move || retree(&repo, &job, candidate, captured.tree)).await.map(CandidateEnd::Built)
 }

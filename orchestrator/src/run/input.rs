@@ -8,6 +8,7 @@ use wattle_workspace::{CommitId, Salvaged, TreeId};
 
 use super::check::Told;
 use super::predict::Predicted;
+use super::shared::Failure;
 use crate::ids::LandingId;
 use crate::journal::event::{Entry, Work};
 use crate::queue::land::{CandidateEnd, MoveEnd};
@@ -125,8 +126,8 @@ pub(crate) enum AttemptEnd {
     },
     /// Its change is in the new base already.
     RestackEmpty,
-    /// It could not be started or kept; the machine's fault or ours.
-    Error(String),
+    /// It could not be started or kept.
+    Refused(Failure),
 }
 
 /// The parts of a finished commit that the journal keeps.

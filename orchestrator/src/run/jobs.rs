@@ -106,7 +106,7 @@ pub(crate) fn attempt_job(
     for (path, blob) in &view.started.files {
         files.insert(path.clone(), text(blob)?);
     }
-    let source = Source { step: &step, brief: &brief, files: &files };
+    let source = Source { step: &step, brief: &brief, prefix_ttl: view.started.prefix_ttl, files: &files };
     Ok(AttemptJob {
         run: view.run.to_string(),
         attempt: attempt.number,
@@ -258,6 +258,7 @@ pub(crate) fn owner(run: &str, step: &str, attempt: u32) -> Owner {
 struct Source<'a> {
     step: &'a Step,
     brief: &'a str,
+    prefix_ttl: wattle_cache::prefix::PrefixTtl,
     files: &'a std::collections::BTreeMap<String, String>,
 }
 
@@ -289,6 +290,7 @@ impl Source<'_> {
                 max_nano_usd: agent.max_nano_usd,
                 tools: self.step.tools.clone().unwrap_or_else(|| default_tools(mode(self.step))),
                 brief: self.brief.to_owned(),
+                prefix_ttl: self.prefix_ttl,
             }),
         }
     }

@@ -5,21 +5,27 @@ use std::sync::{Arc, Mutex};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use wattle_cache::prefix::PrefixTtl;
 use wattle_planner::{Frame, lead_request, plan_from_reply, submit_plan_schema};
 use wattle_worker::assignment::{AgentWork, Assignment, LeadAssignment, Place};
-use wattle_worker::host::{Host, Message, Pending, Proposal, Reply, Usage};
+use wattle_worker::host::{Host, Message, Pending, Proposal, Reply, StepResult, Usage};
 use wattle_worker::outcome::{Cause, End};
 use wattle_worker::perform::Tools;
 use wattle_worker::perform::perform;
 use wattle_workspace::{Class, CommitId, Pool, PoolOptions, Want};
 
-use super::begin::{RunError, own};
+use super::begin::{RunError, own, random};
 use super::brief::brief;
 use super::context::Context;
 use super::jobs::owner;
-use super::limits::{Budget, Caps, Claim, Grant};
+use super::limits::{Budget, Caps, Claim, Grant, settled};
 use super::models::{Models, look};
+use crate::clock::Clock;
+use crate::ids::RunId;
+use crate::journal::event::Body;
 use crate::journal::record::Spent;
+use crate::journal::store::event;
+use crate::journal::{JournalError, Writer};
 
 /// Turns of the lead at most: exploring a large repository took comparable agents about forty calls.
 const TURNS_MAX: u32 = 60;
@@ -49,6 +55,24 @@ pub(crate) struct LeadPlan {
     pub(crate) yaml: String,
     /// What it cost.
     pub(crate) usage: Vec<Usage>,
+    /// Under which id its rows are in the journal.
+    pub(crate) planning: RunId,
+}
+
+/// Writes the rows of a planning as they come: it has no run yet, and may never have one, but it has cost money.
+struct Book {
+    writer: Writer,
+    clock: Arc<dyn Clock>,
+    planning: RunId,
+}
+
+impl Book {
+    fn write(&mut self, usage: Usage) -> Result<(), JournalError> {
+        let seq = self.writer.last_seq()? + 1;
+        let body = Body::Usage { step: None, attempt: 0, usage: Box::new(usage) };
+        let event = event(seq, self.clock.now_ms(), &self.planning, body);
+        self.writer.append(&self.planning, &[event], &[], &[])
+    }
 }
 
 struct LeadHost {
@@ -62,25 +86,40 @@ struct LeadState {
     yaml: Option<String>,
     usage: Vec<Usage>,
     spent: Spent,
-    budget: Budget,
+    budget: Budget<()>,
+    book: Book,
+    /// Why the provider refuses every request.
+    refused: Option<String>,
+}
+
+impl LeadState {
+    fn used(&mut self, usage: Usage) -> Reply {
+        self.budget.settle(&());
+        self.spent.nano_usd += usage.nano_usd.unwrap_or(0);
+        self.spent.uncached_in += usage.uncached_in + usage.cache_read + usage.cache_write;
+        self.spent.out += usage.out;
+        self.usage.push(usage.clone());
+        match self.book.write(usage) {
+            Ok(()) => Reply::Ack { seq: 0 },
+            Err(error) => Reply::Refused { reason: error.to_string() },
+        }
+    }
 }
 
 impl LeadHost {
     fn reply(&self, message: Message) -> Reply {
         let mut state = self.state.lock().expect("no holder panics");
         match message {
-            Message::Usage(usage) => {
-                state.budget.settle(&None);
-                state.spent.nano_usd += usage.nano_usd.unwrap_or(0);
-                state.spent.uncached_in += usage.uncached_in + usage.cache_read + usage.cache_write;
-                state.spent.out += usage.out;
-                state.usage.push(usage);
-                Reply::Ack { seq: 0 }
+            Message::Usage(usage) => state.used(*usage),
+            Message::Result(StepResult::Turn { usage: Some(usage), .. }) => state.used(*usage),
+            Message::Result(StepResult::Refused { message, .. }) => {
+                state.refused = Some(message);
+                Reply::Cancel
             }
             Message::Reserve { tokens, nano_usd } => {
                 let claim = Claim { tokens, nano_usd: nano_usd.unwrap_or(0) };
-                let spent = state.spent.clone();
-                match state.budget.reserve(None, claim, &spent) {
+                let spent = settled(&state.spent);
+                match state.budget.reserve((), claim, spent) {
                     Grant::Granted | Grant::Wait => Reply::Granted,
                     Grant::Refused(reason) => Reply::Refused { reason },
                 }
@@ -133,9 +172,10 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
     let io = |action| move |source| RunError::Io { action, source };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(io("start the runtime"))?;
     let temp = tempfile::tempdir_in(&ctx.temp).map_err(io("make a scratch folder"))?;
-    let models = Models::new(ctx.models.clone(), request.folder);
+    let models = Models::new(ctx, request.folder, PrefixTtl::FiveMinutes);
     let (model, wire) = runtime.block_on(models.find(request.model))?;
     let brief = brief(&ctx.repo, &request.base, request.task)?;
+    let planning = RunId::new(ctx.clock.now_ms(), random());
     let host = Arc::new(LeadHost {
         task: request.task.to_owned(),
         frame: request.frame,
@@ -144,12 +184,21 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
             usage: Vec::new(),
             spent: Spent::default(),
             budget: Budget::new(request.caps),
+            book: Book { writer: Writer::open(ctx.repo.state_dir())?, clock: ctx.clock.clone(), planning },
+            refused: None,
         }),
         cancel: CancellationToken::new(),
     });
     let tools = ["Read", "Glob", "Grep", "SubmitPlan"].map(str::to_owned).to_vec();
-    let agent =
-        AgentWork { prompt: String::new(), model: wire, max_turns: TURNS_MAX, max_nano_usd: None, tools, brief };
+    let agent = AgentWork {
+        prompt: String::new(),
+        model: wire,
+        max_turns: TURNS_MAX,
+        max_nano_usd: None,
+        tools,
+        brief,
+        prefix_ttl: PrefixTtl::FiveMinutes,
+    };
     let assignment = Assignment::Lead(LeadAssignment {
         owner: owner("lead", "", 0),
         place,
@@ -175,8 +224,14 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
     let outcome = runtime.block_on(perform(assignment, host.clone(), Arc::new(tools)));
     let mut state = host.state.lock().expect("no holder panics");
     match (state.yaml.take(), outcome.end) {
-        (Some(yaml), _) => Ok(LeadPlan { yaml, usage: std::mem::take(&mut state.usage) }),
-        (None, End::Parked) => Err(RunError::Interrupted),
+        (Some(yaml), _) => {
+            let planning = state.book.planning.clone();
+            Ok(LeadPlan { yaml, usage: std::mem::take(&mut state.usage), planning })
+        }
+        (None, End::Parked) => Err(match state.refused.take() {
+            Some(message) => RunError::Lead { cause: Cause::ModelRefused, message },
+            None => RunError::Interrupted,
+        }),
         (None, End::Failed { cause, message }) => Err(RunError::Lead { cause, message }),
         (None, End::Done | End::Committed | End::Unchanged | End::NeedsInput { .. }) => {
             let message = "the lead ended without a plan".to_owned();

@@ -1,96 +1,76 @@
-//! The run's budget: reserve before a request is sent, settle when its usage is known.
+//! The run's budget (its arithmetic is `wattle_cache::ledger::budget`) and how its workers go through the gate.
 
-use std::collections::BTreeMap;
-
-use wattle_planner::StepId;
+pub(crate) use wattle_cache::ledger::budget::{Budget, Caps, Claim, Grant, Settled};
+use wattle_cache::prefix::PrefixTtl;
+use wattle_cache::warm::kind::CacheKind;
+use wattle_cache::warm::{LONG_MS, Policy, SHORT_MS, choose_ttl};
 
 use crate::journal::record::Spent;
+use crate::journal::{Body, Event, JournalError, Reader};
 
-/// What a request may cost at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Claim {
-    /// Tokens, input and output together.
-    pub(crate) tokens: u64,
-    /// Nano-dollars; 0 where the price is not known (then only tokens bind).
-    pub(crate) nano_usd: u64,
+/// What a run has spent for certain.
+pub(crate) fn settled(spent: &Spent) -> Settled {
+    Settled { tokens: spent.tokens(), nano_usd: spent.nano_usd }
 }
 
-/// The caps of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Caps {
-    /// Tokens.
-    pub(crate) tokens: Option<u64>,
-    /// Nano-dollars.
-    pub(crate) nano_usd: Option<u64>,
+/// How workers go through the gate of a model: a server on this machine has no limits that a burst could trip.
+pub(crate) fn gate(base_url: &str, prefix_ttl: PrefixTtl, slots: Option<u32>) -> Policy {
+    let host = base_url.split("://").nth(1).unwrap_or_default();
+    let local = ["127.", "localhost", "[::1]"].iter().any(|start| host.starts_with(start));
+    let ttl_ms = match prefix_ttl {
+        PrefixTtl::FiveMinutes => SHORT_MS,
+        PrefixTtl::OneHour => LONG_MS,
+    };
+    let at_once = slots.and_then(|total| CacheKind::Slots { total }.at_once());
+    let usual = Policy { ttl_ms, at_once, ..Policy::default() };
+    if local { Policy { ramp_ms: 0, ..usual } } else { usual }
 }
 
-/// What becomes of a claim.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Grant {
-    /// It holds.
-    Granted,
-    /// Others are open; it may hold once they are settled.
-    Wait,
-    /// It is over a cap even alone.
-    Refused(String),
-}
+/// Runs that are looked at for one that asked a model.
+const RUNS_LOOKED_AT: usize = 5;
 
-/// Open claims by step: a worker has one request at a time.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Budget {
-    caps: Caps,
-    open: BTreeMap<Option<StepId>, Claim>,
-}
-
-impl Budget {
-    /// A budget with these caps.
-    pub(crate) fn new(caps: Caps) -> Self {
-        Self { caps, open: BTreeMap::new() }
-    }
-
-    /// Asks for a claim. It is refused only when what is settled and the claim itself are over a cap.
-    pub(crate) fn reserve(&mut self, step: Option<StepId>, claim: Claim, settled: &Spent) -> Grant {
-        let over = |cap: Option<u64>, used: u64, own: u64| cap.is_some_and(|cap| used.saturating_add(own) > cap);
-        if over(self.caps.tokens, settled.tokens(), claim.tokens) {
-            return Grant::Refused(format!("the run's cap of {} tokens is reached", self.caps.tokens.unwrap_or(0)));
+/// How long the shared part of the prompt is to be cached, by what the newest earlier run that asked a model was like: a
+/// repository whose builds take ten minutes leaves its workers silent for as long again.
+pub(crate) fn prefix_ttl(reader: &Reader) -> Result<PrefixTtl, JournalError> {
+    for run in reader.runs()?.iter().take(RUNS_LOOKED_AT) {
+        let silences = silences_ms(&reader.events(&run.run, 0)?);
+        if !silences.is_empty() {
+            return Ok(choose_ttl(silences));
         }
-        if over(self.caps.nano_usd, settled.nano_usd, claim.nano_usd) {
-            let usd = self.caps.nano_usd.unwrap_or(0) as f64 / 1e9;
-            return Grant::Refused(format!("the run's cap of ${usd:.2} is reached"));
-        }
-        let tokens: u64 = self.open.values().map(|claim| claim.tokens).sum();
-        let nano: u64 = self.open.values().map(|claim| claim.nano_usd).sum();
-        if over(self.caps.tokens, settled.tokens() + tokens, claim.tokens)
-            || over(self.caps.nano_usd, settled.nano_usd + nano, claim.nano_usd)
-        {
-            return Grant::Wait;
-        }
-        self.open.insert(step, claim);
-        Grant::Granted
     }
+    Ok(PrefixTtl::FiveMinutes)
+}
 
-    /// The request of a step is over.
-    pub(crate) fn settle(&mut self, step: &Option<StepId>) {
-        self.open.remove(step);
+/// Times between two requests of a run while it was driven, in milliseconds.
+fn silences_ms(events: &[Event]) -> Vec<u64> {
+    let (mut silences, mut last) = (Vec::new(), None::<i64>);
+    for event in events {
+        match &event.body {
+            // While nobody drove it nobody waited, either.
+            Body::Resumed { .. } => last = None,
+            Body::Usage { .. } => {
+                let Ok(at) = event.ts.parse::<jiff::Timestamp>().map(|at| at.as_millisecond()) else { continue };
+                silences.extend(last.replace(at).map(|before| u64::try_from(at - before).unwrap_or(0)));
+            }
+            _ => {}
+        }
     }
+    silences
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
-    fn a_claim_waits_for_open_ones_and_is_refused_only_alone() {
-        let mut budget = Budget::new(Caps { tokens: Some(100), nano_usd: None });
-        let claim = Claim { tokens: 60, nano_usd: 0 };
-        let step = |name: &str| Some(name.parse::<StepId>().expect("a valid id"));
-        let mut settled = Spent::default();
-        assert_eq!(budget.reserve(step("a"), claim, &settled), Grant::Granted);
-        assert_eq!(budget.reserve(step("b"), claim, &settled), Grant::Wait);
-        budget.settle(&step("a"));
-        settled.out = 30;
-        assert_eq!(budget.reserve(step("b"), claim, &settled), Grant::Granted);
-        settled.out = 90;
-        assert!(matches!(budget.reserve(step("c"), claim, &settled), Grant::Refused(_)));
+    fn only_a_server_elsewhere_is_spared_bursts() {
+        for (url, ramp) in [
+            ("https://api.anthropic.com", true),
+            ("http://127.0.0.1:8080", false),
+            ("http://localhost/v1", false),
+            ("http://[::1]:9", false),
+            ("https://gateway.example.org", true),
+        ] {
+            assert_eq!(super::gate(url, Default::default(), Some(2)).at_once, Some(2));
+            assert_eq!(super::gate(url, Default::default(), None).ramp_ms > 0, ramp, "{url}");
+        }
     }
 }

@@ -4,11 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use wattle_cache::prefix::{PrefixTtl, Target};
+use wattle_cache::price::Table;
 use wattle_planner::{Plan, StepId, Work};
-use wattle_worker::model::Model;
-use wattle_worker::model::anthropic::{Anthropic, AnthropicOptions, Auth, SetupError};
+use wattle_worker::model::pressure::Pressure;
+use wattle_worker::model::shared::{Shared, SharedOptions};
+use wattle_worker::model::wire::HttpModel;
+use wattle_worker::model::{Auth, Model, SetupError, WireOptions};
 use wattle_worker::scripted;
 
+use super::context::Context;
+use super::limits::gate;
+use crate::clock::{Clock, day};
 use crate::config::model::{self, Endpoint, ModelProblem};
 
 /// Why there is no such model.
@@ -72,7 +79,7 @@ pub(crate) fn require(
 /// Could this model be asked? Starts nothing and asks nobody.
 pub(crate) fn look(endpoints: &model::Models, folder: &Path, name: Option<&str>) -> Result<(), ModelError> {
     match endpoints.endpoint(name)? {
-        Endpoint::Anthropic { .. } => Ok(()),
+        Endpoint::Server { .. } => Ok(()),
         Endpoint::Script { file } => match scripted::Script::load(&folder.join(file)) {
             Ok(_) => Ok(()),
             Err(error) => Err(ModelError::Script { message: error.to_string() }),
@@ -80,22 +87,40 @@ pub(crate) fn look(endpoints: &model::Models, folder: &Path, name: Option<&str>)
     }
 }
 
+/// The service that routes requests by a key for its cache; other servers may refuse the field.
+const OPENAI: &str = "https://api.openai.com/";
+
 /// A model and its name on the wire.
 pub(crate) type Found = (Arc<dyn Model>, String);
 
 /// Models that have been asked for.
 pub(crate) struct Models {
     endpoints: model::Models,
+    prices: Arc<Table>,
+    prewarm: bool,
+    clock: Arc<dyn Clock>,
     folder: PathBuf,
+    prefix_ttl: PrefixTtl,
     found: Mutex<BTreeMap<String, Found>>,
+    /// What all of them share: pauses, pace, the retries of the run.
+    pressure: Arc<Pressure>,
     servers: tokio::sync::Mutex<Vec<scripted::Server>>,
 }
 
 impl Models {
     /// No model yet; scripts are found from `folder`.
-    pub(crate) fn new(endpoints: model::Models, folder: &Path) -> Self {
-        let found = Mutex::new(BTreeMap::new());
-        Self { endpoints, folder: folder.to_owned(), found, servers: Default::default() }
+    pub(crate) fn new(ctx: &Context, folder: &Path, prefix_ttl: PrefixTtl) -> Self {
+        Self {
+            endpoints: ctx.models.clone(),
+            prices: ctx.prices.clone(),
+            prewarm: ctx.prewarm,
+            clock: ctx.clock.clone(),
+            folder: folder.to_owned(),
+            prefix_ttl,
+            found: Mutex::default(),
+            pressure: Arc::default(),
+            servers: Default::default(),
+        }
     }
 
     /// The model of a name.
@@ -106,25 +131,38 @@ impl Models {
         if let Some(found) = self.known(key) {
             return Ok(found);
         }
-        let made = match self.endpoints.endpoint(name)? {
+        let (made, name, base_url, slots) = match self.endpoints.endpoint(name)? {
             Endpoint::Script { file } => {
                 let path = self.folder.join(file);
                 let failed = |error: scripted::ServeError| ModelError::Script { message: error.to_string() };
                 let server = scripted::serve(&path, 0).await.map_err(failed)?;
                 let base_url = server.base_url();
                 servers.push(server);
-                (anthropic("script", base_url, Auth::ApiKey("scripted".to_owned()))?, "claude-scripted".to_owned())
+                let (target, auth) = (Target::anthropic("script"), Auth::ApiKey("scripted".to_owned()));
+                let model = self.over_http(target, base_url.clone(), auth, None)?;
+                (model, "claude-scripted".to_owned(), base_url, None)
             }
-            Endpoint::Anthropic { provider, name, base_url, auth } => {
+            Endpoint::Server { mut target, name, base_url, auth, version, slots } => {
+                if base_url.starts_with(OPENAI) {
+                    target.dialect.cache_key = Some(format!("wattle-{:x}", self.clock.now_ms()));
+                }
                 let auth = match auth {
                     model::Auth::ApiKey(key) => Auth::ApiKey(key.expose().to_owned()),
                     model::Auth::Bearer(token) => Auth::Bearer(token.expose().to_owned()),
-                    // A server of the user's own asks for none, and ignores what it gets.
-                    model::Auth::None => Auth::ApiKey("none".to_owned()),
+                    model::Auth::None => Auth::None,
                 };
-                (anthropic(&provider, base_url, auth)?, name)
+                (self.over_http(target, base_url.clone(), auth, version)?, name, base_url, slots)
             }
         };
+        let clock = self.clock.clone();
+        let today = Arc::new(move || day(clock.now_ms()));
+        let options = SharedOptions {
+            policy: gate(&base_url, self.prefix_ttl, slots),
+            prewarm: self.prewarm,
+            prices: self.prices.clone(),
+            today,
+        };
+        let made: Found = (Arc::new(Shared::new(made, options)), name);
         self.found.lock().expect("no holder panics").insert(key.to_owned(), made.clone());
         Ok(made)
     }
@@ -132,9 +170,15 @@ impl Models {
     fn known(&self, name: &str) -> Option<Found> {
         self.found.lock().expect("no holder panics").get(name).cloned()
     }
-}
 
-fn anthropic(provider: &str, base_url: String, auth: Auth) -> Result<Arc<dyn Model>, SetupError> {
-    let options = AnthropicOptions { base_url, auth, version: None, provider: provider.to_owned() };
-    Ok(Arc::new(Anthropic::new(options)?))
+    fn over_http(
+        &self,
+        target: Target,
+        base_url: String,
+        auth: Auth,
+        version: Option<String>,
+    ) -> Result<Arc<dyn Model>, SetupError> {
+        let options = WireOptions { target, base_url, auth, version, pressure: Arc::clone(&self.pressure) };
+        Ok(Arc::new(HttpModel::new(options)?))
+    }
 }

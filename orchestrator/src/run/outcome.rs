@@ -1,11 +1,14 @@
 //! What the end of an attempt means for its step.
 
+use std::collections::BTreeSet;
+
 use wattle_planner::StepId;
 use wattle_worker::outcome::{Cause, End, Outcome};
 use wattle_workspace::CommitId;
 
 use super::input::{AttemptEnd, work_of};
 use super::scheduler::Halt;
+use super::shared::Failure;
 use crate::journal::Recorder;
 use crate::journal::event::{Body, Entry, Work};
 use crate::journal::recorder::{RecordError, StepNote};
@@ -28,6 +31,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) denied: bool,
     /// Is the run stopping?
     pub(crate) halt: Option<Halt>,
+    /// Steps that the machine has refused something, since this process drives the run.
+    pub(crate) refused: &'a mut BTreeSet<StepId>,
 }
 
 impl Ended<'_> {
@@ -62,7 +67,8 @@ impl Ended<'_> {
                 let message = Some("its change is in its base already".to_owned());
                 self.rec.step(&self.step, StepEvent::Unchanged, StepNote { message, ..StepNote::default() })
             }
-            AttemptEnd::Error(message) => self.failed(Cause::Environment, message, None, None),
+            AttemptEnd::Refused(Failure::Machine(message)) => self.refused(message, None),
+            AttemptEnd::Refused(Failure::Bound(message)) => self.failed(Cause::Environment, message, None, None),
             AttemptEnd::Outcome { outcome, base, on, same_patch, branch_moved } => {
                 self.outcome(*outcome, &base, &on, same_patch, branch_moved)
             }
@@ -105,11 +111,12 @@ impl Ended<'_> {
             End::Committed => {
                 let attempt = self.rec.view.step(&self.step).attempt();
                 let Some(work) = work_of(&outcome, attempt, base, on) else {
-                    return self.failed(Cause::Environment, "the worker left no commit".to_owned(), None, None);
+                    return self.refused("the worker left no commit".to_owned(), None);
                 };
                 self.rec.attempt(&self.step, AttemptEvent::Succeed)?;
                 self.committed(work, note, same_patch, branch_moved)
             }
+            End::Failed { cause: Cause::Environment, message } => self.refused(message.clone(), note.report),
             End::Failed { cause, message } => {
                 let output = match &outcome.check {
                     Some(check) => check.evidence.output.clone(),
@@ -139,9 +146,29 @@ impl Ended<'_> {
             Some(Halt::Interrupt) => "interrupted",
             Some(Halt::Budget) => "budget",
             Some(Halt::BaseRed) => "base_red",
+            Some(Halt::Model) => "model",
             Some(Halt::Stop) | None => "stopped",
         };
         self.rec.step(&self.step, StepEvent::Park, StepNote::why(why))
+    }
+
+    /// The machine would not let it go on: nobody's change is to blame, and nothing that was tried counts. The step parks as
+    /// it is, with slot and conversation, and goes on at once where this is the first time: a moment's lack is over then.
+    /// The second time a human has to see to it, and `resume` goes on.
+    fn refused(&mut self, message: String, report: Option<crate::ids::Blob>) -> Result<(), RecordError> {
+        self.rec.attempt(&self.step, AttemptEvent::Park)?;
+        if self.cancelled() {
+            return self.rec.step(&self.step, StepEvent::Cancel, StepNote::why("human"));
+        }
+        let why = code(Cause::Environment);
+        let (step, bound) = (Some(self.step.clone()), why.to_owned());
+        self.rec.emit(Body::BoundHit { step, bound, message: message.clone() })?;
+        let note = StepNote { message: Some(message), report, ..StepNote::why(why) };
+        self.rec.step(&self.step, StepEvent::Park, note)?;
+        if self.refused.insert(self.step.clone()) && self.halt.is_none() {
+            self.rec.step(&self.step, StepEvent::Unpark, StepNote::default())?;
+        }
+        Ok(())
     }
 
     fn committed(
@@ -235,7 +262,7 @@ fn retryable(cause: Cause) -> bool {
     match cause {
         Cause::Exit | Cause::Signal | Cause::Timeout | Cause::Idle | Cause::CheckRed => true,
         Cause::Model | Cause::Turns | Cause::Environment => true,
-        Cause::ModelRefused | Cause::Budget => false,
+        Cause::ModelRefused | Cause::RequestRefused | Cause::Budget => false,
         Cause::BadRule | Cause::Uncommittable | Cause::WroteInReadMode => false,
     }
 }
@@ -251,7 +278,7 @@ pub(crate) fn code(cause: Cause) -> &'static str {
         Cause::BadRule => "bad_rule",
         Cause::Uncommittable => "uncommittable",
         Cause::WroteInReadMode => "wrote_in_read_mode",
-        Cause::Model | Cause::ModelRefused => "model",
+        Cause::Model | Cause::ModelRefused | Cause::RequestRefused => "model",
         Cause::Turns => "turns",
         Cause::Budget => "budget",
         Cause::Environment => "environment",

@@ -105,6 +105,21 @@ fn landings(rec: &mut Recorder, repo: &Repo, tip: &CommitId) -> Result<(), Recov
     Ok(())
 }
 
+/// What is held although its target has moved to it, as where the disk was full for a checkout of it, goes on from there.
+/// To be called before somebody lets go of what is held.
+pub(crate) fn settle_held(rec: &mut Recorder, repo: &Repo) -> Result<(), RecoverError> {
+    let target = rec.view.started.target.clone();
+    let Some(tip) = repo.read_ref(&branch_ref(&target))? else { return Ok(()) };
+    let held = rec.view.landings.iter().filter(|(_, record)| record.state == Landing::Held);
+    let held: Vec<_> = held.filter_map(|(id, record)| Some((*id, record.candidate.clone()?.new))).collect();
+    for (id, new) in held {
+        if repo.is_ancestor(&new, &tip)? {
+            settle(rec, repo, &tip, id)?;
+        }
+    }
+    Ok(())
+}
+
 /// A landing that was about to move the target: did it?
 fn settle(rec: &mut Recorder, repo: &Repo, tip: &CommitId, id: LandingId) -> Result<(), RecoverError> {
     let record = rec.view.landings[&id].clone();

@@ -58,6 +58,8 @@ pub(crate) enum Halt {
     Budget,
     /// A check is red on the base.
     BaseRed,
+    /// The model refuses every request.
+    Model,
 }
 
 impl Halt {
@@ -65,7 +67,7 @@ impl Halt {
     pub(crate) fn event(self) -> RunEvent {
         match self {
             Self::Interrupt => RunEvent::Interrupt,
-            Self::Stop => RunEvent::Park,
+            Self::Stop | Self::Model => RunEvent::Park,
             Self::Budget => RunEvent::Budget,
             Self::BaseRed => RunEvent::BaseRed,
         }
@@ -75,7 +77,16 @@ impl Halt {
     pub(crate) fn cancels(self) -> bool {
         match self {
             Self::Interrupt | Self::Stop => true,
-            Self::Budget | Self::BaseRed => false,
+            Self::Budget | Self::BaseRed | Self::Model => false,
+        }
+    }
+
+    /// Code of the reason that the run ends with.
+    pub(crate) fn why(self) -> Option<&'static str> {
+        match self {
+            Self::Interrupt => Some("signal"),
+            Self::Model => Some("model"),
+            Self::Stop | Self::Budget | Self::BaseRed => None,
         }
     }
 }
@@ -83,8 +94,7 @@ impl Halt {
 /// The next decision, if any, by asking every step. A run that only lands starts no worker.
 pub(super) fn decide(view: &RunView, halt: Option<Halt>, lands_only: bool) -> Option<Decision> {
     if let Some(halt) = halt {
-        let why = (halt == Halt::Interrupt).then_some("signal");
-        return (!in_flight(view)).then_some(Decision::Finish { event: halt.event(), why });
+        return (!in_flight(view)).then_some(Decision::Finish { event: halt.event(), why: halt.why() });
     }
     let order = view.plan.places_in_order();
     let at_work = view.steps.values().filter(|r| matches!(r.state, Step::Running | Step::Checking)).count();

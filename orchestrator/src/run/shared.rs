@@ -41,6 +41,23 @@ impl Drop for AtWork {
     }
 }
 
+/// Why something could not be done, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// A bound that the user has set leaves no room for it.
+    #[error("{0}")]
+    Bound(String),
+    /// The machine, git or Wattle itself.
+    #[error("{0}")]
+    Machine(String),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::Machine(message)
+    }
+}
+
 /// What every effect works with.
 pub(crate) struct Shared {
     /// The repository and its surroundings.
@@ -90,23 +107,24 @@ impl Shared {
     pub(crate) async fn lease_by(
         &self,
         lease: impl Fn(&Pool) -> Result<Lease, PoolError> + Clone + Send + 'static,
-    ) -> Result<(Lease, AtWork), String> {
+    ) -> Result<(Lease, AtWork), Failure> {
         let (mut said, mut alone) = (false, false);
         loop {
             let left = self.room.left.notified();
             tokio::pin!(left);
             left.as_mut().enable();
             let (pool, lease) = (self.pool.clone(), lease.clone());
-            let (message, mend) = match self.blocking(move || Ok::<_, String>(lease(&pool))).await? {
-                Ok(lease) => return Ok((lease, AtWork::begin(&self.room))),
-                Err(error @ PoolError::Quota { .. }) => (error.to_string(), "raise it"),
-                Err(error @ PoolError::NoRoom { .. }) => (error.to_string(), "make room on it"),
-                Err(error) => return Err(error.to_string()),
-            };
+            let (message, refused, mend): (_, fn(String) -> Failure, _) =
+                match self.blocking(move || Ok::<_, String>(lease(&pool))).await? {
+                    Ok(lease) => return Ok((lease, AtWork::begin(&self.room))),
+                    Err(error @ PoolError::Quota { .. }) => (error.to_string(), Failure::Bound, "raise it"),
+                    Err(error @ PoolError::NoRoom { .. }) => (error.to_string(), Failure::Machine, "make room on it"),
+                    Err(error) => return Err(Failure::Machine(error.to_string())),
+                };
             if self.room.at_work.load(Ordering::SeqCst) == 0 {
                 // Whoever left just now has left a slot.
                 if std::mem::replace(&mut alone, true) {
-                    return Err(format!("{message}: {mend}, or `wattle clean`"));
+                    return Err(refused(format!("{message}: {mend}, or `wattle clean`")));
                 }
                 continue;
             }
@@ -117,13 +135,13 @@ impl Shared {
             }
             tokio::select! {
                 () = left => {}
-                () = self.stop.cancelled() => return Err("wait for a slot: stopped".to_owned()),
+                () = self.stop.cancelled() => return Err(Failure::Machine("wait for a slot: stopped".to_owned())),
             }
         }
     }
 
     /// Leases a slot; waits as [`Self::lease_by`] does.
-    pub(crate) async fn lease(&self, want: Want) -> Result<(Lease, AtWork), String> {
+    pub(crate) async fn lease(&self, want: Want) -> Result<(Lease, AtWork), Failure> {
         self.lease_by(move |pool| pool.lease(&want)).await
     }
 

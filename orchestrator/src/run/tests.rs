@@ -60,6 +60,8 @@ impl Env {
             clock: Arc::new(SystemClock),
             child_env: BTreeMap::from([("PATH".into(), path)]),
             models: Default::default(),
+            prewarm: false,
+            prices: Arc::new(wattle_cache::price::Table::builtin().clone()),
             who: "tester".to_owned(),
             host: "here".to_owned(),
             temp: folder.path().to_owned(),
@@ -95,6 +97,7 @@ impl Env {
             files: BTreeMap::new(),
             options,
             lead_usage: Vec::new(),
+            planning: None,
             stop_at_plan: false,
             folder: self.folder.path().to_owned(),
         };

@@ -128,7 +128,7 @@ impl Machine for Attempt {
                 "budget",
                 "environment",
             ],
-            S::Parked => &["stopped", "interrupted"],
+            S::Parked => &["stopped", "interrupted", "environment"],
             S::Interrupted => &["died"],
             S::Leased | S::Executing | S::Committed | S::Checking | S::Repairing => &[],
             S::Asking | S::Succeeded => &[],

@@ -117,7 +117,8 @@ impl Machine for Run {
             S::Review => &["review", "held"],
             S::Failed => &["step", "final_red"],
             S::Interrupted => &["signal", "died"],
-            S::Planning | S::PlanReady | S::Running | S::NeedsInput | S::Parked => &[],
+            S::Parked => &["model"],
+            S::Planning | S::PlanReady | S::Running | S::NeedsInput => &[],
             S::Budget | S::BaseRed | S::Completed => &[],
         }
     }

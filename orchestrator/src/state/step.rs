@@ -87,7 +87,7 @@ names! {
         Landed = "landed",
         /// Its base has lost something.
         Stale = "stale",
-        /// The run stops, or a human stops the step.
+        /// The run stops, or a human stops the step, or the machine refuses to go on with it.
         Park = "park",
         /// The run goes on.
         Unpark = "unpark",
@@ -256,7 +256,7 @@ impl Machine for Step {
             S::Review => &["manual", "outside_touches", "branch_moved", "final_red", "lapsed", "group"],
             S::Stale => &["base_changed"],
             S::Blocked => &["needed"],
-            S::Parked => &["stopped", "interrupted", "budget", "base_red"],
+            S::Parked => &["stopped", "interrupted", "budget", "base_red", "environment", "model"],
             S::Queued => &[
                 "held",
                 "tip_moved",

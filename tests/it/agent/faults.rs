@@ -63,11 +63,10 @@ fn a_refused_key_is_not_tried_again_and_names_its_mend() {
     let mut env = TestEnv::new();
     let service = Service::start(&mut env, "version: 1\nreplies: [{ fault: { status: 401 } }]\n");
     let repo = env.repo("r", &[("a.txt", "a\n")]);
-    let events = run(&env, &repo, PLAN, MODEL, &["--approve", "auto"]).code(1).events();
-    assert_eq!(standing(&repo, "w"), ("failed".to_owned(), Some("model".to_owned())));
+    let events = run(&env, &repo, PLAN, MODEL, &["--approve", "auto"]).code(5).events();
+    assert_eq!(standing(&repo, "w"), ("parked".to_owned(), Some("model".to_owned())));
     assert_eq!(service.requests().len(), 1, "it would be refused again");
-    let failed = events.iter().find(|e| e["type"] == "step_state" && e["state"] == "failed").unwrap();
-    let message = failed["message"].as_str().unwrap();
+    let message = of(&events, "bound_hit")[0]["message"].as_str().unwrap();
     assert!(message.contains("401") && message.contains("key"), "{message}");
     assert!(!message.contains(CANARY));
     let lead = repo.wattle(&["plan", "Do it", "--model", MODEL]).code(5);
@@ -117,9 +116,11 @@ fn a_server_of_the_users_own_is_a_model() {
     let service = Service::start(&mut env, &format!("version: 1\nreplies:{WORK}"));
     let url = service.server.base_url();
     env.set("ANTHROPIC_BASE_URL", "http://127.0.0.1:1");
+    // The key that its entry names, and never Anthropic's.
+    env.set("LOCAL_KEY", "local");
     std::fs::create_dir_all(env.root().join("config/wattle")).unwrap();
     let config = format!(
-        "models: {{ local: {{ base_url: \"{url}\", wire: anthropic }} }}\nmodel: local/some\nlimits: {{ tokens: 1000000 }}\n"
+        "models: {{ local: {{ base_url: \"{url}\", wire: anthropic, key: LOCAL_KEY }} }}\nmodel: local/some\nlimits: {{ tokens: 1000000 }}\n"
     );
     std::fs::write(env.root().join("config/wattle/config.yaml"), config).unwrap();
     let repo = env.repo("r", &[("a.txt", "a\n")]);

@@ -245,7 +245,7 @@ fn a_model_of_unknown_price_under_a_cap_is_a_mistake() {
     exit 3
     --- stderr
     error: failed to bound the money of anthropic/unheard-of: its price is not known
-      hint: set `limits: { tokens: … }`
+      hint: set `limits: { tokens: … }`, or its price under `prices:` in the user's configuration
     ");
 }
 

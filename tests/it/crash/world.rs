@@ -43,9 +43,9 @@ impl Expected {
         let diff = repo.git(&["diff", "--stat", &self.tree_here(repo), "main^{tree}"]);
         assert_eq!(repo.git(&["rev-parse", "main^{tree}"]), self.tree, "{diff}");
         assert_eq!(merges(repo), self.landed, "one merge for each step that lands");
-        let moves = repo.git(&["reflog", "show", "main", "--format=%H"]);
-        let values: BTreeSet<&str> = moves.lines().collect();
-        assert_eq!(moves.lines().count(), values.len(), "the target never comes back to what it was: {moves}");
+        let moves = moves(repo);
+        let values: BTreeSet<&str> = moves.iter().map(|[commit, ..]| commit.as_str()).collect();
+        assert_eq!(moves.len(), values.len(), "the target never comes back to what it was: {moves:?}");
         assert_eq!(landed_events(repo), self.landed, "one event for each step that lands");
         (self.wreck)(repo);
         sound(env, repo);
@@ -57,6 +57,23 @@ impl Expected {
         let known = repo.git(&["cat-file", "--batch-check", "--batch-all-objects"]);
         if known.contains(&self.tree) { self.tree.clone() } else { "main^{tree}".to_owned() }
     }
+}
+
+/// The values that the target ever had, newest first: commit, tree and how it came there. A landing that was taken back in
+/// the same moment, because a checkout refused it after all, is none.
+pub(crate) fn moves(repo: &TestRepo<'_>) -> Vec<[String; 3]> {
+    let reflog = repo.git(&["reflog", "show", "main", "--format=%H %T %gs"]);
+    let mut lines = reflog.lines();
+    let mut found = Vec::new();
+    while let Some(line) = lines.next() {
+        if line.ends_with("landing undone") {
+            lines.next();
+            continue;
+        }
+        let mut words = line.splitn(3, ' ').map(str::to_owned);
+        found.push(std::array::from_fn(|_| words.next().expect("a line of the format")));
+    }
+    found
 }
 
 /// Landing merges of the target by step.

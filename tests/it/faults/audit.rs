@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::crash::world::moves;
 use crate::env::{TestEnv, TestRepo};
 
 /// Every event of the newest run; none when there is no run yet.
@@ -19,28 +20,35 @@ pub(crate) fn journal(repo: &TestRepo<'_>) -> Vec<Value> {
 #[track_caller]
 pub(crate) fn audit(repo: &TestRepo<'_>, checks: &[&str]) -> usize {
     let events = journal(repo);
-    let mut green: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for event in events.iter().filter(|event| event["type"] == "check_finished" && event["verdict"] == "green") {
-        let (check, tree) = (event["check"].as_str().expect("a name"), event["tree"].as_str().expect("a tree"));
-        green.entry(check).or_default().insert(tree);
-    }
-    let mut given = BTreeSet::new();
-    let reflog = repo.git(&["reflog", "show", "main", "--format=%H %T %gs"]);
-    for line in reflog.lines().filter(|line| line.contains(" wattle: ")) {
-        let (commit, rest) = line.split_once(' ').expect("a line of the format");
-        let (tree, _) = rest.split_once(' ').expect("a line of the format");
-        for check in checks {
-            let passed = green.get(check).is_some_and(|trees| trees.contains(tree));
-            assert!(passed, "{commit} with tree {tree} was on the target, and {check} was not green on it: {reflog}");
-        }
-        assert!(given.insert(commit), "{commit} was landed twice: {reflog}");
-    }
+    let given = verified(repo, &events, checks);
+    let once: BTreeSet<&String> = given.iter().collect();
+    assert_eq!(once.len(), given.len(), "a commit was landed twice: {given:?}");
     for event in events.iter().filter(|event| event["type"] == "landed") {
         let commit = event["commit"].as_str().expect("a commit");
         let base = repo.git(&["merge-base", commit, "main"]);
         assert_eq!(base, commit, "the journal says that {} has landed", event["step"]);
     }
     given.len()
+}
+
+/// The values that Wattle gave the target, after a test that each of these checks was green on each of them.
+#[track_caller]
+pub(crate) fn verified(repo: &TestRepo<'_>, events: &[Value], checks: &[&str]) -> Vec<String> {
+    let mut green: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for event in events.iter().filter(|event| event["type"] == "check_finished" && event["verdict"] == "green") {
+        let (check, tree) = (event["check"].as_str().expect("a name"), event["tree"].as_str().expect("a tree"));
+        green.entry(check).or_default().insert(tree);
+    }
+    let mut given = Vec::new();
+    let moves = moves(repo);
+    for [commit, tree, _] in moves.iter().filter(|[_, _, how]| how.starts_with("wattle: ")) {
+        for check in checks {
+            let passed = green.get(check).is_some_and(|trees| trees.contains(tree.as_str()));
+            assert!(passed, "{commit} with tree {tree} was on the target, and {check} was not green on it: {moves:#?}");
+        }
+        given.push(commit.clone());
+    }
+    given
 }
 
 /// The blobs that workers have written into their slots and that are there now.

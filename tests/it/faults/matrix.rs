@@ -1,12 +1,10 @@
 //! Every point in turn: what is done there, how the run goes on, and what it is held against.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::audit::{audit, kept, written};
 use super::plans::{FINAL, Plan, QUEUE, RUN};
-use super::say;
+use super::{each, say};
 use crate::crash::world::{Expected, Rng, kill_processes};
 use crate::env::{Output, TestEnv, TestRepo};
 
@@ -14,14 +12,24 @@ use crate::env::{Output, TestEnv, TestRepo};
 const SAMPLE: usize = 80;
 /// Where a run that is not killed ends; far more than one that was killed often needs.
 const RESUMES_MAX: usize = 5;
+/// So many points are passed by nearly every resume.
+const AGAIN_MAX: usize = 40;
 /// Cases under way at once: a case mostly waits for the disk.
-const AT_ONCE: usize = 3;
+pub(super) const AT_ONCE: usize = 3;
 
 /// A point, and which pass of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct At {
-    name: String,
-    pass: usize,
+pub(super) struct At {
+    pub(super) name: String,
+    pub(super) pass: usize,
+}
+
+/// The points that a run passes.
+pub(super) struct Passed {
+    /// How often each.
+    pub(super) points: BTreeMap<String, usize>,
+    /// Those at which an effect can be refused.
+    pub(super) fallible: BTreeSet<String>,
 }
 
 impl At {
@@ -47,7 +55,7 @@ struct Case {
 }
 
 /// An undisturbed run: how it ends, and the points that it passes.
-fn undisturbed(plan: Plan, wreck: Wreck) -> (Expected, BTreeMap<String, usize>) {
+pub(super) fn undisturbed(plan: Plan, wreck: Wreck) -> (Expected, Passed) {
     let env = TestEnv::new();
     let repo = plan.world(&env);
     let list = env.root().join("list");
@@ -55,20 +63,24 @@ fn undisturbed(plan: Plan, wreck: Wreck) -> (Expected, BTreeMap<String, usize>) 
     let end = env.wattle_with(&repo.path, &[("WATTLE_FAULT", &armed)], &RUN).ok();
     let expected = Expected::of(&repo, end.events().len(), wreck);
     assert_eq!(expected.landed.values().sum::<usize>(), plan.lands, "{:?}", expected.landed);
-    let mut points = BTreeMap::new();
+    let (mut points, mut fallible) = (BTreeMap::new(), BTreeSet::new());
     for line in std::fs::read_to_string(list).expect("a build with debug assertions has fault points").lines() {
-        *points.entry(line.trim_end_matches('!').to_owned()).or_default() += 1;
+        let name = line.trim_end_matches('!');
+        *points.entry(name.to_owned()).or_default() += 1;
+        if name != line {
+            fallible.insert(name.to_owned());
+        }
     }
     expected.hold(&env, &repo);
-    (expected, points)
+    (expected, Passed { points, fallible })
 }
 
 /// Which cases are tried: each name once, in one of the plans, then others, as many as asked for.
-fn chosen(passed: &[(Plan, BTreeMap<String, usize>)], count: usize, rng: &mut Rng) -> Vec<Case> {
+fn chosen(passed: &[(Plan, Passed)], count: usize, rng: &mut Rng) -> Vec<Case> {
     let mut left: Vec<(Plan, At)> = Vec::new();
     let mut names: BTreeMap<&String, Vec<(Plan, usize)>> = BTreeMap::new();
     for (plan, points) in passed {
-        for (name, passes) in points {
+        for (name, passes) in &points.points {
             left.extend((1..=*passes).map(|pass| (*plan, At { name: name.clone(), pass })));
             names.entry(name).or_default().push((*plan, *passes));
         }
@@ -85,11 +97,11 @@ fn chosen(passed: &[(Plan, BTreeMap<String, usize>)], count: usize, rng: &mut Rn
     }
     let names: Vec<&String> = names.into_keys().collect();
     let case = |(n, (plan, at))| {
-        let again = At { name: names[rng.below(names.len())].clone(), pass: 1 + rng.below(2) };
-        // A second kill, in the resume, ends otherwise in about one of sixty: whoever asks for a number of cases gets it,
-        // the default does not, until that is mended.
-        let twice = count != SAMPLE && n % 3 == 0;
-        Case { plan, at, with_children: n % 2 == 0, collect: n % 4 < 2, again: twice.then_some(again) }
+        let again = match n % 2 {
+            0 => At { name: names[rng.below(names.len())].clone(), pass: 1 + rng.below(2) },
+            _ => At { name: "*".to_owned(), pass: 1 + rng.below(AGAIN_MAX) },
+        };
+        Case { plan, at, with_children: n % 2 == 0, collect: n % 4 < 2, again: (n % 3 == 0).then_some(again) }
     };
     picked.into_iter().enumerate().map(case).collect()
 }
@@ -150,8 +162,7 @@ impl Case {
                 end = go_on(&env, &repo, None);
             }
         }
-        let status = || repo.wattle(&["status"]).whole();
-        assert_eq!(end.code, 0, "{self}\n{}\n{}\n{}", end.out, end.err, status());
+        assert_eq!(end.code, 0, "{self}\n{}\n{}\n{}", end.out, end.err, told(&repo));
         kept(&repo, &bytes);
         expected.hold(&env, &repo);
         kept(&repo, &bytes);
@@ -174,8 +185,15 @@ impl Case {
     }
 }
 
+/// Where the run stands, and every word of why steps are not where they should be.
+pub(super) fn told(repo: &TestRepo<'_>) -> String {
+    let status = repo.wattle(&["status", "--json"]).ok().json();
+    let rows = status["steps"].as_array().expect("a list").iter();
+    rows.map(|step| format!("{} {} {}\n", step["id"], step["state"], step["why"])).collect()
+}
+
 /// The run goes on; it begins when it was killed before there was one.
-fn go_on(env: &TestEnv, repo: &TestRepo<'_>, armed: Option<&str>) -> Output {
+pub(super) fn go_on(env: &TestEnv, repo: &TestRepo<'_>, armed: Option<&str>) -> Output {
     let vars: Vec<(&str, &str)> = armed.map(|armed| ("WATTLE_FAULT", armed)).into_iter().collect();
     let end = env.wattle_with(&repo.path, &vars, &["resume", "--json"]);
     match end.code {
@@ -206,29 +224,15 @@ fn killed_at_any_point_a_run_goes_on_to_the_same_end() {
         passed.push((plan, points));
         ends.insert(plan.name, expected);
     }
-    let passes: usize = passed.iter().flat_map(|(_, points)| points.values()).sum();
+    let passes: usize = passed.iter().flat_map(|(_, passed)| passed.points.values()).sum();
     let cases = only.map_or_else(|| chosen(&passed, count, &mut rng), |only| vec![only]);
-    let (next, hits, tried) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-    let failures = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let ran = std::panic::catch_unwind(|| case.run(&ends[case.plan.name]));
-                    tried.fetch_add(1, Ordering::Relaxed);
-                    match ran {
-                        Ok(kills) => _ = hits.fetch_add(kills, Ordering::Relaxed),
-                        Err(_) => failures.lock().expect("nothing panics under it").push(case.to_string()),
-                    }
-                }
-            });
-        }
-    });
-    let failures = failures.into_inner().expect("nothing panics under it");
-    let (hits, tried) = (hits.into_inner(), tried.into_inner());
+    let (hits, failures) = each(&cases, AT_ONCE, |case| case.run(&ends[case.plan.name]));
+    let tried = cases.len();
+    let twice = cases.iter().filter(|case| case.again.is_some()).count();
     say(&format!(
-        "faults: killed {hits} times in {tried} runs, at {} of the {passes} points that two runs pass; {} ended otherwise",
-        tried,
+        "faults: killed {hits} times in {tried} runs, {twice} of them in the resume as well, at {tried} of the {passes} \
+         passes of {} points; {} ended otherwise",
+        passed.iter().flat_map(|(_, passed)| passed.points.keys()).collect::<BTreeSet<_>>().len(),
         failures.len()
     ));
     assert!(failures.is_empty(), "{failures:#?}");

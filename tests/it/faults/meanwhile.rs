@@ -69,3 +69,39 @@ fn whatever_a_user_collects_or_packs_meanwhile_the_run_ends_as_it_would() {
     say(&format!("faults: a user's git met a run at {met} moments"));
     assert!(met >= 12, "most moments were met: {met}");
 }
+
+/// Nothing reads what lands here: there is no check, and the target is checked out nowhere.
+const UNREAD: &str = r#"
+version: 1
+task: Land what nobody reads
+checks: []
+limits: { jobs: 3 }
+steps:
+  - { id: a, touches: ["a/**"], run: mkdir a && echo a > a/f }
+  - { id: b, touches: ["b/**"], run: mkdir b && echo b > b/f }
+  - { id: c, touches: ["c/**"], run: mkdir c && echo c > c/f }
+"#;
+
+#[test]
+fn a_candidate_that_nobody_reads_is_whole_whatever_is_pruned() {
+    let mut met = 0;
+    for point in ["git.merge-tree.after", "object.after", "ref.candidate.before"] {
+        let env = TestEnv::new();
+        let repo = env.repo("repo", &[("f", "f\n")]);
+        std::fs::write(env.root().join("plan.yml"), UNREAD).expect("the folder is ours");
+        let stops = [1, 3, 5, 7].map(|pass| format!("stop={point}:{pass}")).join(";");
+        let args = [&RUN[..], &["--target", "line"]].concat();
+        let running = env.spawn_with(&repo.path, &[("WATTLE_FAULT", &stops)], &args);
+        while running.stopped() {
+            drop(env.program("git", &repo.path, &["gc", "--quiet", "--prune=now"]));
+            met += 1;
+            running.signal(rustix::process::Signal::CONT);
+        }
+        let end = running.end();
+        assert_eq!(end.code, 0, "{point}: {}", end.whole());
+        repo.git(&["fsck", "--strict", "--no-dangling"]);
+        assert_eq!(repo.git(&["ls-tree", "-r", "--name-only", "line"]), "a/f\nb/f\nc/f\nf", "{point}");
+    }
+    say(&format!("faults: pruned at {met} moments what nothing kept yet"));
+    assert!(met >= 6, "most moments were met: {met}");
+}

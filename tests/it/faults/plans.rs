@@ -69,6 +69,20 @@ steps:
     checks: &["suite"],
 };
 
+/// More files in one landing than are synced one by one.
+pub(crate) const MANY: Plan = Plan {
+    name: "many",
+    text: r#"
+version: 1
+task: Many files at once
+checks: []
+steps:
+  - { id: many, touches: ["many/**", shared.txt], run: 'mkdir many; for n in $(seq 400); do echo $n > many/$n; done; echo many > shared.txt' }
+"#,
+    lands: 1,
+    checks: &[],
+};
+
 const FILES: [(&str, &str); 6] = [
     ("src/a.rs", "fn a() { old(1); }\n"),
     ("src/b.rs", "fn b() { old(2); }\n"),

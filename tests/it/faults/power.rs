@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::audit::{audit, journal};
-use super::plans::{Plan, QUEUE, RUN};
+use super::plans::{MANY, Plan, QUEUE, RUN};
 use super::say;
 use crate::crash::world::files;
 use crate::env::{Output, TestEnv, TestRepo};
@@ -127,6 +127,45 @@ fn after_a_power_cut_git_has_what_the_journal_says() {
     }
     say(&format!("faults: cut the power at {} moments of a run", cuts.len()));
     assert!(cuts.len() >= 15, "most cuts hit: {}", cuts.len());
+}
+
+#[test]
+fn after_a_power_cut_every_file_of_a_large_landing_is_there() {
+    let mut env = TestEnv::new();
+    let state = env.root().join("disk/state");
+    env.set("WATTLE_STATE_DIR", state.to_str().expect("a plain path"));
+    if !able(&env) {
+        return say("skipped: power cuts need root and loop devices");
+    }
+    Disk::make(&env);
+    let Some(disk) = Disk::mount(&env, "disk.img") else {
+        return say("skipped: power cuts need loop devices, and none can be mounted here");
+    };
+    let repo = world(&env, &MANY);
+    drop(env.program("sync", env.root(), &["-f", "disk"]).ok());
+    let armed = "stop=land.followed:1;stop=land.followed:2;stop=land.followed:3";
+    let running = env.spawn_with(&repo.path, &[("WATTLE_FAULT", armed)], &RUN);
+    let mut cuts = Vec::new();
+    while running.stopped() {
+        let image = format!("cut{}.img", cuts.len());
+        drop(env.program("cp", env.root(), &["--sparse=always", "disk.img", &image]).ok());
+        cuts.push((image, repo.git(&["rev-parse", "main"])));
+        running.signal(rustix::process::Signal::CONT);
+    }
+    drop(running.end().ok());
+    let landed = repo.git(&["rev-parse", "main"]);
+    drop(disk);
+    let mut whole = 0;
+    for (image, main) in &cuts {
+        let _disk = Disk::mount(&env, image).expect("the copy of an ext4 is one");
+        assert_eq!(repo.git(&["rev-parse", "main"]), *main, "{image}");
+        // Not what the index says of the files: what is in them.
+        drop(env.program("git", &repo.path, &["update-index", "-q", "--really-refresh"]));
+        assert_eq!(repo.git(&["status", "--porcelain"]), "", "{image}");
+        whole += usize::from(*main == landed);
+    }
+    say(&format!("faults: cut the power at {} moments of a landing of 401 files", cuts.len()));
+    assert!(whole > 0, "the landing is in none of {cuts:?}");
 }
 
 /// Does what a user is told after a power cut: a lock in the user's own repository goes, and so does what the cut has made of

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use wattle_cache::prefix::{self, PrefixError, RawMessage, Rendered, RequestOptions, Role, SharedPrefix};
+use wattle_cache::prefix::{self, PrefixError, RawMessage, Rendered, RequestOptions, Role, SharedPrefix, Target};
 
 use super::brief;
 use crate::tool;
@@ -81,12 +81,18 @@ impl Transcript {
 
     /// Adds a message and gives its index.
     pub(super) fn push(&mut self, json: &str) -> Result<u32, PrefixError> {
+        let index = self.next_index();
         self.history.push(RawMessage::parse(json)?);
-        Ok(u32::try_from(self.history.len()).unwrap_or(u32::MAX))
+        Ok(index)
     }
 
-    pub(super) fn render(&self, options: &RequestOptions) -> Rendered {
-        prefix::render(&self.shared, &self.worker_message, &self.history, options)
+    /// Index of the next message.
+    pub(super) fn next_index(&self) -> u32 {
+        u32::try_from(self.history.len() + 1).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn render(&self, target: &Target, options: &RequestOptions) -> Rendered {
+        prefix::render_for(target, &self.shared, &self.worker_message, &self.history, options)
     }
 
     pub(super) fn standing(&self) -> Standing {

@@ -55,6 +55,7 @@ pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn H
     let task = Task {
         model_name: &work.model,
         brief: &work.brief,
+        prefix_ttl: work.prefix_ttl,
         worker_message: brief::worker_message(step, work, &allowed),
         allowed,
         max_turns: work.max_turns,
@@ -90,6 +91,7 @@ pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<
     let task = Task {
         model_name: &lead.agent.model,
         brief: &lead.agent.brief,
+        prefix_ttl: lead.agent.prefix_ttl,
         worker_message: brief::lead_message(lead),
         allowed: brief::lead_allowed(),
         max_turns: lead.agent.max_turns,

@@ -1,361 +1,332 @@
-//! The Anthropic Messages wire: one streamed request, tried again while that can help.
-//!
-//! A turn counts only after the last event of its stream. What came before a fault is thrown away and the
-//! whole request is sent again: half a turn can never be continued, and the cached prefix makes it cheap.
+//! The codec of Anthropic Messages: named events, blocks by index, counts that are cumulative.
 
-use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use futures_util::StreamExt as _;
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Client, Response, Url};
-use thiserror::Error;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::assemble::{Assembled, Assembly, ErrorBody, Progress};
-use super::sse::Decoder;
-use super::transport::{self, ATTEMPTS_BUSY, ATTEMPTS_OTHER, Pace};
-use super::{Attempt, Model, ModelError, ModelErrorKind, ModelRequest, Reply, Streaming};
+use super::assemble::{Assembled, Assembly, CallIds, Fields, Progress, Told, object_or_wrapped, raw_json, raw_text};
+use super::refusal::{self, Words};
+use super::sse::Event;
+use super::{Block, Stop};
 
-/// Version that is sent to the provider itself.
-const VERSION: &str = "2026-10-21";
-/// Version that is sent to other addresses: what gateways and local servers know.
-const VERSION_ELSEWHERE: &str = "2023-06-01";
-/// Bound on a reply that comes whole, and on the body of an error: far above any real one.
-const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Bound on the words of an error that are passed on: enough for what the provider says, not for a page.
-const MESSAGE_CHARS_MAX: usize = 600;
-
-/// How requests are authorised; exactly one form is sent.
-#[derive(Clone)]
-pub enum Auth {
-    /// The header `x-api-key`.
-    ApiKey(String),
-    /// The header `authorization: Bearer`.
-    Bearer(String),
+/// A message in the making.
+#[derive(Debug, Default)]
+pub(super) struct AnthropicAssembly {
+    blocks: BTreeMap<u64, Building>,
+    stop: Option<String>,
+    category: Option<String>,
+    usage: UsageFields,
+    told: Told,
 }
 
-impl fmt::Debug for Auth {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Auth::ApiKey(_) => "ApiKey(hidden)",
-            Auth::Bearer(_) => "Bearer(hidden)",
-        })
+#[derive(Debug)]
+struct Building {
+    fields: Fields,
+    kind: String,
+    text: String,
+    input: String,
+    thinking: String,
+    signature: Option<String>,
+    citations: Vec<Box<RawValue>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct UsageFields {
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    cache_creation: Option<CacheCreation>,
+    output_tokens_details: Option<OutputDetails>,
+    service_tier: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CacheCreation {
+    ephemeral_1h_input_tokens: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct OutputDetails {
+    thinking_tokens: Option<u64>,
+}
+
+impl UsageFields {
+    /// Counts are cumulative: those that are given replace those before.
+    fn overwrite(&mut self, newer: UsageFields) {
+        self.input_tokens = newer.input_tokens.or(self.input_tokens);
+        self.output_tokens = newer.output_tokens.or(self.output_tokens);
+        self.cache_creation_input_tokens = newer.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
+        self.cache_read_input_tokens = newer.cache_read_input_tokens.or(self.cache_read_input_tokens);
+        self.cache_creation = newer.cache_creation.or(self.cache_creation.take());
+        self.output_tokens_details = newer.output_tokens_details.or(self.output_tokens_details.take());
+        self.service_tier = newer.service_tier.or(self.service_tier.take());
+    }
+
+    fn tell(&self, told: &mut Told) {
+        let written = self.cache_creation_input_tokens.unwrap_or(0);
+        let long = self.cache_creation.as_ref().and_then(|split| split.ephemeral_1h_input_tokens).unwrap_or(0);
+        told.tokens.uncached_in = self.input_tokens.unwrap_or(0);
+        told.tokens.cache_read = self.cache_read_input_tokens.unwrap_or(0);
+        told.tokens.cache_write_short = written.saturating_sub(long);
+        told.tokens.cache_write_long = long.min(written);
+        told.tokens.out = self.output_tokens.unwrap_or(0);
+        told.reasoning_out =
+            self.output_tokens_details.as_ref().and_then(|details| details.thinking_tokens).unwrap_or(0);
+        told.counted_in = self.input_tokens.is_some();
+        told.name(None, None, self.service_tier.as_deref());
     }
 }
 
-/// Where a model is and how it is spoken to.
-#[derive(Debug, Clone)]
-pub struct AnthropicOptions {
-    /// Address without `/v1`.
-    pub base_url: String,
-    /// Key.
-    pub auth: Auth,
-    /// Value of `anthropic-version`; `None` = the newest for the provider itself, the oldest elsewhere.
-    pub version: Option<String>,
-    /// Name of the provider, the first part of `PROVIDER/NAME`.
-    pub provider: String,
+#[derive(Deserialize)]
+struct MessageStart<'a> {
+    #[serde(borrow)]
+    message: StartedMessage<'a>,
 }
 
-/// Why a model cannot be set up.
-#[derive(Debug, Error)]
-pub enum SetupError {
-    /// The address is none.
-    #[error("set up the model: base_url {url:?} is no http(s) address")]
-    BaseUrl {
-        /// What was given.
-        url: String,
-    },
-    /// The key or the version cannot be sent as a header.
-    #[error("set up the model: the {what} holds characters that a header cannot carry")]
-    Header {
-        /// Which one.
-        what: &'static str,
-    },
-    /// The HTTP client cannot be built.
-    #[error("set up the model: build the http client: {source}")]
-    Client {
-        /// What it says.
-        source: reqwest::Error,
-    },
+#[derive(Deserialize)]
+struct StartedMessage<'a> {
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    model: Option<Cow<'a, str>>,
+    usage: Option<UsageFields>,
 }
 
-/// A model behind the Anthropic Messages wire.
-pub struct Anthropic {
-    client: Client,
-    endpoint: Url,
-    headers: HeaderMap,
-    provider: String,
-    pace: Pace,
-    /// Nobody sends before this: a provider that said "busy" said it to all workers.
-    cooldown: Mutex<Option<Instant>>,
+#[derive(Deserialize)]
+struct BlockStart {
+    index: u64,
+    content_block: Fields,
 }
 
-impl fmt::Debug for Anthropic {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = formatter.debug_struct("Anthropic");
-        shown.field("provider", &self.provider).field("endpoint", &self.endpoint.as_str());
-        shown.finish_non_exhaustive()
-    }
+#[derive(Deserialize)]
+struct BlockDelta<'a> {
+    index: u64,
+    #[serde(borrow)]
+    delta: Delta<'a>,
 }
 
-impl Anthropic {
-    /// Sets up a client; nothing is sent yet.
-    ///
-    /// # Errors
-    /// Fails where the address, the key or the version cannot be used.
-    pub fn new(options: AnthropicOptions) -> Result<Anthropic, SetupError> {
-        Anthropic::with_pace(options, Pace::default())
-    }
+/// The deltas of all kinds of blocks; a field is there with its kind.
+#[derive(Default, Deserialize)]
+struct Delta<'a> {
+    #[serde(rename = "type", borrow, default)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    partial_json: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    thinking: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    signature: Option<Cow<'a, str>>,
+    citation: Option<Box<RawValue>>,
+}
 
-    pub(crate) fn with_pace(options: AnthropicOptions, pace: Pace) -> Result<Anthropic, SetupError> {
-        let wrong = || SetupError::BaseUrl { url: options.base_url.clone() };
-        let base = Url::parse(&options.base_url).map_err(|_| wrong())?;
-        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-            return Err(wrong());
-        }
-        let text = format!("{}/v1/messages", options.base_url.trim_end_matches('/'));
-        let endpoint = Url::parse(&text).map_err(|_| wrong())?;
-        let own = base.host_str().is_some_and(|host| host == "api.anthropic.com");
-        let version = match &options.version {
-            Some(version) => version.as_str(),
-            None if own => VERSION,
-            None => VERSION_ELSEWHERE,
+#[derive(Deserialize)]
+struct MessageDelta {
+    delta: StopFields,
+    usage: Option<UsageFields>,
+}
+
+#[derive(Deserialize)]
+struct StopFields {
+    stop_reason: Option<String>,
+    stop_details: Option<StopDetails>,
+}
+
+#[derive(Deserialize)]
+struct StopDetails {
+    category: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WholeMessage {
+    id: Option<String>,
+    model: Option<String>,
+    content: Vec<Fields>,
+    stop_reason: Option<String>,
+    stop_details: Option<StopDetails>,
+    usage: Option<UsageFields>,
+}
+
+/// The kind of an event whose stream names none.
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+}
+
+impl Assembly for AnthropicAssembly {
+    fn take(&mut self, event: Event<'_>) -> Result<Progress, serde_json::Error> {
+        let kind = if event.name.is_empty() {
+            serde_json::from_str::<Kind<'_>>(event.data)?.kind
+        } else {
+            Cow::Borrowed(event.name)
         };
-        let (name, secret) = match &options.auth {
-            Auth::ApiKey(key) => ("x-api-key", key.clone()),
-            Auth::Bearer(token) => ("authorization", format!("Bearer {token}")),
+        match kind.as_ref() {
+            "message_start" => {
+                let start: MessageStart<'_> = serde_json::from_str(event.data)?;
+                let message = start.message;
+                self.told.name(message.id.as_deref(), message.model.as_deref(), None);
+                self.usage.overwrite(message.usage.unwrap_or_default());
+                self.usage.tell(&mut self.told);
+                self.told.started = true;
+            }
+            "content_block_start" => {
+                let start: BlockStart = serde_json::from_str(event.data)?;
+                let block = Building::new(start.content_block);
+                self.told.out_bytes += block.text.len() + block.thinking.len();
+                self.blocks.insert(start.index, block);
+                self.told.started = true;
+            }
+            "content_block_delta" => {
+                let delta: BlockDelta<'_> = serde_json::from_str(event.data)?;
+                if let Some(block) = self.blocks.get_mut(&delta.index) {
+                    self.told.out_bytes += block.extend(delta.delta);
+                }
+            }
+            "message_delta" => {
+                let delta: MessageDelta = serde_json::from_str(event.data)?;
+                let usage = delta.usage.unwrap_or_default();
+                self.told.counted_out |= usage.output_tokens.is_some();
+                self.usage.overwrite(usage);
+                self.usage.tell(&mut self.told);
+                self.stop = delta.delta.stop_reason.or(self.stop.take());
+                self.category = delta.delta.stop_details.and_then(|details| details.category).or(self.category.take());
+            }
+            "message_stop" => return Ok(Progress::Complete),
+            "error" => return Ok(Progress::Failed(words(event.data))),
+            // `ping`, `content_block_stop`, and what a later version adds.
+            _ => {}
+        }
+        Ok(Progress::More)
+    }
+
+    fn take_whole(&mut self, body: &str) -> Result<Progress, serde_json::Error> {
+        let whole: WholeMessage = match serde_json::from_str(body) {
+            Ok(whole) => whole,
+            Err(error) => return refusal::words(body).map(Progress::Failed).ok_or(error),
         };
-        let mut secret = HeaderValue::from_str(&secret).map_err(|_| SetupError::Header { what: "key" })?;
-        secret.set_sensitive(true);
-        let version = HeaderValue::from_str(version).map_err(|_| SetupError::Header { what: "anthropic-version" })?;
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static("application/json"));
-        headers.insert("anthropic-version", version);
-        headers.insert(name, secret);
-        let client = transport::client(&base, &pace).map_err(|source| SetupError::Client { source })?;
-        let provider = options.provider;
-        Ok(Anthropic { client, endpoint, headers, provider, pace, cooldown: Mutex::new(None) })
+        let usage = whole.usage.unwrap_or_default();
+        self.told.name(whole.id.as_deref(), whole.model.as_deref(), None);
+        self.told.counted_out = usage.output_tokens.is_some();
+        self.usage.overwrite(usage);
+        self.usage.tell(&mut self.told);
+        self.told.started = true;
+        self.stop = whole.stop_reason;
+        self.category = whole.stop_details.and_then(|details| details.category);
+        for (index, fields) in (0u64..).zip(whole.content) {
+            let block = Building::new(fields);
+            self.told.out_bytes += block.text.len() + block.thinking.len();
+            self.blocks.insert(index, block);
+        }
+        Ok(Progress::Complete)
     }
 
-    async fn ask(&self, request: ModelRequest, cancel: CancellationToken) -> Result<Reply, ModelError> {
-        let mut attempts = Vec::new();
-        let mut other_faults = 0;
-        loop {
-            let mut assembly = Assembly::default();
-            let mut status = 0;
-            let ended = tokio::select! {
-                biased;
-                () = cancel.cancelled() => None,
-                ended = self.attempt(&request, &mut assembly, &mut status) => Some(ended),
-            };
-            let usage = assembly.tokens();
-            let exact = assembly.exact() || (status >= 400 && !assembly.started);
-            attempts.push(Attempt { status, usage, exact });
-            let fault = match ended {
-                None => {
-                    return Err(ModelError { kind: ModelErrorKind::Cancelled, attempts });
+    fn told(&self) -> &Told {
+        &self.told
+    }
+
+    fn finish(self: Box<Self>) -> Assembled {
+        let mut content = Vec::new();
+        let mut blocks = Vec::new();
+        let mut ids = CallIds::default();
+        for building in self.blocks.into_values() {
+            let (fields, block) = building.finish(&mut ids);
+            // The provider refuses blank text in a request, so it must not get into the history.
+            if matches!(&block, Block::Text(text) if text.trim().is_empty()) {
+                continue;
+            }
+            content.push(fields.json());
+            blocks.push(block);
+        }
+        let stop = match self.stop.as_deref() {
+            Some("end_turn") | None => Stop::End,
+            Some("max_tokens") => Stop::MaxTokens,
+            Some("tool_use") => Stop::ToolUse,
+            Some("stop_sequence") => Stop::StopSequence,
+            Some("refusal") => Stop::Refusal { category: self.category },
+            Some("pause_turn") => Stop::Pause,
+            Some("model_context_window_exceeded") => Stop::ContextFull,
+            Some(other) => Stop::Other(other.to_owned()),
+        };
+        Assembled { content, blocks, stop }
+    }
+}
+
+/// The words of an error event, whatever it holds.
+fn words(data: &str) -> Words {
+    refusal::words(data).unwrap_or_else(|| Words { message: data.to_owned(), ..Words::default() })
+}
+
+impl Building {
+    fn new(fields: Fields) -> Building {
+        let kind = fields.text("type").unwrap_or_default();
+        let text = fields.text("text").unwrap_or_default();
+        let thinking = fields.text("thinking").unwrap_or_default();
+        Building { fields, kind, text, input: String::new(), thinking, signature: None, citations: Vec::new() }
+    }
+
+    /// Takes a delta and gives the bytes of output that it brought.
+    fn extend(&mut self, delta: Delta<'_>) -> usize {
+        let (grown, part) = match delta.kind.as_ref() {
+            "text_delta" => (&mut self.text, delta.text),
+            "input_json_delta" => (&mut self.input, delta.partial_json),
+            "thinking_delta" => (&mut self.thinking, delta.thinking),
+            // It comes whole: the last one counts.
+            "signature_delta" => {
+                self.signature = delta.signature.map(Cow::into_owned).or(self.signature.take());
+                return 0;
+            }
+            "citations_delta" => {
+                self.citations.extend(delta.citation);
+                return 0;
+            }
+            _ => return 0,
+        };
+        let part = part.unwrap_or_default();
+        grown.push_str(&part);
+        part.len()
+    }
+
+    fn finish(self, ids: &mut CallIds) -> (Fields, Block) {
+        let mut fields = self.fields;
+        match self.kind.as_str() {
+            "text" => {
+                fields.set("text", raw_text(&self.text));
+                if !self.citations.is_empty() {
+                    let all: Vec<&str> = self.citations.iter().map(|one| one.get()).collect();
+                    fields.set("citations", raw_json(format!("[{}]", all.join(","))));
                 }
-                Some(Ok(())) => {
-                    let Assembled { message_json, blocks, stop } = assembly.finish();
-                    return Ok(Reply { message_json, blocks, stop, usage, attempts });
+                (fields, Block::Text(self.text))
+            }
+            "tool_use" => {
+                let given = match fields.raw("input").filter(|_| self.input.trim().is_empty()) {
+                    Some(start) => start.get().to_owned(),
+                    None => self.input,
+                };
+                let input = object_or_wrapped(&given);
+                fields.set("input", input.clone());
+                let told = fields.text("id").unwrap_or_default();
+                let id = ids.unique(&told);
+                if id != told {
+                    fields.set("id", raw_text(&id));
                 }
-                Some(Err(fault)) => fault,
-            };
-            let made = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
-            other_faults += u32::from(!fault.busy());
-            let pause = match fault.plan(made, other_faults, &self.provider) {
-                Ok(pause) => pause.unwrap_or_else(|| transport::backoff(&self.pace, made)),
-                Err(kind) => return Err(ModelError { kind, attempts }),
-            };
-            tracing::debug!(provider = %self.provider, attempt = made, fault = %fault.words, "model attempt failed");
-            if fault.busy() {
-                self.cool_down(Instant::now() + pause);
+                let name = fields.text("name").unwrap_or_default();
+                (fields, Block::ToolUse { id, name, input })
             }
-            tokio::select! {
-                () = cancel.cancelled() => return Err(ModelError { kind: ModelErrorKind::Cancelled, attempts }),
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-    }
-
-    async fn wait_for_cooldown(&self) {
-        loop {
-            let until = *self.cooldown.lock().unwrap_or_else(PoisonError::into_inner);
-            match until {
-                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
-                Some(_) | None => return,
-            }
-        }
-    }
-
-    fn cool_down(&self, until: Instant) {
-        let mut cooldown = self.cooldown.lock().unwrap_or_else(PoisonError::into_inner);
-        *cooldown = Some(cooldown.map_or(until, |earlier| earlier.max(until)));
-    }
-
-    /// One HTTP attempt. `status` is set as soon as an answer came.
-    async fn attempt(&self, request: &ModelRequest, assembly: &mut Assembly, status: &mut u16) -> Result<(), Fault> {
-        self.wait_for_cooldown().await;
-        let post = self.client.post(self.endpoint.clone()).headers(self.headers.clone());
-        let response = post.body(request.bytes.clone()).send().await.map_err(|error| Fault::broken(&error))?;
-        *status = response.status().as_u16();
-        if !response.status().is_success() {
-            return Err(refusal(response).await);
-        }
-        let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
-        if content_type.is_some_and(|kind| kind.starts_with("application/json")) {
-            let body = body_text(response).await?;
-            return assembly.take_whole(&body).map_err(|error| Fault::passing(format!("read the reply: {error}")));
-        }
-        let mut decoder = Decoder::default();
-        let mut stream = response.bytes_stream();
-        while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|error| Fault::broken(&error))?;
-            let events = decoder.push(&chunk).map_err(|error| Fault::passing(error.to_string()))?;
-            for event in events {
-                let progress = assembly.take(&event);
-                match progress.map_err(|error| Fault::passing(format!("read event {}: {error}", event.name)))? {
-                    Progress::More => {}
-                    Progress::Complete => return Ok(()),
-                    Progress::Failed { code, message } => {
-                        let status = status_of(&code);
-                        return Err(Fault::answered(status, &HeaderMap::new(), code, None, &message));
-                    }
+            "thinking" => {
+                fields.set("thinking", raw_text(&self.thinking));
+                if let Some(signature) = self.signature {
+                    fields.set("signature", raw_text(&signature));
                 }
+                (fields, Block::Opaque)
             }
-        }
-        Err(Fault::passing("the stream ended before the message did".to_owned()))
-    }
-}
-
-impl Model for Anthropic {
-    fn name(&self) -> &str {
-        &self.provider
-    }
-
-    fn stream<'a>(&'a self, request: ModelRequest, cancel: CancellationToken) -> Streaming<'a> {
-        Box::pin(self.ask(request, cancel))
-    }
-}
-
-/// A failed attempt.
-struct Fault {
-    /// Status, or the one that an error event stands for; 0 where no answer came.
-    status: u16,
-    code: String,
-    words: String,
-    /// May another attempt help?
-    retry: bool,
-    /// The pause that was asked for.
-    pause: Option<std::time::Duration>,
-}
-
-impl Fault {
-    /// The connection or the stream broke.
-    fn broken(error: &reqwest::Error) -> Fault {
-        let mut words = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(inner) = source {
-            words = format!("{words}: {inner}");
-            source = inner.source();
-        }
-        Fault::passing(words)
-    }
-
-    fn passing(words: String) -> Fault {
-        Fault { status: 0, code: String::new(), words, retry: true, pause: None }
-    }
-
-    fn answered(status: u16, headers: &HeaderMap, code: String, detail: Option<&str>, message: &str) -> Fault {
-        // A spend limit is a 429 that no waiting helps against.
-        let spent = detail.is_some_and(|detail| detail.ends_with("spend_limit_reached"));
-        let words: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
-        Fault {
-            status,
-            code: detail.map_or(code, ToOwned::to_owned),
-            words,
-            retry: !spent && transport::retryable(status, headers),
-            pause: transport::retry_after(headers),
+            _ => (fields, Block::Opaque),
         }
     }
-
-    /// Does the provider say that it has too much to do?
-    fn busy(&self) -> bool {
-        matches!(self.status, 429 | 529)
-    }
-
-    /// The pause before the next attempt, or the error that ends the call.
-    fn plan(
-        &self,
-        made: u32,
-        other_faults: u32,
-        provider: &str,
-    ) -> Result<Option<std::time::Duration>, ModelErrorKind> {
-        let provider = provider.to_owned();
-        if !self.retry {
-            return Err(ModelErrorKind::Fatal {
-                provider,
-                status: self.status,
-                code: self.code.clone(),
-                message: self.words.clone(),
-            });
-        }
-        if made >= ATTEMPTS_BUSY || other_faults >= ATTEMPTS_OTHER {
-            let last = match self.status {
-                0 => self.words.clone(),
-                status => format!("{status} {}: {}", self.code, self.words),
-            };
-            return Err(ModelErrorKind::Exhausted { provider, attempts: made, last });
-        }
-        Ok(self.pause)
-    }
-}
-
-/// The status that an error event of a stream stands for.
-fn status_of(code: &str) -> u16 {
-    match code {
-        "invalid_request_error" => 400,
-        "authentication_error" => 401,
-        "billing_error" => 402,
-        "permission_error" => 403,
-        "not_found_error" => 404,
-        "request_too_large" => 413,
-        "rate_limit_error" => 429,
-        "timeout_error" => 504,
-        "overloaded_error" => 529,
-        _ => 500,
-    }
-}
-
-/// An answer that is not a success; proxies answer with pages, so the body may be anything.
-async fn refusal(response: Response) -> Fault {
-    let status = response.status().as_u16();
-    let headers = response.headers().clone();
-    let body = match body_text(response).await {
-        Ok(body) => body,
-        Err(fault) => fault.words,
-    };
-    match serde_json::from_str::<ErrorBody>(&body) {
-        Ok(ErrorBody { error }) => {
-            let detail = error.details.and_then(|details| details.error_code);
-            Fault::answered(status, &headers, error.kind, detail.as_deref(), &error.message)
-        }
-        Err(_) => Fault::answered(status, &headers, "(no error object)".to_owned(), None, body.trim()),
-    }
-}
-
-async fn body_text(response: Response) -> Result<String, Fault> {
-    let mut body = Vec::new();
-    let mut stream = response.bytes_stream();
-    while let Some(chunk) = stream.next().await {
-        body.extend_from_slice(&chunk.map_err(|error| Fault::broken(&error))?);
-        if body.len() > BODY_BYTES_MAX {
-            return Err(Fault::passing(format!("the reply is larger than {BODY_BYTES_MAX} bytes")));
-        }
-    }
-    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 #[cfg(test)]

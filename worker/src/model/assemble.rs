@@ -1,21 +1,29 @@
-//! One assistant message, put together from the events of a stream.
+//! What every wire's codec does: put one assistant message together from the events of a stream.
 //!
 //! What is echoed in the next request is the text that was received: the fields of a block keep their order
-//! and their bytes, and only the field that a delta extends is written again.
+//! and their bytes, and only the field that a delta extends is written again. A message counts only after its
+//! terminal event; until then it exists nowhere but here.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use wattle_cache::ledger::Tokens;
+use wattle_cache::prefix::Codec;
 
+use super::anthropic::AnthropicAssembly;
+use super::openai_chat::ChatAssembly;
+use super::openai_responses::ResponsesAssembly;
+use super::refusal::Words;
 use super::sse::Event;
 use super::{Block, Stop};
 
 /// The only field of the input of a tool call whose JSON was not an object: what the model wrote instead.
 pub(crate) const INVALID_INPUT: &str = "invalid_json";
+
+/// Bytes of output that are a token, for estimates: the newer tokenizers give about 3.5.
+const BYTES_PER_TOKEN: f64 = 3.5;
 
 /// What an event changed.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,48 +33,108 @@ pub(super) enum Progress {
     /// The message is complete.
     Complete,
     /// The stream reports an error.
-    Failed {
-        /// The provider's name of it.
-        code: String,
-        /// Its words.
-        message: String,
-    },
+    Failed(Words),
 }
 
-/// A message in the making.
+/// What a reply has told of itself so far.
 #[derive(Debug, Default)]
-pub(super) struct Assembly {
-    blocks: BTreeMap<u64, Building>,
-    stop: Option<String>,
-    usage: UsageFields,
-    /// Has `message_start` come?
+pub(super) struct Told {
+    /// Has anything of the reply come?
     pub(super) started: bool,
-    /// Has a count of the output come after the start?
-    counted: bool,
+    /// Tokens as far as they were reported, in the terms of the ledger.
+    pub(super) tokens: Tokens,
+    /// Those of the output that are reasoning.
+    pub(super) reasoning_out: u64,
+    /// Has the input been counted?
+    pub(super) counted_in: bool,
+    /// Has the whole output been counted?
+    pub(super) counted_out: bool,
+    /// Bytes of output that have come, for an estimate.
+    pub(super) out_bytes: usize,
+    /// The provider's id of the message.
+    pub(super) id: Option<String>,
+    /// The model that answers, by its own word.
+    pub(super) served: Option<String>,
+    /// Service tier.
+    pub(super) tier: Option<String>,
+}
+
+impl Told {
+    /// The tokens of the attempt, and whether all counts are the provider's own. What was not counted is
+    /// estimated: the input from the size of the request, the output from what came.
+    pub(super) fn usage(&self, request_bytes: usize) -> (Tokens, bool) {
+        let mut tokens = self.tokens;
+        if !self.counted_in {
+            tokens.uncached_in = estimate(request_bytes);
+        }
+        if !self.counted_out {
+            tokens.out = tokens.out.max(estimate(self.out_bytes));
+        }
+        (tokens, self.counted_in && self.counted_out)
+    }
+
+    /// Keeps the first word on a field.
+    pub(super) fn name(&mut self, id: Option<&str>, served: Option<&str>, tier: Option<&str>) {
+        for (known, new) in [(&mut self.id, id), (&mut self.served, served), (&mut self.tier, tier)] {
+            if let Some(new) = new.filter(|new| !new.is_empty() && known.is_none()) {
+                *known = Some(new.to_owned());
+            }
+        }
+    }
+}
+
+fn estimate(bytes: usize) -> u64 {
+    (bytes as f64 / BYTES_PER_TOKEN).ceil() as u64
+}
+
+/// A message in the making, on one wire.
+pub(super) trait Assembly: Send {
+    /// Takes the next event. Events, blocks and fields of a kind this version does not know change nothing.
+    ///
+    /// # Errors
+    /// Fails where an event that is known is not as it has to be.
+    fn take(&mut self, event: Event<'_>) -> Result<Progress, serde_json::Error>;
+
+    /// Takes a message that came whole, as some gateways answer a request for a stream.
+    ///
+    /// # Errors
+    /// Fails where it is no message of this wire.
+    fn take_whole(&mut self, body: &str) -> Result<Progress, serde_json::Error>;
+
+    /// The stream has ended without its terminal event: is the message complete nevertheless?
+    fn ended(&self) -> bool {
+        false
+    }
+
+    /// What the reply has told of itself.
+    fn told(&self) -> &Told;
+
+    /// The message; only after its terminal event.
+    fn finish(self: Box<Self>) -> Assembled;
+}
+
+/// An empty message of a wire.
+pub(super) fn assembly(codec: Codec) -> Box<dyn Assembly> {
+    match codec {
+        Codec::AnthropicMessages => Box::<AnthropicAssembly>::default(),
+        Codec::OpenaiChat => Box::<ChatAssembly>::default(),
+        Codec::OpenaiResponses => Box::<ResponsesAssembly>::default(),
+    }
 }
 
 /// A complete message.
 #[derive(Debug)]
 pub(super) struct Assembled {
-    pub(super) message_json: String,
+    /// Its blocks as they are journaled and echoed, JSON texts.
+    pub(super) content: Vec<String>,
+    /// The same blocks, as far as the loop has to know them.
     pub(super) blocks: Vec<Block>,
     pub(super) stop: Stop,
 }
 
-#[derive(Debug)]
-struct Building {
-    fields: Fields,
-    kind: String,
-    text: String,
-    input: String,
-    thinking: String,
-    signature: Option<String>,
-    citations: Vec<Box<RawValue>>,
-}
-
 /// The fields of an object in their order, each with its value as it was written.
 #[derive(Debug, Default)]
-struct Fields(Vec<(String, Box<RawValue>)>);
+pub(super) struct Fields(pub(super) Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
@@ -91,24 +159,24 @@ impl<'de> Deserialize<'de> for Fields {
 }
 
 impl Fields {
-    fn text(&self, key: &str) -> Option<String> {
-        let (_, value) = self.0.iter().find(|(name, _)| name == key)?;
-        serde_json::from_str(value.get()).ok()
+    /// The text of a field that holds a string.
+    pub(super) fn text(&self, key: &str) -> Option<String> {
+        serde_json::from_str(self.raw(key)?.get()).ok()
     }
 
-    fn raw(&self, key: &str) -> Option<&RawValue> {
+    pub(super) fn raw(&self, key: &str) -> Option<&RawValue> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
     }
 
-    fn set(&mut self, key: &str, value: Box<RawValue>) {
+    pub(super) fn set(&mut self, key: &str, value: Box<RawValue>) {
         match self.0.iter_mut().find(|(name, _)| name == key) {
             Some(field) => field.1 = value,
             None => self.0.push((key.to_owned(), value)),
         }
     }
 
-    fn push_to(&self, out: &mut String) {
-        out.push('{');
+    pub(super) fn json(&self) -> String {
+        let mut out = "{".to_owned();
         for (index, (name, value)) in self.0.iter().enumerate() {
             if index > 0 {
                 out.push(',');
@@ -118,275 +186,87 @@ impl Fields {
             out.push_str(value.get());
         }
         out.push('}');
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct UsageFields {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation: Option<CacheCreation>,
-}
-
-#[derive(Debug, Deserialize)]
-struct CacheCreation {
-    #[serde(default)]
-    ephemeral_1h_input_tokens: u64,
-}
-
-impl UsageFields {
-    /// Counts are cumulative: those that are given replace those before.
-    fn overwrite(&mut self, newer: UsageFields) {
-        self.input_tokens = newer.input_tokens.or(self.input_tokens);
-        self.output_tokens = newer.output_tokens.or(self.output_tokens);
-        self.cache_creation_input_tokens = newer.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
-        self.cache_read_input_tokens = newer.cache_read_input_tokens.or(self.cache_read_input_tokens);
-        self.cache_creation = newer.cache_creation.or(self.cache_creation.take());
-    }
-
-    fn tokens(&self) -> Tokens {
-        let written = self.cache_creation_input_tokens.unwrap_or(0);
-        let long = self.cache_creation.as_ref().map_or(0, |split| split.ephemeral_1h_input_tokens);
-        Tokens {
-            uncached_in: self.input_tokens.unwrap_or(0),
-            cache_read: self.cache_read_input_tokens.unwrap_or(0),
-            cache_write_short: written.saturating_sub(long),
-            cache_write_long: long.min(written),
-            out: self.output_tokens.unwrap_or(0),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct MessageStart {
-    message: StartedMessage,
-}
-
-#[derive(Deserialize)]
-struct StartedMessage {
-    #[serde(default)]
-    usage: UsageFields,
-}
-
-#[derive(Deserialize)]
-struct BlockStart {
-    index: u64,
-    content_block: Fields,
-}
-
-#[derive(Deserialize)]
-struct BlockDelta {
-    index: u64,
-    delta: Fields,
-}
-
-#[derive(Deserialize)]
-struct MessageDelta {
-    delta: StopFields,
-    #[serde(default)]
-    usage: UsageFields,
-}
-
-#[derive(Deserialize)]
-struct StopFields {
-    stop_reason: Option<String>,
-}
-
-/// The body of an error, in a response or in a stream.
-#[derive(Debug, Deserialize)]
-pub(super) struct ErrorBody {
-    pub(super) error: ErrorFields,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct ErrorFields {
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    #[serde(default)]
-    pub(super) message: String,
-    #[serde(default)]
-    pub(super) details: Option<ErrorDetails>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct ErrorDetails {
-    #[serde(default)]
-    pub(super) error_code: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WholeMessage {
-    content: Vec<Fields>,
-    stop_reason: Option<String>,
-    #[serde(default)]
-    usage: UsageFields,
-}
-
-impl Assembly {
-    /// Takes the next event. Events of a kind this version does not know change nothing.
-    pub(super) fn take(&mut self, event: &Event) -> Result<Progress, serde_json::Error> {
-        match event.name.as_str() {
-            "message_start" => {
-                let start: MessageStart = serde_json::from_str(&event.data)?;
-                self.usage.overwrite(start.message.usage);
-                self.started = true;
-            }
-            "content_block_start" => {
-                let start: BlockStart = serde_json::from_str(&event.data)?;
-                self.blocks.insert(start.index, Building::new(start.content_block));
-            }
-            "content_block_delta" => {
-                let delta: BlockDelta = serde_json::from_str(&event.data)?;
-                if let Some(block) = self.blocks.get_mut(&delta.index) {
-                    block.extend(&delta.delta);
-                }
-            }
-            "message_delta" => {
-                let delta: MessageDelta = serde_json::from_str(&event.data)?;
-                self.counted |= delta.usage.output_tokens.is_some();
-                self.usage.overwrite(delta.usage);
-                self.stop = delta.delta.stop_reason.or(self.stop.take());
-            }
-            "message_stop" => return Ok(Progress::Complete),
-            "error" => {
-                let body: ErrorBody = serde_json::from_str(&event.data)?;
-                return Ok(Progress::Failed { code: body.error.kind, message: body.error.message });
-            }
-            // `ping`, `content_block_stop`, and what a later version adds.
-            _ => {}
-        }
-        Ok(Progress::More)
-    }
-
-    /// Takes a message that came whole, as some gateways answer a request for a stream.
-    pub(super) fn take_whole(&mut self, body: &str) -> Result<(), serde_json::Error> {
-        let whole: WholeMessage = serde_json::from_str(body)?;
-        self.counted = whole.usage.output_tokens.is_some();
-        self.usage.overwrite(whole.usage);
-        self.started = true;
-        self.stop = whole.stop_reason;
-        for (index, fields) in (0u64..).zip(whole.content) {
-            self.blocks.insert(index, Building::new(fields));
-        }
-        Ok(())
-    }
-
-    /// Tokens as far as they were reported.
-    pub(super) fn tokens(&self) -> Tokens {
-        self.usage.tokens()
-    }
-
-    /// Are all counts the provider's own?
-    pub(super) fn exact(&self) -> bool {
-        self.started && self.counted
-    }
-
-    /// The message; only after its terminal event.
-    pub(super) fn finish(self) -> Assembled {
-        let mut message_json = "{\"role\":\"assistant\",\"content\":[".to_owned();
-        let mut blocks = Vec::new();
-        for (_, building) in self.blocks {
-            let (fields, block) = building.finish();
-            // The provider refuses blank text in a request, so it must not get into the history.
-            if matches!(&block, Block::Text(text) if text.trim().is_empty()) {
-                continue;
-            }
-            if !blocks.is_empty() {
-                message_json.push(',');
-            }
-            fields.push_to(&mut message_json);
-            blocks.push(block);
-        }
-        message_json.push_str("]}");
-        let stop = match self.stop.as_deref() {
-            Some("end_turn") | None => Stop::End,
-            Some("max_tokens") => Stop::MaxTokens,
-            Some("tool_use") => Stop::ToolUse,
-            Some("stop_sequence") => Stop::StopSequence,
-            Some("refusal") => Stop::Refusal,
-            Some("pause_turn") => Stop::Pause,
-            Some("model_context_window_exceeded") => Stop::ContextFull,
-            Some(other) => Stop::Other(other.to_owned()),
-        };
-        Assembled { message_json, blocks, stop }
-    }
-}
-
-impl Building {
-    fn new(fields: Fields) -> Building {
-        let kind = fields.text("type").unwrap_or_default();
-        let text = fields.text("text").unwrap_or_default();
-        let thinking = fields.text("thinking").unwrap_or_default();
-        Building { fields, kind, text, input: String::new(), thinking, signature: None, citations: Vec::new() }
-    }
-
-    fn extend(&mut self, delta: &Fields) {
-        match delta.text("type").unwrap_or_default().as_str() {
-            "text_delta" => self.text.push_str(&delta.text("text").unwrap_or_default()),
-            "input_json_delta" => self.input.push_str(&delta.text("partial_json").unwrap_or_default()),
-            "thinking_delta" => self.thinking.push_str(&delta.text("thinking").unwrap_or_default()),
-            // It comes whole: the last one counts.
-            "signature_delta" => self.signature = delta.text("signature").or(self.signature.take()),
-            "citations_delta" => self.citations.extend(delta.raw("citation").map(ToOwned::to_owned)),
-            _ => {}
-        }
-    }
-
-    fn finish(self) -> (Fields, Block) {
-        let mut fields = self.fields;
-        match self.kind.as_str() {
-            "text" => {
-                fields.set("text", raw_text(&self.text));
-                if !self.citations.is_empty() {
-                    let all: Vec<&str> = self.citations.iter().map(|one| one.get()).collect();
-                    fields.set("citations", raw_json(format!("[{}]", all.join(","))));
-                }
-                (fields, Block::Text(self.text))
-            }
-            "tool_use" => {
-                let given = if self.input.trim().is_empty() {
-                    fields.raw("input").map_or_else(|| "{}".to_owned(), |raw| raw.get().to_owned())
-                } else {
-                    self.input
-                };
-                let input = object_or_wrapped(given);
-                fields.set("input", input.clone());
-                let block = Block::ToolUse {
-                    id: fields.text("id").unwrap_or_default(),
-                    name: fields.text("name").unwrap_or_default(),
-                    input,
-                };
-                (fields, block)
-            }
-            "thinking" => {
-                fields.set("thinking", raw_text(&self.thinking));
-                if let Some(signature) = self.signature {
-                    fields.set("signature", raw_text(&signature));
-                }
-                (fields, Block::Opaque)
-            }
-            _ => (fields, Block::Opaque),
-        }
+        out
     }
 }
 
 /// The text as it is where it is a JSON object; otherwise an object that holds it.
-fn object_or_wrapped(given: String) -> Box<RawValue> {
-    if serde_json::from_str::<Fields>(&given).is_ok() {
-        return raw_json(given.trim().to_owned());
+pub(super) fn object_or_wrapped(given: &str) -> Box<RawValue> {
+    let trimmed = given.trim();
+    if trimmed.is_empty() {
+        return raw_json("{}".to_owned());
+    }
+    if serde_json::from_str::<Fields>(trimmed).is_ok() {
+        return raw_json(trimmed.to_owned());
     }
     raw_json(serde_json::json!({ INVALID_INPUT: given }).to_string())
 }
 
-fn raw_text(text: &str) -> Box<RawValue> {
+/// A string as JSON.
+pub(super) fn raw_text(text: &str) -> Box<RawValue> {
     raw_json(serde_json::Value::from(text).to_string())
 }
 
-fn raw_json(json: String) -> Box<RawValue> {
+/// JSON text that was parsed or written as JSON.
+pub(super) fn raw_json(json: String) -> Box<RawValue> {
     RawValue::from_string(json).expect("the callers pass what was parsed or written as JSON")
 }
 
+/// Ids of the calls of one message, each given once: two calls with one id could not be answered.
+#[derive(Debug, Default)]
+pub(super) struct CallIds(std::collections::BTreeSet<String>);
+
+impl CallIds {
+    /// The id where it is new and not empty, else a new one.
+    pub(super) fn unique(&mut self, id: &str) -> String {
+        let mut given = id.to_owned();
+        let mut number = self.0.len();
+        while given.is_empty() || !self.0.insert(given.clone()) {
+            given = if id.is_empty() { format!("call_{number}") } else { format!("{id}_{number}") };
+            number += 1;
+        }
+        given
+    }
+}
+
 #[cfg(test)]
-mod tests;
+pub(super) mod recorded;
+
+#[cfg(test)]
+mod tests {
+    use super::{CallIds, Told, object_or_wrapped};
+
+    #[test]
+    fn an_input_that_is_no_object_is_wrapped() {
+        for (given, expected) in [
+            ("{\"b\": 1.0, \"a\":1e2} ", "{\"b\": 1.0, \"a\":1e2}"),
+            ("", "{}"),
+            ("{\"a\":", "{\"invalid_json\":\"{\\\"a\\\":\"}"),
+            ("[1]", "{\"invalid_json\":\"[1]\"}"),
+            ("null", "{\"invalid_json\":\"null\"}"),
+        ] {
+            assert_eq!(object_or_wrapped(given).get(), expected);
+        }
+    }
+
+    #[test]
+    fn call_ids_are_unique() {
+        let mut ids = CallIds::default();
+        let given: Vec<String> = ["a", "", "a", "", "call_1", "a"].iter().map(|id| ids.unique(id)).collect();
+        assert_eq!(given, ["a", "call_1", "a_2", "call_3", "call_1_4", "a_5"]);
+    }
+
+    #[test]
+    fn what_was_not_counted_is_estimated() {
+        let mut told = Told { out_bytes: 7, ..Told::default() };
+        let (tokens, exact) = told.usage(350);
+        assert_eq!((tokens.uncached_in, tokens.out, exact), (100, 2, false));
+        told.counted_in = true;
+        told.tokens.uncached_in = 90;
+        assert_eq!(told.usage(350).0.uncached_in, 90);
+        told.counted_out = true;
+        told.tokens.out = 1;
+        let (tokens, exact) = told.usage(350);
+        assert_eq!((tokens.out, exact), (1, true));
+    }
+}

@@ -2,28 +2,34 @@
 //!
 //! Lines end with CR, LF or both, a chunk may end anywhere (inside a character, too), several `data` fields of
 //! an event are joined by a line feed, and an event without the blank line after it is never given out.
+//!
+//! A line that lies whole in one chunk is never copied; what is held between two chunks is one unfinished line
+//! and the data of one unfinished event, both within one bound.
 
+use std::ops::ControlFlow;
+
+use memchr::memchr2;
 use thiserror::Error;
 
 /// Bound on one event: the largest block a provider sends whole is far smaller, and a stream with no line end
 /// must not fill the memory.
-const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The mark that a stream may start with.
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
-/// One event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Event {
+/// One event, as long as the decoder is not moved on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event<'a> {
     /// Its name; empty where the stream gives none.
-    pub(crate) name: String,
+    pub name: &'a str,
     /// Its data.
-    pub(crate) data: String,
+    pub data: &'a str,
 }
 
 /// Why a stream cannot be decoded.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum SseError {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SseError {
     /// One event is larger than the bound.
     #[error("decode the event stream: an event is larger than {EVENT_BYTES_MAX} bytes")]
     TooLarge,
@@ -34,10 +40,13 @@ pub(crate) enum SseError {
 
 /// The state between two chunks.
 #[derive(Debug, Default)]
-pub(crate) struct Decoder {
+pub struct Decoder {
+    /// The start of a line that has not ended.
     line: Vec<u8>,
     name: String,
-    data: Option<String>,
+    data: String,
+    /// Has a `data` field come since the last event?
+    has_data: bool,
     /// The last byte was a CR: an LF that follows belongs to the same line end.
     after_cr: bool,
     /// The first line is behind us, so a BOM is no longer one.
@@ -45,117 +54,105 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// Takes the next bytes and gives the events that they complete.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, SseError> {
-        let mut events = Vec::new();
-        for &byte in bytes {
-            let follows_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
-            match byte {
-                b'\n' if follows_cr => {}
-                b'\n' | b'\r' => events.extend(self.end_line()?),
-                _ => {
-                    self.line.push(byte);
-                    let held = self.line.len() + self.data.as_ref().map_or(0, String::len);
-                    if held > EVENT_BYTES_MAX {
-                        return Err(SseError::TooLarge);
-                    }
+    /// Takes the next bytes and gives each event that they complete to `each`, until it breaks. After a break or
+    /// an error the decoder is of no more use.
+    ///
+    /// # Errors
+    /// Fails where an event is larger than [`EVENT_BYTES_MAX`] or no text.
+    pub fn push<B>(
+        &mut self,
+        bytes: &[u8],
+        mut each: impl FnMut(Event<'_>) -> ControlFlow<B>,
+    ) -> Result<Option<B>, SseError> {
+        let mut rest = bytes;
+        if self.after_cr && !rest.is_empty() {
+            self.after_cr = false;
+            rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+        }
+        while let Some(at) = memchr2(b'\n', b'\r', rest) {
+            let complete = if self.line.is_empty() {
+                self.end_line(&rest[..at])?
+            } else {
+                self.hold(&rest[..at])?;
+                let line = std::mem::take(&mut self.line);
+                let complete = self.end_line(&line)?;
+                self.line = line;
+                self.line.clear();
+                complete
+            };
+            let ended_by_cr = rest[at] == b'\r';
+            rest = &rest[at + 1..];
+            if ended_by_cr {
+                match rest.first() {
+                    Some(b'\n') => rest = &rest[1..],
+                    Some(_) => {}
+                    None => self.after_cr = true,
+                }
+            }
+            if complete {
+                let broke = each(Event { name: &self.name, data: &self.data });
+                self.name.clear();
+                self.data.clear();
+                self.has_data = false;
+                if let ControlFlow::Break(value) = broke {
+                    return Ok(Some(value));
                 }
             }
         }
-        Ok(events)
+        self.hold(rest)?;
+        Ok(None)
     }
 
-    fn end_line(&mut self) -> Result<Option<Event>, SseError> {
-        let bytes = std::mem::take(&mut self.line);
-        let first = !std::mem::replace(&mut self.started, true);
-        let bytes = if first { bytes.strip_prefix(BOM).unwrap_or(&bytes) } else { &bytes };
-        let line = std::str::from_utf8(bytes).map_err(|_| SseError::NotText)?;
-        if line.is_empty() {
-            let name = std::mem::take(&mut self.name);
-            return Ok(self.data.take().map(|data| Event { name, data }));
+    /// Bytes that are held until more come.
+    pub fn held_bytes(&self) -> usize {
+        self.line.len() + self.name.len() + self.data.len()
+    }
+
+    fn hold(&mut self, part: &[u8]) -> Result<(), SseError> {
+        if self.held_bytes() + part.len() > EVENT_BYTES_MAX {
+            return Err(SseError::TooLarge);
         }
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
+        self.line.extend_from_slice(part);
+        Ok(())
+    }
+
+    /// Takes one line; is an event complete with it?
+    fn end_line(&mut self, bytes: &[u8]) -> Result<bool, SseError> {
+        let first = !std::mem::replace(&mut self.started, true);
+        let bytes = if first { bytes.strip_prefix(BOM).unwrap_or(bytes) } else { bytes };
+        if bytes.is_empty() {
+            if !self.has_data {
+                self.name.clear();
+            }
+            return Ok(self.has_data);
+        }
+        let (field, value) = match bytes.iter().take(6).position(|byte| *byte == b':') {
+            Some(at) => (&bytes[..at], bytes[at + 1..].strip_prefix(b" ").unwrap_or(&bytes[at + 1..])),
+            None => (bytes, &bytes[bytes.len()..]),
+        };
         match field {
-            "event" => value.clone_into(&mut self.name),
-            "data" => match &mut self.data {
-                Some(data) => {
-                    data.push('\n');
-                    data.push_str(value);
+            b"event" => text(value)?.clone_into(&mut self.name),
+            b"data" => {
+                // What is held may include this very line, which does not count twice.
+                let held = self.name.len() + self.data.len() + value.len();
+                if held > EVENT_BYTES_MAX {
+                    return Err(SseError::TooLarge);
                 }
-                None => self.data = Some(value.to_owned()),
-            },
+                if std::mem::replace(&mut self.has_data, true) {
+                    self.data.push('\n');
+                }
+                self.data.push_str(text(value)?);
+            }
             // A comment (empty name), `id`, `retry` and what a later version adds.
             _ => {}
         }
-        Ok(None)
+        Ok(false)
     }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, SseError> {
+    std::str::from_utf8(bytes).map_err(|_| SseError::NotText)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{Decoder, Event, SseError};
-
-    fn event(name: &str, data: &str) -> Event {
-        Event { name: name.to_owned(), data: data.to_owned() }
-    }
-
-    fn decode(chunks: &[&[u8]]) -> Vec<Event> {
-        let mut decoder = Decoder::default();
-        chunks.iter().flat_map(|chunk| decoder.push(chunk).unwrap()).collect()
-    }
-
-    /// Decodes whole, cut in two at every byte, and byte by byte.
-    fn check(stream: &str, expected: &[Event]) {
-        let bytes = stream.as_bytes();
-        assert_eq!(decode(&[bytes]), expected, "{stream:?} whole");
-        for at in 0..=bytes.len() {
-            assert_eq!(decode(&[&bytes[..at], &bytes[at..]]), expected, "{stream:?} cut at {at}");
-        }
-        let single: Vec<&[u8]> = bytes.chunks(1).collect();
-        assert_eq!(decode(&single), expected, "{stream:?} byte by byte");
-    }
-
-    #[test]
-    fn line_ends_of_every_kind_are_one() {
-        let expected = [event("ping", "{\"a\":1}"), event("", "zwei ä€😀")];
-        for end in ["\n", "\r\n", "\r"] {
-            check(&["event: ping", "data: {\"a\":1}", "", "data:zwei ä€😀", "", ""].join(end), &expected);
-        }
-    }
-
-    #[test]
-    fn fields_are_read_as_the_standard_says() {
-        check("\u{feff}data: x\n\n", &[event("", "x")]);
-        check("data: x\ndata:  y\ndata\n\n", &[event("", "x\n y\n")]);
-        check(": alive\n\nevent: none\n\ndata: z\n\n", &[event("", "z")]);
-        check("id: 4\nretry: 9\nlater: x\nevent: e\ndata: d\n\n", &[event("e", "d")]);
-        check("data: dropped at the end of the stream\n", &[]);
-    }
-
-    #[test]
-    fn what_cannot_be_decoded_is_an_error() {
-        assert_eq!(Decoder::default().push(b"data: \xff\n\n"), Err(SseError::NotText));
-        let mut decoder = Decoder::default();
-        let chunk = vec![b'x'; 1024 * 1024];
-        let errors = (0..17).filter_map(|_| decoder.push(&chunk).err()).count();
-        assert_eq!(errors, 1);
-    }
-
-    proptest! {
-        #[test]
-        fn any_cut_gives_the_same_events(
-            stream in "(data|event|x|:|: |\r|\n|\r\n|\n\n|ä|😀){0,30}",
-            cuts in prop::collection::vec(0usize..60, 0..5),
-        ) {
-            let bytes = stream.as_bytes();
-            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
-            cuts.extend([0, bytes.len()]);
-            cuts.sort_unstable();
-            let chunks: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
-            prop_assert_eq!(decode(&chunks), decode(&[bytes]));
-        }
-    }
-}
+mod tests;

@@ -1,26 +1,19 @@
-//! The HTTP client of the model wire, and when a failed attempt is worth another one.
+//! The HTTP client of the model wire, and bodies that are read whole.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
+use std::error::Error as _;
 use std::time::Duration;
 
-use reqwest::header::HeaderMap;
-use reqwest::{Client, Url};
+use futures_util::StreamExt as _;
+use reqwest::{Client, Response, Url};
+
+use super::retry::{BACKOFF_FIRST, Fault, FaultKind};
 
 /// Bound on connecting: longer means that nobody is there.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Bound on silence in a response, pings included; providers ping every few seconds.
 const IDLE: Duration = Duration::from_secs(120);
-/// First pause before a retry, and the bound that doubling stops at: the formula of the providers' own clients.
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
-/// See [`BACKOFF_FIRST`].
-const BACKOFF_MAX: Duration = Duration::from_secs(8);
-/// A provider may ask for a longer pause, up to this; beyond it a run is better told that it failed.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
-/// Attempts when the provider is busy: with the pauses above about 40 s, an ordinary spell of load.
-pub(super) const ATTEMPTS_BUSY: u32 = 8;
-/// Attempts for any other fault that might pass.
-pub(super) const ATTEMPTS_OTHER: u32 = 4;
+/// Bound on a reply that comes whole, and on the body of an error: far above any real one.
+const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// How long things may take; tests shorten it.
 #[derive(Debug, Clone, Copy)]
@@ -64,82 +57,47 @@ fn is_loopback(base: &Url) -> bool {
     }
 }
 
-/// May another attempt help after this status?
-pub(super) fn retryable(status: u16, headers: &HeaderMap) -> bool {
-    match headers.get("x-should-retry").and_then(|value| value.to_str().ok()) {
-        Some("true") => true,
-        Some("false") => false,
-        Some(_) | None => matches!(status, 408 | 409 | 429) || status >= 500,
+/// The fault that an error of the HTTP client is. Its words leave out the address, which may hold a password.
+pub(super) fn broken(error: reqwest::Error, base: &Url) -> Fault {
+    let kind = if error.is_connect() { FaultKind::Unreachable } else { FaultKind::Broken };
+    let silent = error.is_timeout() && kind == FaultKind::Broken;
+    let error = error.without_url();
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        words = format!("{words}: {inner}");
+        source = inner.source();
+    }
+    match kind {
+        FaultKind::Unreachable => {
+            let at = base.host_str().unwrap_or_default();
+            let port = base.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+            Fault::of(kind, "unreachable", format!("no connection to {at}{port}: {words}"))
+        }
+        _ if silent => Fault::of(kind, "idle", format!("the server was silent for too long: {words}")),
+        _ => Fault::of(kind, "broken", words),
     }
 }
 
-/// The pause that the provider asks for.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| -> Option<f64> {
-        let value = headers.get(name)?.to_str().ok()?;
-        value.trim().parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
-    };
-    let seconds = number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number("retry-after"))?;
-    Some(Duration::from_secs_f64(seconds.min(RETRY_AFTER_MAX.as_secs_f64())))
-}
-
-/// The pause before attempt `number` (the first retry is 1): doubled each time, bounded, and up to a quarter
-/// shorter by chance, so that workers that failed together do not come back together.
-pub(super) fn backoff(pace: &Pace, number: u32) -> Duration {
-    let doubled = pace.backoff_first.saturating_mul(2u32.saturating_pow(number.saturating_sub(1)));
-    let chance = (RandomState::new().build_hasher().finish() % 1024) as f64 / 1024.0;
-    doubled.min(BACKOFF_MAX).mul_f64(1.0 - 0.25 * chance)
+/// A body that is no stream, as text.
+pub(super) async fn body_text(response: Response, base: &Url) -> Result<String, Fault> {
+    let mut body = Vec::new();
+    let mut stream = response.bytes_stream();
+    while let Some(chunk) = stream.next().await {
+        body.extend_from_slice(&chunk.map_err(|error| broken(error, base))?);
+        if body.len() > BODY_BYTES_MAX {
+            let words = format!("the reply is larger than {BODY_BYTES_MAX} bytes");
+            return Err(Fault::of(FaultKind::Unreadable, "too_large", words));
+        }
+    }
+    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use reqwest::Url;
-    use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{Pace, backoff, is_loopback, retry_after, retryable};
-
-    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        let pairs = pairs.iter().map(|(name, value)| {
-            (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
-        });
-        pairs.collect()
-    }
-
-    #[test]
-    fn only_what_may_pass_is_tried_again() {
-        for status in [408, 409, 429, 500, 502, 503, 504, 529] {
-            assert!(retryable(status, &HeaderMap::new()), "{status}");
-        }
-        for status in [301, 400, 401, 402, 403, 404, 413, 422] {
-            assert!(!retryable(status, &HeaderMap::new()), "{status}");
-        }
-        assert!(!retryable(529, &headers(&[("x-should-retry", "false")])));
-        assert!(retryable(400, &headers(&[("x-should-retry", "true")])));
-    }
-
-    #[test]
-    fn a_pause_is_what_the_provider_asks_for_within_bounds() {
-        let check = |pairs: &[(&str, &str)], expected: Option<u64>| {
-            assert_eq!(retry_after(&headers(pairs)), expected.map(Duration::from_millis), "{pairs:?}");
-        };
-        check(&[], None);
-        check(&[("retry-after", "1.5")], Some(1500));
-        check(&[("retry-after", "9"), ("retry-after-ms", "250")], Some(250));
-        check(&[("retry-after", "86400")], Some(60_000));
-        check(&[("retry-after", "-1")], None);
-        check(&[("retry-after", "NaN")], None);
-    }
-
-    #[test]
-    fn pauses_grow_and_are_bounded() {
-        for number in 1..40 {
-            let full = Duration::from_millis(500 << (number - 1).min(4));
-            let pause = backoff(&Pace::default(), number);
-            assert!(pause <= full && pause >= full.mul_f64(0.75), "{number}: {pause:?}");
-        }
-    }
+    use super::is_loopback;
 
     #[test]
     fn loopback_is_told_from_the_rest() {

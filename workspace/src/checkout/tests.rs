@@ -201,6 +201,26 @@ fn a_landing_cut_off_while_files_were_written_is_completed() {
 }
 
 #[test]
+fn a_file_that_was_cut_off_while_it_was_written_is_written_again() {
+    for begun in ["", "lan"] {
+        let (f, repo, old, new) = start();
+        f.git(&["update-ref", "refs/heads/main", new.as_str()]);
+        f.write("a.txt", begun);
+        f.write("added.txt", "added\n");
+        assert!(matches!(repo.advance("main", &old, &new, "landing").unwrap(), Advance::Moved { .. }), "{begun}");
+        assert_eq!(f.git(&["status", "--porcelain"]), "", "{begun}");
+    }
+    // What is not in the landing is somebody's, and nothing beside it is touched either.
+    let (f, repo, old, new) = start();
+    f.git(&["update-ref", "refs/heads/main", new.as_str()]);
+    f.write("a.txt", "lan, mine\n");
+    f.write("added.txt", "add");
+    let before = seen(&f, &f.main());
+    assert_eq!(held(repo.advance("main", &old, &new, "landing").unwrap()).2, HeldWhy::Dirty);
+    assert_eq!(seen(&f, &f.main()), before);
+}
+
+#[test]
 fn what_the_user_staged_after_a_landing_is_not_undone_by_a_repeat() {
     let (f, repo, old, new) = start();
     repo.advance("main", &old, &new, "landing").unwrap();

@@ -19,6 +19,8 @@ use crate::git::GitError;
 const BLOCK_BYTES_MAX: usize = 0xffff;
 /// The largest prime below 2^16, by which Adler-32 counts.
 const ADLER: u32 = 65_521;
+/// How often an object is written whose folder vanishes meanwhile: a collection meets it once.
+const TRIES_MAX: u32 = 3;
 /// How git leaves an object: nobody writes it again.
 const MODE: u32 = 0o444;
 
@@ -34,6 +36,19 @@ fn place(objects: &Path, folder: &Path, path: &Path, kind: &str, body: &[u8]) ->
     if refreshed(path)? {
         return Ok(());
     }
+    let object = zlib(&[format!("{kind} {}\0", body.len()).as_bytes(), body].concat());
+    let mut left = TRIES_MAX;
+    loop {
+        left -= 1;
+        match place_once(objects, folder, path, &object) {
+            // Somebody's collection has removed the folder, which was empty.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && left > 0 => {}
+            placed => return placed,
+        }
+    }
+}
+
+fn place_once(objects: &Path, folder: &Path, path: &Path, object: &[u8]) -> io::Result<()> {
     match fs::create_dir(folder) {
         Ok(()) => File::open(objects)?.sync_all()?,
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -41,8 +56,7 @@ fn place(objects: &Path, folder: &Path, path: &Path, kind: &str, body: &[u8]) ->
     }
     // git collects files of this name when they are old.
     let mut file = Builder::new().prefix("tmp_obj_").tempfile_in(folder)?;
-    let object = [format!("{kind} {}\0", body.len()).as_bytes(), body].concat();
-    file.write_all(&zlib(&object))?;
+    file.write_all(object)?;
     file.as_file().set_permissions(Permissions::from_mode(MODE))?;
     file.as_file().sync_all()?;
     fault::point("object.written");

@@ -29,7 +29,13 @@ fn one_owner_at_a_time() {
     assert!(!lock.after_death());
     drop(lock);
     std::fs::write(repo.common_dir().join("wattle/lock"), said).unwrap();
+    // Who could not see to what was left leaves that to the next.
     assert!(OwnerLock::acquire(&repo, &info(2)).unwrap().after_death());
+    let mut lock = OwnerLock::acquire(&repo, &info(2)).unwrap();
+    assert!(lock.after_death());
+    lock.settle();
+    drop(lock);
+    assert!(!OwnerLock::acquire(&repo, &info(2)).unwrap().after_death());
     let _lock = OwnerLock::acquire(&repo, &info(2)).unwrap();
     assert_eq!(lock_holder(&repo), Some(info(2)));
 }

@@ -49,12 +49,12 @@ impl Scratch {
 /// The folder, if it lies in memory and has room.
 #[cfg(target_os = "linux")]
 fn roomy(folder: &Path) -> Option<PathBuf> {
-    /// What the kernel calls its file system in memory.
-    const TMPFS: i64 = 0x0102_1994;
+    // What the kernel calls its file system in memory; the number's type is another on every processor.
+    let tmpfs = 0x0102_1994;
     let stat = rustix::fs::statfs(folder).ok()?;
     let room = rustix::fs::statvfs(folder).ok()?;
     let bytes = room.f_bavail.saturating_mul(room.f_frsize);
-    (i64::from(stat.f_type) == TMPFS && bytes >= ROOM_BYTES_MIN).then(|| folder.to_owned())
+    (stat.f_type == tmpfs && bytes >= ROOM_BYTES_MIN).then(|| folder.to_owned())
 }
 
 /// Elsewhere none is known.

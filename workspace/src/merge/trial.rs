@@ -161,13 +161,12 @@ impl Trial<'_> {
         if batches.is_empty() {
             return Ok(Vec::new());
         }
-        match self.objects(Scratch::in_memory)? {
-            Some(objects) => match self.make_in(pairs, batches, Some(objects.path())) {
+        if let Some(objects) = self.objects(Scratch::in_memory)? {
+            match self.make_in(pairs, batches, Some(objects.path())) {
                 // It may have filled up.
                 Err(GitError::Failed { .. }) => {}
                 made => return made,
-            },
-            None => {}
+            }
         }
         let disk = Scratch::on_disk(self.repo.state_dir())?;
         let objects = self.objects(|| Some(disk))?;

@@ -85,4 +85,9 @@ impl Objects for Batch {
         }
         Ok(answer)
     }
+
+    fn has_between(&self, _git: &Git, _from: &str, _to: &str) -> Result<Option<bool>, GitError> {
+        // A coprocess still has what it has read.
+        Ok(None)
+    }
 }

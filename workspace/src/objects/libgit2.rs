@@ -68,6 +68,52 @@ impl Objects for Libgit2 {
         }
         answer
     }
+
+    fn has_between(&self, _git: &Git, from: &str, to: &str) -> Result<Option<bool>, GitError> {
+        // A handle of its own: one that has read an object still has it when it is gone.
+        let found = Repository::open_bare(&self.store).and_then(|repo| {
+            let from = repo.find_commit(from.parse()?)?.tree_id();
+            match repo.find_commit(to.parse()?) {
+                Ok(commit) => is_there(&repo, Some(from), commit.tree_id()),
+                Err(e) if e.code() == ErrorCode::NotFound => Ok(false),
+                Err(e) => Err(e),
+            }
+        });
+        found.map(Some).map_err(|e| self.failed(to, &e))
+    }
+}
+
+/// Whether a tree is there with all that is not in `from`.
+fn is_there(repo: &Repository, from: Option<Oid>, to: Oid) -> Result<bool, git2::Error> {
+    if from == Some(to) {
+        return Ok(true);
+    }
+    let tree = match repo.find_tree(to) {
+        Ok(tree) => tree,
+        Err(e) if e.code() == ErrorCode::NotFound => return Ok(false),
+        Err(e) => return Err(e),
+    };
+    let old = from.map(|from| repo.find_tree(from)).transpose()?;
+    let odb = repo.odb()?;
+    for entry in &tree {
+        let before = old.as_ref().and_then(|old| old.get_name_bytes(entry.name_bytes()));
+        if before.as_ref().is_some_and(|before| before.id() == entry.id()) {
+            continue;
+        }
+        let there = match entry.kind() {
+            Some(ObjectType::Tree) => {
+                let folder = before.filter(|before| before.kind() == Some(ObjectType::Tree));
+                is_there(repo, folder.map(|before| before.id()), entry.id())?
+            }
+            // A submodule's commit is in another repository.
+            Some(ObjectType::Commit) => true,
+            _ => odb.exists(entry.id()),
+        };
+        if !there {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn read(repo: &Repository, oid: Oid) -> Result<Option<(Kind, Vec<u8>)>, git2::Error> {

@@ -52,7 +52,7 @@ impl Pool {
             drop_dead(record);
         }
         let fits = |r: &Record| r.admin.is_none() || self.repo.has_wanted_shape(&path_of(&self.root, r.slot));
-        let same = |r: &Record| r.class == w.class && r.retired.is_none() && fits(r);
+        let same = |r: &Record| r.class == w.class && r.retired.is_none() && fits(r) && !self.is_gone(r);
         let shared = |r: &Record| same(r) && r.class == Class::Snapshot && r.base == w.base && r.whole() && !r.free();
         if let Some(mut record) = records.iter().find(|r| shared(r)).cloned() {
             record.holders.push(self.held_now(&w.holder));

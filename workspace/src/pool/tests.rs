@@ -785,3 +785,38 @@ fn sixteen_at_a_time_never_fail() {
     assert!(pool.list().len() <= 16 * 3);
     assert_eq!(f.git(&["fsck", "--strict"]), "");
 }
+
+#[test]
+fn a_slot_whose_folder_somebody_deleted_is_forgotten_and_another_one_made() {
+    let (f, repo, pool) = start();
+    let base = f.head();
+    let slots = || pool.list().iter().map(|slot| slot.slot.0).collect::<Vec<_>>();
+    let worktrees = || f.git(&["worktree", "list", "--porcelain"]).matches("worktree ").count();
+    let taken = |class, holder: &str| {
+        let lease = pool.lease(&want(class, &base, holder)).unwrap();
+        fs::remove_dir_all(&lease.path).unwrap();
+        lease
+    };
+    // Given back.
+    assert_eq!(pool.release(taken(Class::Work, "r/a/1")).unwrap(), Released::default());
+    assert_eq!((slots(), worktrees()), (vec![], 1));
+    // Gone on in by its holder, in the same process or by the next owner.
+    taken(Class::Work, "r/b/1");
+    assert_eq!(pool.adopt("r/b/1").unwrap(), None);
+    taken(Class::Work, "r/b/1");
+    assert_eq!(pool.recover(&["r/b/1".to_owned()]).unwrap(), []);
+    assert_eq!((slots(), worktrees()), (vec![], 1));
+    // Free, or shared.
+    let free = pool.lease(&want(Class::Work, &base, "r/c/1")).unwrap();
+    let path = free.path.clone();
+    pool.release(free).unwrap();
+    fs::remove_dir_all(path).unwrap();
+    let shared = taken(Class::Snapshot, "r/d/1");
+    for class in [Class::Work, Class::Snapshot] {
+        let lease = pool.lease(&want(class, &base, "r/e/1")).unwrap();
+        assert_eq!(read(&lease, "dir/b.txt"), "b\n");
+        pool.release(lease).unwrap();
+    }
+    pool.release(shared).unwrap();
+    drop(repo);
+}

@@ -151,7 +151,11 @@ fn the_files_say_of_a_ref_what_git_says() {
         let git = f.git(&["for-each-ref", "--format=%(refname) %(objectname)", &full]);
         let git = git.lines().find_map(|line| line.strip_prefix(&format!("{full} ")).map(|id| id.parse().unwrap()));
         assert_eq!(repo.read_ref(&full).unwrap(), git, "{name}");
-        assert_eq!(repo.ref_in_files(&full).is_none(), name == "symbolic", "{name}");
+        assert_eq!(
+            refs_in_files(repo.common_dir(), std::slice::from_ref(&full)).is_none(),
+            name == "symbolic",
+            "{name}"
+        );
     }
 }
 

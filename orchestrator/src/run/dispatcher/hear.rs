@@ -2,7 +2,8 @@
 
 use tokio::sync::oneshot;
 use wattle_planner::StepId;
-use wattle_worker::host::{Intent, Message, Reply, StepResult};
+use wattle_worker::host::{Intent, Message, Reply, StepResult, Usage};
+use wattle_worker::model::Wall;
 use wattle_worker::outcome::Evidence;
 use wattle_workspace::TreeId;
 
@@ -11,7 +12,7 @@ use crate::ids::Blob;
 use crate::journal::event::{Body, CheckRef};
 use crate::journal::recorder::{RecordError, StepNote};
 use crate::options::OnInput;
-use crate::run::limits::{Claim, Grant};
+use crate::run::limits::{Claim, Grant, settled};
 use crate::run::scheduler::Halt;
 use crate::state::attempt::AttemptEvent;
 use crate::state::step::{Step, StepEvent};
@@ -29,10 +30,7 @@ impl Dispatcher<'_> {
         match message {
             Message::Intent(intent) => self.intent(step, attempt, intent)?,
             Message::Result(result) => self.result(step, attempt, result)?,
-            Message::Usage(usage) => {
-                self.rec.emit(Body::Usage { step: Some(step.clone()), attempt, usage })?;
-                self.settle_claim(step)?;
-            }
+            Message::Usage(usage) => self.used(step, attempt, usage)?,
             Message::Reserve { tokens, nano_usd } => {
                 let claim = Claim { tokens, nano_usd: nano_usd.unwrap_or(0) };
                 return self.reserve(step, claim, reply);
@@ -88,10 +86,15 @@ impl Dispatcher<'_> {
                 })
             }
             StepResult::Tool { id, evidence, .. } => self.keep(step, attempt, id, &evidence).map(drop),
-            StepResult::Turn { index, json } => {
+            StepResult::Turn { index, json, usage } => {
+                // The row and the turn that it paid for are in one batch, and a batch is one transaction.
+                if let Some(usage) = usage {
+                    self.used(step, attempt, usage)?;
+                }
                 let message = self.rec.blobs().put(json.as_bytes())?;
                 self.rec.emit(Body::Turn { step: step.clone(), attempt, index, message })
             }
+            StepResult::Refused { wall, message } => self.refused(step, wall, message),
             StepResult::BoundHit { bound, message } => {
                 self.rec.emit(Body::BoundHit { step: Some(step.clone()), bound, message })
             }
@@ -106,7 +109,7 @@ impl Dispatcher<'_> {
     }
 
     fn reserve(&mut self, step: &StepId, claim: Claim, reply: oneshot::Sender<Reply>) -> Result<(), RecordError> {
-        match self.budget.reserve(Some(step.clone()), claim, &self.rec.view.spent) {
+        match self.budget.reserve(step.clone(), claim, settled(&self.rec.view.spent)) {
             Grant::Granted => self.reply(reply, Reply::Granted),
             Grant::Wait => self.reserving.push((step.clone(), claim, reply)),
             Grant::Refused(reason) => {
@@ -131,11 +134,32 @@ impl Dispatcher<'_> {
         Ok(())
     }
 
+    /// A row of the ledger: the claim that was open for it is settled.
+    fn used(&mut self, step: &StepId, attempt: u32, usage: Box<Usage>) -> Result<(), RecordError> {
+        let miss = usage.miss.clone();
+        self.rec.emit(Body::Usage { step: Some(step.clone()), attempt, usage })?;
+        if let Some(miss) = miss {
+            self.rec.emit(Body::CacheMiss { step: step.clone(), attempt, miss })?;
+        }
+        self.settle_claim(step)
+    }
+
+    /// Every further request would be refused as well: nothing new starts, and what has been done is kept.
+    fn refused(&mut self, step: &StepId, wall: Wall, message: String) -> Result<(), RecordError> {
+        let (bound, halt) = match wall {
+            Wall::Money => ("provider_money", Halt::Budget),
+            Wall::Access => ("provider_access", Halt::Model),
+        };
+        self.rec.emit(Body::BoundHit { step: Some(step.clone()), bound: bound.to_owned(), message })?;
+        self.stop_all(halt);
+        Ok(())
+    }
+
     /// A request is over: claims that waited for it are asked again.
     pub(super) fn settle_claim(&mut self, step: &StepId) -> Result<(), RecordError> {
-        self.budget.settle(&Some(step.clone()));
+        self.budget.settle(step);
         for (step, claim, reply) in std::mem::take(&mut self.reserving) {
-            match self.budget.reserve(Some(step.clone()), claim, &self.rec.view.spent) {
+            match self.budget.reserve(step.clone(), claim, settled(&self.rec.view.spent)) {
                 Grant::Granted => self.reply(reply, Reply::Granted),
                 Grant::Wait => self.reserving.push((step, claim, reply)),
                 Grant::Refused(reason) => self.out_of_budget(&step, reason, reply)?,

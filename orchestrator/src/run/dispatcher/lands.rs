@@ -13,7 +13,7 @@ use crate::journal::recorder::{RecordError, StepNote};
 use crate::queue::audit::audit_job;
 use crate::queue::known::{NOT_GENERATED, wanted};
 use crate::queue::land::{CandidateEnd, MoveEnd};
-use crate::queue::plan::{Wish, gathered, gathered_in_order, is_one, moves, sent_back};
+use crate::queue::plan::{Wish, gathered, gathered_in_order, is_one, landed, moves, sent_back};
 use crate::run::check::{CheckJob, Told};
 use crate::run::executor::Effect;
 use crate::run::jobs::{OUTPUT_BYTES_MAX, setup};
@@ -214,10 +214,8 @@ impl Dispatcher<'_> {
                 self.rec.emit(Body::TargetMoved { tip })?;
                 self.rebuild_all("tip_moved")
             }
-            Ok(CandidateEnd::TargetGone) => {
-                let target = self.rec.view.started.target.clone();
-                self.hold(id, String::new(), Vec::new(), "target_gone", &format!("branch {target} is gone"))
-            }
+            Ok(CandidateEnd::TargetGone) => self.target_gone(id),
+            Err(_) if self.executor.shared.stop.is_cancelled() => withdraw(&mut self.rec, id, "interrupted"),
             Err(message) => self.machine_failed(id, message),
         }
     }
@@ -249,6 +247,11 @@ impl Dispatcher<'_> {
     /// Git or the disk failed: the landing waits, and the run ends with what is to be mended.
     fn machine_failed(&mut self, id: LandingId, message: String) -> Result<(), RecordError> {
         self.hold(id, String::new(), Vec::new(), "environment", &message)
+    }
+
+    fn target_gone(&mut self, id: LandingId) -> Result<(), RecordError> {
+        let target = self.rec.view.started.target.clone();
+        self.hold(id, String::new(), Vec::new(), "target_gone", &format!("branch {target} is gone"))
     }
 
     fn hold(
@@ -300,7 +303,7 @@ impl Dispatcher<'_> {
                 self.rec.emit(Body::TargetMoved { tip })?;
                 self.rebuild_all("tip_moved")
             }
-            Ok(MoveEnd::TargetMoved(None)) => self.machine_failed(id, "the target branch is gone".to_owned()),
+            Ok(MoveEnd::TargetMoved(None)) => self.target_gone(id),
             Err(message) => self.machine_failed(id, message),
         }
     }
@@ -532,6 +535,10 @@ pub(crate) fn land_events(rec: &mut crate::journal::Recorder, id: LandingId) -> 
         let part = rec.view.landings[landing].clone();
         let Some(made) = part.candidate else { continue };
         for ((entry, commit), tree) in part.entries.iter().zip(&made.commits).zip(&made.trees) {
+            // What was held may have landed meanwhile, in another landing on the same commits.
+            if landed(&rec.view, entry) {
+                continue;
+            }
             let tip = *commit == candidate.new;
             let tree = tree.clone();
             rec.emit(Body::Landed {

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use wattle_cache::prefix::{PrefixTtl, Target};
 use wattle_workspace::{Class, CommitId, OpenOptions, Pool, PoolOptions, Repo, Signature, TreeId, Want};
 
 use crate::assignment::{
     AgentWork, Assignment, Bounds, CommitForm, LeadAssignment, Mode, Owner, Place, Resume, StepAssignment, Work,
 };
 use crate::host::{Host, Message, Pending, Reply, StepResult, Usage};
-use crate::model::anthropic::{Anthropic, AnthropicOptions, Auth};
 use crate::model::transport::Pace;
+use crate::model::wire::HttpModel;
+use crate::model::{Auth, WireOptions};
 use crate::outcome::Outcome;
 use crate::perform::{Tools, perform};
 use crate::process::{self, Job};
@@ -53,7 +55,8 @@ impl Recorder {
 
     pub(super) fn usages(&self) -> Vec<Usage> {
         self.each(|message| match message {
-            Message::Usage(usage) => Some(usage.clone()),
+            Message::Usage(usage) => Some(usage.as_ref().clone()),
+            Message::Result(StepResult::Turn { usage: Some(usage), .. }) => Some(usage.as_ref().clone()),
             _ => None,
         })
     }
@@ -78,7 +81,7 @@ impl Recorder {
 pub(super) fn turns(messages: &[Message]) -> Vec<String> {
     let mut turns = Vec::new();
     for message in messages {
-        if let Message::Result(StepResult::Turn { index, json }) = message {
+        if let Message::Result(StepResult::Turn { index, json, .. }) = message {
             assert_eq!(*index as usize, turns.len(), "turns are journaled in order");
             turns.push(json.clone());
         }
@@ -143,14 +146,15 @@ impl Bench {
         repo.configure(&base).unwrap();
         let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
         let server = scripted::serve_text(script, 0).await.unwrap();
-        let options = AnthropicOptions {
+        let options = WireOptions {
+            target: Target::anthropic("anthropic"),
             base_url: server.base_url(),
             auth: Auth::ApiKey("secret-key".to_owned()),
             version: Some("2026-10-21".to_owned()),
-            provider: "anthropic".to_owned(),
+            pressure: Arc::default(),
         };
         let pace = Pace { idle: Duration::from_secs(20), backoff_first: Duration::from_millis(1) };
-        let model = Anthropic::with_pace(options, pace).unwrap();
+        let model = HttpModel::with_pace(options, pace).unwrap();
         let base_env = BTreeMap::from([("PATH".into(), SEARCH_PATH.into())]);
         let tools = Arc::new(Tools { repo, model: Some(Arc::new(model)), temp, base_env });
         Bench { _dir: dir, server, tools, pool, base }
@@ -230,6 +234,7 @@ pub(super) fn agent_work(prompt: &str) -> AgentWork {
         max_nano_usd: None,
         tools: Vec::new(),
         brief: "The repository holds a small library.".to_owned(),
+        prefix_ttl: PrefixTtl::FiveMinutes,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::bench::{Bench, Recorder};
 use crate::assignment::Mode;
+use crate::host::{Message, StepResult};
+use crate::model::Wall;
 use crate::outcome::{Cause, End};
 
 const LIB: &[(&str, &str)] = &[("a.txt", "a\n")];
@@ -45,15 +47,31 @@ async fn a_fault_that_passes_leaves_no_trace_in_the_conversation() {
 
 #[tokio::test]
 async fn what_is_fatal_fails_the_step_and_says_why() {
-    for (status, word) in [(401, "authentication_error"), (400, "invalid_request_error")] {
+    let script = "version: 1\nreplies:\n  - fault: { status: 400 }\n";
+    let bench = Bench::new(script, LIB).await;
+    let outcome = bench.perform(&bench.step("one", Mode::Read, "x"), &Recorder::new()).await;
+    let End::Failed { cause: Cause::RequestRefused, message } = outcome.end else {
+        panic!("{outcome:?}");
+    };
+    assert!(message.contains("invalid_request_error") && message.contains("400"), "{message}");
+    assert_eq!(bench.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn what_would_be_refused_to_everybody_parks_the_step_and_is_told() {
+    for (status, wall) in [(401, Wall::Access), (404, Wall::Access), (402, Wall::Money)] {
         let script = format!("version: 1\nreplies:\n  - fault: {{ status: {status} }}\n");
         let bench = Bench::new(&script, LIB).await;
-        let outcome = bench.perform(&bench.step("one", Mode::Read, "x"), &Recorder::new()).await;
-        let End::Failed { cause: Cause::ModelRefused, message } = outcome.end else {
-            panic!("{outcome:?}");
-        };
-        assert!(message.contains(word) && message.contains(&status.to_string()), "{message}");
-        assert_eq!(bench.requests().len(), 1);
+        let host = Recorder::new();
+        let outcome = bench.perform(&bench.step("one", Mode::Read, "x"), &host).await;
+        assert_eq!(outcome.end, End::Parked, "{outcome:?}");
+        let messages = host.messages.lock().unwrap();
+        let told = messages.iter().find_map(|message| match message {
+            Message::Result(StepResult::Refused { wall, message }) => Some((*wall, message.clone())),
+            _ => None,
+        });
+        let (met, words) = told.expect("the host is told");
+        assert!(met == wall && words.contains(&status.to_string()), "{words}");
     }
 }
 

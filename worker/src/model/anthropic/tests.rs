@@ -1,193 +1,115 @@
-//! Tests of [`super`], over loopback against the scripted model.
+//! Tests of [`super`]: blocks as they are echoed.
 
-use crate::model::transport::Pace;
-use crate::model::{Block, Model as _, ModelError, ModelErrorKind, ModelRequest, Reply, Stop};
-use serde_json::json;
-use std::time::Duration;
-use tokio_util::sync::CancellationToken;
+use wattle_cache::prefix::Codec;
 
-use super::{Anthropic, AnthropicOptions, Auth};
-use crate::scripted::{Server, serve_text};
+use super::super::Stop;
+use super::super::assemble::recorded::{Ended, Message, STREAMS, read, read_data, read_whole};
 
-/// A client that does not wait as long as a real one.
-fn client(server: &Server) -> Anthropic {
-    let options = AnthropicOptions {
-        base_url: server.base_url(),
-        auth: Auth::ApiKey("secret-key".to_owned()),
-        version: Some("2026-10-21".to_owned()),
-        provider: "script".to_owned(),
-    };
-    let pace = Pace { idle: Duration::from_secs(20), backoff_first: Duration::from_millis(1) };
-    Anthropic::with_pace(options, pace).unwrap()
-}
+const WIRE: Codec = Codec::AnthropicMessages;
 
-fn request(text: &str) -> ModelRequest {
-    let body = json!({
-        "model": "m", "max_tokens": 10, "stream": true, "messages": [{"role": "user", "content": text}],
-    });
-    ModelRequest { bytes: body.to_string().into(), prefix_sha: "p".to_owned() }
-}
-
-async fn ask(server: &Server, text: &str) -> Result<Reply, ModelError> {
-    client(server).stream(request(text), CancellationToken::new()).await
-}
-
-fn statuses(attempts: &[crate::model::Attempt]) -> Vec<u16> {
-    attempts.iter().map(|attempt| attempt.status).collect()
-}
-
-const TWO_BLOCKS: &str = r#"
-    blocks:
-      - thinking: hm
-      - text: "Ich ändere die Datei, in einem Zug und ohne Umschweife."
-      - tool: Edit
-        input: { file_path: src/a.rs, old_string: "a\n\"b\"", new_string: 1.50 }
-"#;
-
-#[tokio::test]
-async fn a_streamed_reply_is_put_together() {
-    let script = format!("version: 1\nreplies:\n  - match: {{ text: rename, turn: 0 }}{TWO_BLOCKS}");
-    let server = serve_text(&script, 0).await.unwrap();
-    let reply = ask(&server, "please rename it").await.unwrap();
-    assert_eq!(reply.stop, Stop::ToolUse);
-    let [Block::Opaque, Block::Text(text), Block::ToolUse { name, input, .. }] = reply.blocks.as_slice() else {
-        panic!("{:?}", reply.blocks);
-    };
-    assert_eq!(text, "Ich ändere die Datei, in einem Zug und ohne Umschweife.");
-    assert_eq!(name, "Edit");
-    assert_eq!(input.get(), r#"{"file_path":"src/a.rs","old_string":"a\n\"b\"","new_string":1.5}"#);
-    assert_eq!(statuses(&reply.attempts), [200]);
-    assert!(reply.attempts[0].exact && reply.usage.out > 0 && reply.usage.uncached_in > 0);
-    assert_eq!(server.requests().len(), 1);
-    server.shutdown().await;
-}
-
-#[tokio::test]
-async fn a_cut_anywhere_in_the_stream_is_tried_again_from_the_start() {
-    for cut in (0..1600).step_by(23) {
-        let script = format!(
-            "version: 1\nreplies:\n  - times: 1\n    fault: {{ cut_after_bytes: {cut} }}{TWO_BLOCKS}  - {}",
-            TWO_BLOCKS.trim_start()
-        );
-        let server = serve_text(&script, 0).await.unwrap();
-        let reply = ask(&server, "x").await.unwrap();
-        assert_eq!(reply.blocks.len(), 3, "cut at {cut}");
-        assert_eq!(reply.attempts.len(), 2, "cut at {cut}");
-        assert!(!reply.attempts[0].exact && reply.attempts[1].exact, "cut at {cut}");
-        server.shutdown().await;
+fn recorded() -> Message {
+    match read(WIRE, STREAMS[0].1) {
+        Ended::Complete(message) => message,
+        other => panic!("{other:?}"),
     }
-}
-
-#[tokio::test]
-async fn a_busy_provider_is_asked_again_after_the_pause_it_names() {
-    let script = "version: 1\nreplies:\n  - { times: 2, fault: { status: 529, retry_after: 0 } }\n  - { times: 1, fault: { error_event: overloaded_error }, blocks: [{ text: half }] }\n  - { times: 1, fault: { status: 500 } }\n  - blocks: [{ text: done }]\n";
-    let server = serve_text(script, 0).await.unwrap();
-    let reply = ask(&server, "x").await.unwrap();
-    assert_eq!(reply.message_json, r#"{"role":"assistant","content":[{"type":"text","text":"done"}]}"#);
-    assert_eq!(statuses(&reply.attempts), [529, 529, 200, 500, 200]);
-    server.shutdown().await;
-}
-
-#[tokio::test]
-async fn what_no_retry_helps_ends_at_once() {
-    for status in [400u16, 401, 403, 404, 413] {
-        let script = format!("version: 1\nreplies:\n  - fault: {{ status: {status} }}\n");
-        let server = serve_text(&script, 0).await.unwrap();
-        let error = ask(&server, "x").await.unwrap_err();
-        assert!(matches!(error.kind, ModelErrorKind::Fatal { status: found, .. } if found == status), "{error}");
-        assert_eq!(statuses(&error.attempts), [status]);
-        assert_eq!(server.requests().len(), 1);
-        server.shutdown().await;
-    }
-}
-
-#[tokio::test]
-async fn attempts_are_bounded() {
-    for (status, expected) in [(529u16, 8), (503, 4)] {
-        let script = format!("version: 1\nreplies:\n  - fault: {{ status: {status}, retry_after: 0 }}\n");
-        let server = serve_text(&script, 0).await.unwrap();
-        let error = ask(&server, "x").await.unwrap_err();
-        assert!(matches!(error.kind, ModelErrorKind::Exhausted { .. }), "{error}");
-        assert_eq!(server.requests().len(), expected);
-        server.shutdown().await;
-    }
-}
-
-#[tokio::test]
-async fn a_server_that_is_not_there_is_reported_with_its_fault() {
-    let server = serve_text("version: 1\nreplies: []\n", 0).await.unwrap();
-    let gone = client(&server);
-    server.shutdown().await;
-    let error = gone.stream(request("x"), CancellationToken::new()).await.unwrap_err();
-    assert_eq!(statuses(&error.attempts), [0, 0, 0, 0]);
-    assert!(error.to_string().contains("refused"), "{error}");
-}
-
-#[tokio::test]
-async fn a_request_that_no_reply_matches_is_described() {
-    let script = "version: 1\nreplies:\n  - { match: { text: other }, blocks: [{ text: hi }] }\n";
-    let server = serve_text(script, 0).await.unwrap();
-    let error = ask(&server, "Role: worker\nwhat?").await.unwrap_err().to_string();
-    assert!(error.contains("role worker, turn 0") && error.contains("what?"), "{error}");
-    server.shutdown().await;
-}
-
-#[tokio::test]
-async fn a_cancelled_call_ends_while_the_server_still_waits() {
-    let script = "version: 1\nreplies:\n  - { delay_ms: 600000, blocks: [{ text: late }] }\n";
-    let server = serve_text(script, 0).await.unwrap();
-    let model = client(&server);
-    let cancel = CancellationToken::new();
-    let call = model.stream(request("x"), cancel.clone());
-    let stop = async {
-        while server.requests().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        cancel.cancel();
-    };
-    let (ended, ()) = tokio::join!(call, stop);
-    assert_eq!(ended.unwrap_err().kind, ModelErrorKind::Cancelled);
-    server.shutdown().await;
-}
-
-#[tokio::test]
-async fn a_silent_stream_is_given_up_at_the_idle_bound() {
-    let script = "version: 1\nreplies:\n  - { times: 1, delay_ms: 600000, blocks: [{ text: late }] }\n  - blocks: [{ text: soon }]\n";
-    let server = serve_text(script, 0).await.unwrap();
-    let options = AnthropicOptions {
-        base_url: server.base_url(),
-        auth: Auth::Bearer("t".to_owned()),
-        version: None,
-        provider: "script".to_owned(),
-    };
-    let pace = Pace { idle: Duration::from_millis(100), backoff_first: Duration::from_millis(1) };
-    let model = Anthropic::with_pace(options, pace).unwrap();
-    let reply = model.stream(request("x"), CancellationToken::new()).await.unwrap();
-    assert_eq!(statuses(&reply.attempts), [0, 200]);
-    server.shutdown().await;
-}
-
-#[tokio::test]
-async fn a_reply_that_was_not_streamed_is_read_as_well() {
-    let script = "version: 1\nreplies:\n  - blocks: [{ text: whole }, { tool: Read, input: { file_path: a } }]\n";
-    let server = serve_text(script, 0).await.unwrap();
-    let body = json!({"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "x"}]});
-    let request = ModelRequest { bytes: body.to_string().into(), prefix_sha: String::new() };
-    let reply = client(&server).stream(request, CancellationToken::new()).await.unwrap();
-    assert_eq!(reply.blocks.len(), 2);
-    assert!(reply.attempts[0].exact);
-    server.shutdown().await;
 }
 
 #[test]
-fn no_debug_output_shows_a_key() {
-    let options = AnthropicOptions {
-        base_url: "https://api.anthropic.com".to_owned(),
-        auth: Auth::Bearer("secret-key".to_owned()),
-        version: None,
-        provider: "anthropic".to_owned(),
+fn blocks_are_echoed_as_they_came() {
+    let message = recorded();
+    insta::assert_snapshot!(message.content.join("\n"), @r#"
+    {"type":"thinking","thinking":"","signature":"EqQBCg=="}
+    {"type":"redacted_thinking","data":"QUJD"}
+    {"type":"text","text":"Ich ändere die Datei: 😀\n"}
+    {"type":"tool_use","id":"toolu_01","name":"Edit","input":{"file_path": "src/a.rs", "line": 1.0, "n": 1e2, "new_string": "ä\n"},"caller":{"type":"direct"}}
+    {"type":"block_of_tomorrow","x":[1,2]}
+    "#);
+    assert_eq!(
+        message.calls(),
+        [("toolu_01", "Edit", r#"{"file_path": "src/a.rs", "line": 1.0, "n": 1e2, "new_string": "ä\n"}"#)]
+    );
+    assert_eq!(message.served.as_deref(), Some("claude-sonnet-5-5-20261001"));
+}
+
+const START: &str = r#"{"type":"message_start","message":{"id":"m","usage":{"input_tokens":3,"output_tokens":1}}}"#;
+const STOP: &str = r#"{"type":"message_stop"}"#;
+
+#[test]
+fn a_stream_whose_events_have_no_names_is_read_by_their_types() {
+    let message = read_data(
+        WIRE,
+        &[
+            START,
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"Read","input":{"file_path":"a"}}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":""}}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":5}}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":null},"usage":{"output_tokens":9}}"#,
+            STOP,
+        ],
+    );
+    assert_eq!(message.calls(), [("t", "Read", r#"{"file_path":"a"}"#)], "the input of the start stays");
+    assert_eq!((message.stop, message.tokens.out, message.exact), (Stop::ToolUse, 9, true));
+}
+
+#[test]
+fn inputs_that_are_no_objects_are_wrapped_and_ids_are_unique() {
+    let block = |index: u32, json: &str| {
+        let delta = serde_json::json!({
+            "type": "content_block_delta", "index": index,
+            "delta": {"type": "input_json_delta", "partial_json": json},
+        });
+        let start = format!(
+            r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"tool_use","id":"same","name":"Read","input":{{}}}}}}"#
+        );
+        [start, delta.to_string()]
     };
-    let shown = format!("{options:?} {:?}", Anthropic::new(options.clone()).unwrap());
-    assert!(!shown.contains("secret-key"), "{shown}");
-    assert!(Anthropic::new(AnthropicOptions { base_url: "ftp://x".to_owned(), ..options }).is_err());
+    let events = [block(0, "{\"a\":"), block(1, "[1]"), block(2, "null")].concat();
+    let mut all = vec![START];
+    all.extend(events.iter().map(String::as_str));
+    all.push(STOP);
+    let message = read_data(WIRE, &all);
+    let calls = message.calls();
+    assert_eq!(calls[0], ("same", "Read", r#"{"invalid_json":"{\"a\":"}"#));
+    assert_eq!(calls[1], ("same_1", "Read", r#"{"invalid_json":"[1]"}"#));
+    assert_eq!(calls[2].2, r#"{"invalid_json":"null"}"#);
+    assert!(message.content[1].contains(r#""id":"same_1""#), "the echo names it as the results will");
+    assert!(!message.exact, "nobody has counted the output");
+}
+
+#[test]
+fn a_reply_that_came_whole_is_read_as_well() {
+    let body = r#"{"id":"m","type":"message","role":"assistant","model":"c","content":[{"type":"text","text":" \n"},{"type":"text","text":"hi"},{"type":"tool_use","id":"t","name":"Read","input":{"a": 1.50}}],"stop_reason":"refusal","stop_details":{"category":"cyber"},"usage":{"input_tokens":4,"output_tokens":2}}"#;
+    let Ended::Complete(message) = read_whole(WIRE, body) else { panic!() };
+    assert_eq!(message.content.len(), 2, "blank text would be refused in a request");
+    assert_eq!(message.text(), "hi");
+    assert_eq!(message.stop, Stop::Refusal { category: Some("cyber".to_owned()) });
+    assert!(message.exact);
+    let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;
+    assert!(matches!(read_whole(WIRE, error), Ended::Failed(words) if words.code == "overloaded_error"));
+    assert!(matches!(read_whole(WIRE, "{}"), Ended::Unreadable(why) if !why.is_empty()));
+}
+
+#[test]
+fn an_error_event_ends_the_stream() {
+    let stream = format!(
+        "data: {START}\n\nevent: error\ndata: {{\"type\":\"error\",\"error\":{{\"type\":\"api_error\",\"message\":\"m\"}}}}\n\n"
+    );
+    assert!(matches!(read(WIRE, stream.as_bytes()), Ended::Failed(words) if words.code == "api_error"));
+    // Whatever an error holds, it is one.
+    assert!(matches!(read(WIRE, b"event: error\ndata: oh no\n\n"), Ended::Failed(words) if words.message == "oh no"));
+}
+
+#[test]
+fn every_stop_reason_is_told() {
+    for (reason, expected) in [
+        ("end_turn", Stop::End),
+        ("max_tokens", Stop::MaxTokens),
+        ("stop_sequence", Stop::StopSequence),
+        ("pause_turn", Stop::Pause),
+        ("model_context_window_exceeded", Stop::ContextFull),
+        ("compaction", Stop::Other("compaction".to_owned())),
+    ] {
+        let delta = format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}"}},"usage":{{}}}}"#);
+        assert_eq!(read_data(WIRE, &[START, &delta, STOP]).stop, expected, "{reason}");
+    }
 }
