@@ -26,6 +26,7 @@ mod man;
 mod merge;
 mod path;
 mod plan;
+mod probe;
 mod redo;
 mod reject;
 mod restore;
@@ -125,6 +126,8 @@ enum Command {
     Scripted(scripted::ScriptedArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
+    #[command(hide = true, name = crate::run::overlay::PROBE)]
+    ProbeSlots(probe::ProbeArgs),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -176,6 +179,7 @@ fn run(cli: Cli) -> Exit {
         Command::Scripted(args) => scripted::run(&session, &args),
         Command::Completions(args) => completions::run(&session, &args),
         Command::Man(args) => man::run(&session, &args),
+        Command::ProbeSlots(args) => probe::run(&session, &args),
         Command::Later(later) => Err(later.error()),
     };
     done.unwrap_or_else(|error| error.report(&session.ui))

@@ -24,6 +24,8 @@ use file::{Clean, File, Mistake};
 use trust::{Trust, TrustError};
 use wattle_cache::price::{Row, Table};
 
+use crate::options::Slots;
+
 /// The built-in defaults: a commented file, which `wattle init` prints too.
 pub(crate) const DEFAULTS: &str = include_str!("config/defaults.yaml");
 /// The project's file, under the root of its checkout.
@@ -46,6 +48,8 @@ pub(crate) struct Flags {
     pub(crate) on_input: Option<OnInput>,
     /// Checks at once; only from the environment.
     pub(crate) checks: Option<u32>,
+    /// What slots are made of; only from the environment.
+    pub(crate) slots: Option<Slots>,
 }
 
 /// A limit: what overrides a plan, and what holds where a plan says nothing.
@@ -91,6 +95,8 @@ pub(crate) struct Effective {
     pub(crate) disk_bytes: Limit<u64>,
     /// What goes when a slot changes hands.
     pub(crate) clean: Clean,
+    /// What slots are made of.
+    pub(crate) slots: Slots,
     /// How long what was put aside is kept.
     pub(crate) keep: Keep,
     /// Who lets work into the queue.
@@ -233,6 +239,7 @@ fn join(from: Sources<'_>, env: &Environment) -> Effective {
         tokens: Limit { given: flags.max_tokens.or(variables.max_tokens), configured: tokens, ceiling: user.tokens },
         disk_bytes: Limit { given: None, configured: project.disk_bytes.or(user.disk_bytes), ceiling: None },
         clean: project.clean.or(user.clean).or(defaults.clean).unwrap_or(Clean::Untracked),
+        slots: variables.slots.or(project.slots).or(user.slots).or(defaults.slots).unwrap_or_default(),
         keep,
         approve: flags.approve.or(variables.approve).unwrap_or(files_approve),
         on_input: flags
@@ -352,6 +359,10 @@ fn variables(env: &Environment) -> Result<Flags, ConfigError> {
         model: env.get("WATTLE_MODEL").map(str::to_owned),
         approve: read(env, "WATTLE_APPROVE", |text| clap::ValueEnum::from_str(text, false))?,
         on_input: read(env, "WATTLE_ON_INPUT", |text| clap::ValueEnum::from_str(text, false))?,
+        slots: read(env, "WATTLE_SLOTS", |text| {
+            let found = file::SLOTS.iter().find(|(name, _)| *name == text).map(|(_, slots)| *slots);
+            found.ok_or_else(|| format!("`{text}` is neither checkout nor overlay"))
+        })?,
     })
 }
 

@@ -37,6 +37,17 @@ pub(crate) enum OnInput {
     Fail,
 }
 
+/// What the slots of a run are made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Slots {
+    /// A checkout each.
+    #[default]
+    Checkout,
+    /// Overlay mounts over a checkout that they share, where the kernel allows.
+    Overlay,
+}
+
 /// The options of a run, frozen in its first event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct RunOptions {
@@ -67,6 +78,9 @@ pub(crate) struct RunOptions {
     /// Ignored files go when a slot changes hands.
     #[serde(default)]
     pub(crate) clean_ignored: bool,
+    /// What slots are made of.
+    #[serde(default)]
+    pub(crate) slots: Slots,
     /// What happens when a worker asks.
     pub(crate) on_input: OnInput,
 }

@@ -23,6 +23,7 @@ pub(crate) mod limits;
 pub(crate) mod models;
 pub(crate) mod notify;
 pub(crate) mod outcome;
+pub(crate) mod overlay;
 pub(crate) mod predict;
 pub(crate) mod recover;
 pub(crate) mod rules;

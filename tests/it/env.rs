@@ -92,6 +92,9 @@ impl TestEnv {
         set("LC_ALL", "C.UTF-8".into());
         set("GIT_AUTHOR_DATE", "2026-01-02T03:04:05Z".into());
         set("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z".into());
+        if let Some(slots) = slots() {
+            set("WATTLE_SLOTS", slots);
+        }
         Self { folder, root, vars }
     }
 
@@ -231,6 +234,12 @@ pub(crate) fn program() -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "set by .ci/run alone")]
     let given = std::env::var_os("WATTLE_TEST_BIN");
     given.unwrap_or_else(|| env!("CARGO_BIN_EXE_wattle").into()).into()
+}
+
+/// What slots are made of in all tests that do not say it themselves: a whole suite can be tried on overlay mounts.
+fn slots() -> Option<OsString> {
+    #[expect(clippy::disallowed_methods, reason = "set by whoever tries it")]
+    std::env::var_os("WATTLE_TEST_SLOTS")
 }
 
 /// Root of the sources that the rules of the house are held against.

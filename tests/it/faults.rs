@@ -9,7 +9,7 @@ mod disk;
 mod machine;
 mod matrix;
 mod meanwhile;
-mod plans;
+pub(crate) mod plans;
 mod power;
 mod refusal;
 mod theirs;

@@ -8,6 +8,7 @@ mod env;
 mod faults;
 mod hostile;
 mod live;
+mod overlay;
 mod real;
 mod repos;
 mod run;

@@ -13,7 +13,7 @@ mod leftover;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,16 @@ pub fn edit(editor: &str, file: &Path) -> std::io::Result<bool> {
     let text = format!("{editor} \"$1\"");
     let status = std::process::Command::new(SHELL).args(["-c", &text, "edit"]).arg(file).status()?;
     Ok(status.success())
+}
+
+/// Runs this very program to its end, with nothing of our environment.
+///
+/// # Errors
+/// Fails where it cannot be found or started.
+#[expect(clippy::disallowed_methods, reason = "this module is where processes start")]
+pub fn this_program<'a>(args: impl IntoIterator<Item = &'a OsStr>) -> std::io::Result<std::process::Output> {
+    let program = std::env::current_exe()?;
+    std::process::Command::new(program).args(args).env_clear().stdin(Stdio::null()).output()
 }
 
 /// One shell command, with everything it depends on.

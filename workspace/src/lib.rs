@@ -21,6 +21,8 @@ mod lookup;
 mod merge;
 mod modules;
 mod objects;
+#[cfg_attr(not(target_os = "linux"), path = "overlay/elsewhere.rs")]
+pub mod overlay;
 mod paths;
 mod pool;
 mod refs;
@@ -48,9 +50,11 @@ pub use lock::{LockError, LockInfo, OwnerLock, lock_holder};
 pub use lookup::{Change, ChangeKind};
 pub use merge::{MergeSpec, Merged, Note, Rules, Side, Stage, Trial};
 pub use paths::{path_of_shown, shown};
-pub use pool::Pool;
+pub use pool::{Pool, is_elsewhere};
 pub use refs::{Expect, RefChange, RefError};
 pub use repo::{OpenError, OpenOptions, Repo};
 pub use site::Site;
-pub use slot::{Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want, size_text};
+pub use slot::{
+    BackEnd, Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want, size_text,
+};
 pub use stale::StaleError;

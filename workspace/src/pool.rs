@@ -8,15 +8,16 @@
 mod choose;
 mod disk;
 mod distance;
+mod layers;
 mod owner;
 mod place;
 mod print;
 mod record;
+mod template;
 mod trash;
 mod turns;
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,7 @@ use crate::submodule;
 use crate::walk::Walked;
 use crate::warm::{SLOTS, captured, forget_captured};
 use distance::Distances;
+pub use layers::is_elsewhere;
 use place::{Look, Place, head_of};
 use record::{Guard, Held, Record, file_of, index_of, path_of};
 use trash::{ASIDE, Trash};
@@ -52,6 +54,8 @@ pub struct Pool {
     snapshots: Mutex<()>,
     /// Who makes a slot, and who waits for one.
     turns: Turns,
+    /// Taken while a template is looked for, made or dropped.
+    templates: Mutex<()>,
 }
 
 impl Pool {
@@ -59,8 +63,9 @@ impl Pool {
     pub fn open(repo: &Repo, o: PoolOptions) -> Result<Pool, PoolError> {
         let root = repo.state_dir().join(SLOTS);
         fs::create_dir_all(&root).map_err(|e| PoolError::io(&root, e))?;
-        for record in Record::load_all(&root)? {
-            Place::of(repo, &root, &record).mend(&record.base)?;
+        // What has to be mounted first is mended then.
+        for record in Record::load_all(&root)?.iter().filter(|record| record.template.is_none()) {
+            Place::of(repo, &root, record).mend(&record.base)?;
         }
         Ok(Pool {
             repo: repo.clone(),
@@ -71,6 +76,7 @@ impl Pool {
             trash: Trash::default(),
             snapshots: Mutex::new(()),
             turns: Turns::default(),
+            templates: Mutex::new(()),
         })
     }
 
@@ -106,12 +112,15 @@ impl Pool {
     /// The slot that a holder kept over a crash, untouched; none if it has none or got none whole, or somebody has deleted
     /// its folder.
     pub fn adopt(&self, holder: &str) -> Result<Option<Lease>, PoolError> {
-        let _guard = self.guard()?;
         let held = |r: &Record| r.whole() && r.retired.is_none() && r.held_by(holder);
+        if let Some(mut record) = Record::load_all(&self.root)?.into_iter().find(held) {
+            self.at_hand(&mut record)?;
+        }
+        let _guard = self.guard()?;
         let Some(mut record) = Record::load_all(&self.root)?.into_iter().find(held) else {
             return Ok(None);
         };
-        if self.is_gone(&record) {
+        if self.gone(&record) {
             record.holders.retain(|held| held.by != holder);
             match record.holders.is_empty() {
                 true => self.discard(&record)?,
@@ -124,12 +133,6 @@ impl Pool {
         }
         record.store(&self.root)?;
         Ok(Some(record.lease(holder, &self.root)))
-    }
-
-    /// Whether somebody has deleted the folder of a slot that had one.
-    fn is_gone(&self, record: &Record) -> bool {
-        let path = path_of(&self.root, record.slot);
-        record.admin.is_some() && fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
     }
 
     /// Where a slot lies.
@@ -197,11 +200,12 @@ impl Pool {
     pub fn recover(&self, keep: &[String]) -> Result<Vec<Salvaged>, PoolError> {
         let _one = self.one_at_a_time(Class::Snapshot);
         self.sweep()?;
+        self.sweep_layers()?;
         let mut salvaged = Vec::new();
         for mut record in Record::load_all(&self.root)? {
             let elsewhere = |h: &Held| h.owner.is_some_and(|owner| owner != self.own && owner.lives());
             // Nobody can go on in a slot that was being brought to a commit, nor where there is nothing.
-            let gone = self.is_gone(&record);
+            let gone = self.gone(&record);
             let stays = |h: &Held| elsewhere(h) || (record.whole() && !gone && keep.contains(&h.by));
             let Some(dead) = record.holders.iter().find(|h| !stays(h)).map(|h| h.by.clone()) else {
                 continue;
@@ -228,7 +232,7 @@ impl Pool {
             tracing::warn!(error = %e, "the pool cannot be listed");
             Vec::new()
         });
-        records.iter().map(|r| r.info(&self.root)).collect()
+        records.iter().map(|r| r.info(&self.root, self.stored(r))).collect()
     }
 
     /// Removes a slot that nobody holds, salvaging what is in it. A retired one goes only if nothing in it would be lost.
@@ -246,7 +250,7 @@ impl Pool {
             record.store(&self.root)?;
             record
         };
-        match self.empty_and_remove(&record) {
+        match self.at_hand(&mut record).and_then(|()| self.empty_and_remove(&record)) {
             Ok(salvaged) => Ok(salvaged),
             Err(e) => {
                 record.holders.clear();
@@ -263,7 +267,7 @@ impl Pool {
             let why = "nothing is known of it".to_owned();
             return Err(PoolError::Unproven { path: place.path().to_owned(), why });
         }
-        if record.admin.is_some() && place.path().exists() {
+        if record.admin.is_some() && !self.gone(record) {
             if place.path().join(".git").is_dir() {
                 let paths = vec![".git".to_owned()];
                 return Err(PoolError::Unexpressible { slot: record.slot, paths });
@@ -279,6 +283,7 @@ impl Pool {
     /// Takes a slot apart whose content is in safety.
     fn discard(&self, record: &Record) -> Result<(), PoolError> {
         self.forget_captured(record.slot)?;
+        self.lift(record)?;
         let aside = Place::of(&self.repo, &self.root, record).remove(record.generation)?;
         record.delete(&self.root)?;
         self.trash.delete(aside);
@@ -311,12 +316,18 @@ impl Pool {
     fn prepare(&self, record: &mut Record, w: &Want) -> Result<(), PoolError> {
         self.forget_captured(record.slot)?;
         let fresh = record.admin.is_none();
-        if fresh {
+        if fresh && self.lays() {
+            self.lay(record, w)?;
+        } else if fresh {
+            self.lift(record)?;
+            record.template = None;
             fault::point("slot.make");
             let name = Place::of(&self.repo, &self.root, record).make(&w.base)?;
             fault::point("slot.made");
             record.admin = Some(name);
             record.store(&self.root)?;
+        } else {
+            self.at_hand(record)?;
         }
         let place = Place::of(&self.repo, &self.root, record);
         match &record.print {
@@ -329,7 +340,8 @@ impl Pool {
         if record.print.is_none() {
             record.print = Some(place.print()?);
         }
-        if !fresh && self.shifted(record, &place, w)? {
+        // Of a new slot only one over a template has an index that tells what it holds.
+        if (!fresh || record.template.is_some()) && self.shifted(record, &place, w)? {
             (record.base, record.left) = (w.base.clone(), None);
         } else {
             if !fresh && record.ready && record.class != Class::Check {
@@ -405,12 +417,12 @@ impl Pool {
     fn settle(&self, record: &mut Record, holder: &str) -> Result<Released, PoolError> {
         fault::point("slot.settle");
         let mut released = Released::default();
-        if self.is_gone(record) {
+        if self.gone(record) {
             self.discard(record)?;
             return Ok(released);
         }
         if record.admin.is_some() {
-            match self.empty(record, holder) {
+            match self.at_hand(record).and_then(|()| self.empty(record, holder)) {
                 Ok(salvaged) => released.salvaged = salvaged,
                 Err(e @ (PoolError::Unproven { .. } | PoolError::Unexpressible { .. })) => {
                     self.retire(record, &e)?;

@@ -84,6 +84,11 @@ impl Repo {
         self.store_of(&self.shape_at(slot))
     }
 
+    /// The folder that stands for the repository where slots that are made now are concerned.
+    pub(crate) fn wanted_store(&self) -> PathBuf {
+        self.store_of(&ShapeId(self.git().shape()))
+    }
+
     /// Whether this slot's submodules are filled.
     pub(crate) fn fills_submodules(&self, slot: &Path) -> Result<bool, GitError> {
         Ok(self.shape_of(&self.shape_at(slot))?.submodules)

@@ -33,6 +33,17 @@ pub enum Class {
     Snapshot,
 }
 
+/// What new slots are made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackEnd {
+    /// A checkout of their own.
+    #[default]
+    Checkout,
+    /// A mount over a checkout that they share, where this process can mount (see `overlay`); else a checkout.
+    Overlay,
+}
+
 /// How a pool is to be kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PoolOptions {
@@ -40,6 +51,8 @@ pub struct PoolOptions {
     pub disk_bytes_max: Option<u64>,
     /// Ignored files do not stay in a slot for its next holder.
     pub clean_ignored: bool,
+    /// What new slots are made of.
+    pub back_end: BackEnd,
 }
 
 /// What is wanted of a slot.
@@ -114,6 +127,8 @@ pub struct SlotInfo {
     pub class: Class,
     /// Its files.
     pub path: PathBuf,
+    /// Where what it takes on disk lies: its files, or what was changed of them.
+    pub stored: PathBuf,
     /// Who holds it; of a snapshot, the first of those.
     pub holder: Option<String>,
     /// Why it is not used any more, if so.
@@ -179,6 +194,14 @@ pub enum PoolError {
         slot: SlotId,
         /// What stands against it.
         why: String,
+    },
+    /// Another process has the slot mounted, and only it and what it has started see the files.
+    #[error("look into slot {slot}: only process {pid} and what it has started see its files (an overlay mount)")]
+    Elsewhere {
+        /// The slot.
+        slot: SlotId,
+        /// The process.
+        pid: u32,
     },
     /// What a slot holds cannot be brought to safety, so the slot stays as it is.
     #[error("salvage slot {slot}: no commit can hold {} (a repository of its own, or a special file)", paths.join(", "))]

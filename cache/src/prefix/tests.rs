@@ -1,5 +1,7 @@
 //! Tests of [`super`].
 
+mod wires;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

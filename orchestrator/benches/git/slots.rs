@@ -1,8 +1,9 @@
-//! What a slot costs: a recycled one, brought to another commit and proved, beside a fresh `git worktree add`.
+//! What a slot costs: a recycled one, brought to another commit and proved, and a new one that is an overlay mount, beside
+//! a fresh `git worktree add`.
 
 use std::time::Duration;
 
-use wattle_workspace::{Class, CommitId, Pool, PoolOptions, Repo, Want};
+use wattle_workspace::{BackEnd, Class, CommitId, Pool, PoolOptions, Repo, Want, overlay};
 
 use crate::machine::filesystem;
 use crate::measure::{in_turns, ratio, timed};
@@ -18,7 +19,50 @@ const GOAL: f64 = 1.0 / 8.0;
 pub(crate) fn run(place: &Place, size: Size, table: &mut Table) -> Res<()> {
     for files in size.of(&[50_000, 100_000][..], &[10_000][..]) {
         recycled(place, size, *files, table)?;
+        mounted(place, size, *files, table)?;
     }
+    Ok(())
+}
+
+/// Fresh slots over a template beside fresh worktrees. In this bench's own process, which stays where it can mount.
+fn mounted(place: &Place, size: Size, files: usize, table: &mut Table) -> Res<()> {
+    let scene = place.scene(place.disk())?;
+    let path = bare(place, &scene, files)?;
+    let repo = scene.open(&path)?;
+    let kind = filesystem(scene.root());
+    let what = format!("make a slot as an overlay mount, proof included, {files} files, {kind}");
+    if let Err(refused) = overlay::enter(repo.state_dir(), || Ok(())) {
+        table.say(&format!("{what}: refused: {refused}"));
+        return Ok(());
+    }
+    let pool = Pool::open(&repo, PoolOptions { back_end: BackEnd::Overlay, ..PoolOptions::default() })?;
+    let base = commit(&repo, "refs/heads/main")?;
+    repo.configure(&base)?;
+    // The first slot makes the template, too.
+    let (first, _kept) = timed(|| Ok(pool.lease(&want(&base, "first"))?))?;
+    settle(&path);
+    let ours = |turn: usize| -> Res<Duration> {
+        // All of them are held at once, so each is a new one.
+        Ok(timed(|| Ok(pool.lease(&want(&base, &format!("turn/{turn}")))?))?.0)
+    };
+    let theirs = |turn: usize| -> Res<Duration> {
+        let took = fresh(&scene, &path, turn)?;
+        settle(&path);
+        Ok(took)
+    };
+    let (ours, theirs) = in_turns(size.of(5, 3), ours, theirs)?;
+    table.add(Line {
+        what,
+        ours: ours.shown(),
+        git: format!("`worktree add` {}", theirs.shown()),
+        result: format!(
+            "1/{:.1}; the first, with its template, {}",
+            1.0 / ratio(&ours, &theirs),
+            crate::measure::time(first)
+        ),
+        goal: "",
+        reached: None,
+    });
     Ok(())
 }
 

@@ -122,6 +122,7 @@ fn options(jobs: u32, checks: u32) -> RunOptions {
         tokens_max: None,
         disk_bytes_max: None,
         clean_ignored: false,
+        slots: Default::default(),
         on_input: OnInput::Wait,
     }
 }

@@ -5,8 +5,10 @@ use super::Done;
 use super::error::Exit;
 use super::session::Session;
 use crate::config::{self, Keep};
+use crate::options::Slots;
 use crate::report::reason::counted;
 use crate::run::clean::{Cleaned, Item, clean};
+use crate::run::overlay;
 
 /// Free slots, branches and blobs of finished runs.
 ///
@@ -25,6 +27,7 @@ pub(crate) struct CleanArgs {
 pub(crate) fn run(session: &Session, args: &CleanArgs) -> Done {
     let ctx = session.context(session.repo()?)?;
     let keep = config::keep(&session.env, &session.places(&ctx.repo)?)?;
+    overlay::enter(&ctx.repo, Slots::Checkout);
     let cleaned = clean(&ctx, keep, args.dry_run)?;
     show(session, args, &cleaned);
     Ok(Exit::Reached)

@@ -148,6 +148,7 @@ fn options(config: &crate::config::Effective) -> RunOptions {
         tokens_max: None,
         disk_bytes_max: None,
         clean_ignored: false,
+        slots: Default::default(),
         on_input: OnInput::Fail,
     }
 }

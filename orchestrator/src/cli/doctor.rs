@@ -12,6 +12,8 @@ use super::error::Exit;
 use super::session::Session;
 use crate::config::model::Endpoint;
 use crate::config::{Effective, Flags};
+use crate::options::Slots;
+use crate::run::overlay;
 use crate::ui::Style;
 
 /// Free disk below which slots and builds soon fail.
@@ -67,7 +69,8 @@ pub(crate) fn run(session: &Session, args: &DoctorArgs) -> Done {
         Ok(repo) => {
             found.ok("git", repo.git_version());
             repository(&mut found, &repo);
-            slots(&mut found, &repo);
+            let asked = session.config(&repo, &Flags::default()).map(|config| config.slots).unwrap_or_default();
+            slots(&mut found, &repo, asked);
             disk(&mut found, repo.state_dir());
             found.warn(
                 "sandbox",
@@ -124,11 +127,21 @@ fn repository(found: &mut Findings, repo: &Repo) {
 }
 
 /// Slots that hold what no commit can hold stay as they are until a human has looked.
-fn slots(found: &mut Findings, repo: &Repo) {
+fn slots(found: &mut Findings, repo: &Repo, asked: Slots) {
+    match (asked, overlay::probe(repo.state_dir())) {
+        (Slots::Overlay, Ok(())) => found.ok("slots", "overlay mounts"),
+        (Slots::Overlay, Err(refused)) => found.warn(
+            "slots",
+            format!("checkouts, since overlay mounts are refused: {refused}"),
+            "let the kernel allow it, or set slots: checkout",
+        ),
+        (Slots::Checkout, Ok(())) => found.ok("slots", "checkouts; overlay mounts would work, too (key slots)"),
+        (Slots::Checkout, Err(refused)) => found.ok("slots", format!("checkouts; no overlay mounts: {refused}")),
+    }
     let Ok(pool) = Pool::open(repo, PoolOptions::default()) else { return };
     for slot in pool.list() {
         if let Some(why) = slot.retired {
-            let path = slot.path.display();
+            let path = slot.stored.display();
             found.warn(
                 "slots",
                 format!("{path}: {why}"),

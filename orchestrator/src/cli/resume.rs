@@ -13,6 +13,7 @@ use crate::config::money::{format_usd, parse_usd};
 use crate::journal::Glance;
 use crate::report::status::{money, waiting};
 use crate::run::begin::{Overrides, may_start, resume};
+use crate::run::overlay;
 use crate::state::Machine;
 use crate::state::run::Run;
 use crate::ui::Style;
@@ -71,6 +72,7 @@ fn affordable(scene: &Scene, overrides: &Overrides) -> Result<(), super::error::
 
 /// Drives a run that exists, with progress, and says what it was left in.
 pub(super) fn drive(session: &Session, scene: &Scene, overrides: &Overrides) -> Done {
+    overlay::enter(&scene.ctx.repo, scene.view.started.options.slots);
     let mut progress = Progress::new(&session.ui, scene.view.plan.steps().len());
     let end = resume(&scene.ctx, &scene.found.run, overrides, &mut |event| progress.show(event));
     drop(progress);

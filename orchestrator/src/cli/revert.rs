@@ -17,6 +17,7 @@ use crate::options::{self, RunOptions};
 use crate::queue::land::branch_ref;
 use crate::run::begin::{RunError, RunRequest, start};
 use crate::run::context::Context;
+use crate::run::overlay;
 use crate::run::undo::{Revert, revert};
 use crate::state::Machine;
 
@@ -66,6 +67,7 @@ pub(crate) fn run(session: &Session, args: &RevertArgs) -> Done {
         stop_at_plan: false,
         folder: session.start()?,
     };
+    overlay::enter(&ctx.repo, request.options.slots);
     let mut progress = Progress::new(&session.ui, 1);
     let end = start(&ctx, request, &mut |event| progress.show(event));
     drop(progress);

@@ -27,6 +27,7 @@ use crate::run::clean::retain;
 use crate::run::context::Context;
 use crate::run::lead::{LeadPlan, LeadRequest, lead};
 use crate::run::limits::Caps;
+use crate::run::overlay;
 use crate::state::run::Run;
 use crate::ui::Style;
 
@@ -105,7 +106,7 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
         model: args.model.clone(),
         approve: args.approve,
         on_input: args.on_input,
-        checks: None,
+        ..Flags::default()
     };
     let task = args.task.as_deref().map(not_a_file).transpose()?;
     let repo = session.repo()?;
@@ -142,6 +143,9 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
         stop_at_plan,
         folder: session.start()?,
     };
+    if !stop_at_plan {
+        overlay::enter(&ctx.repo, request.options.slots);
+    }
     let mut progress = Progress::new(&session.ui, plan.steps().len());
     let end = start(&ctx, request, &mut |event| {
         if let Some(cap) = cap.take() {
@@ -239,6 +243,7 @@ fn options(args: &RunArgs, config: &Effective, plan: &Plan) -> RunOptions {
         tokens_max: config.tokens.with(limits.tokens),
         disk_bytes_max: config.disk_bytes.with(limits.disk_bytes),
         clean_ignored: config.clean == Clean::Ignored,
+        slots: config.slots,
         on_input: match config.on_input {
             OnInput::Wait => o::OnInput::Wait,
             OnInput::Deny => o::OnInput::Deny,

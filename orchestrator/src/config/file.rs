@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::choice::{Approve, OnInput};
 use super::node::{self, Mark, Node, Value};
 use super::{amount, money};
+use crate::options::Slots;
 use wattle_cache::price::{Rates, Row};
 
 /// A mistake in a file.
@@ -87,6 +88,8 @@ pub(crate) struct File {
     pub(crate) disk_bytes: Option<u64>,
     /// `clean`.
     pub(crate) clean: Option<Clean>,
+    /// `slots`.
+    pub(crate) slots: Option<Slots>,
     /// `keep.days`.
     pub(crate) keep_days: Option<u32>,
     /// `keep.count`.
@@ -114,8 +117,8 @@ pub(crate) const FRAME: [&str; 8] =
     ["checks", "setup", "checkout", "discard", "generated", "commit", "notify", "defaults"];
 /// Those of them that run something: they need trust.
 pub(crate) const RUNS: [&str; 4] = ["checks", "setup", "generated", "notify"];
-const KEYS: [&str; 10] =
-    ["limits", "clean", "keep", "approve", "on_input", "model", "target", "models", "prices", "prewarm"];
+const KEYS: [&str; 11] =
+    ["limits", "clean", "slots", "keep", "approve", "on_input", "model", "target", "models", "prices", "prewarm"];
 const PRICES: [&str; 7] =
     ["input", "output", "cache_read", "cache_write", "cache_write_long", "from", "min_cache_tokens"];
 /// What a server of models may speak; `openai` alone is the wire that most servers have.
@@ -131,6 +134,8 @@ const AUTH_STYLES: [(&str, AuthStyle); 3] =
 const KEEP_DAYS_MAX: u32 = 3650;
 /// Most that can be kept: as refs, git lists this many in about a tenth of a second.
 const KEEP_COUNT_MAX: u32 = 100_000;
+/// What `slots` can be.
+pub(crate) const SLOTS: [(&str, Slots); 2] = [("checkout", Slots::Checkout), ("overlay", Slots::Overlay)];
 const LIMITS: [&str; 5] = ["jobs", "checks", "usd", "tokens", "disk"];
 
 /// Reads a file: what it says, and every mistake in it.
@@ -167,6 +172,7 @@ impl Reader {
                     let choices = [("untracked", Clean::Untracked), ("ignored", Clean::Ignored)];
                     self.file.clean = self.choice(key, value, &choices);
                 }
+                "slots" => self.file.slots = self.choice(key, value, &SLOTS),
                 "keep" => self.keep(value),
                 "approve" => {
                     self.file.approve = self.choice(key, value, &[("manual", Approve::Manual), ("auto", Approve::Auto)])

@@ -6,6 +6,7 @@ use wattle_planner::{AgentSpec, EdgeKind, Mode, Plan, Step, Work, overlaps};
 use wattle_workspace::size_text;
 
 use crate::config::{Effective, money};
+use crate::options::Slots;
 use crate::ui::clean::one_line;
 
 /// Steps listed one by one; more are summed up, because a screen holds no more.
@@ -64,6 +65,16 @@ fn slots(text: &mut String, plan: &Plan, config: &Effective, room: Room) {
     let free = room.free_bytes.map_or(String::new(), |free| format!("; {} free", size_text(free)));
     let allowed = config.disk_bytes.with(limits.disk_bytes);
     let bound = allowed.map_or(String::new(), |most| format!("; limits.disk {}", size_text(most)));
+    if config.slots == Slots::Overlay
+        && let Some(each) = room.checkout_bytes
+    {
+        let each = size_text(each);
+        let share = format!("mounted over one checkout of {each} where the kernel allows (else {each} each)");
+        return line(
+            text,
+            format_args!("slots: up to {total} ({named}), {share}, each with what it changes{free}{bound}"),
+        );
+    }
     let Some(each) = room.checkout_bytes else {
         return line(text, format_args!("slots: up to {total} ({named}), size unknown{free}{bound}"));
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use wattle_workspace::LockInfo;
+use wattle_workspace::{LockInfo, is_elsewhere};
 
 use super::reason::{counted, held, reason};
 use crate::journal::glance::{Foreseen, LandingGlance, StepFrame, StepGlance};
@@ -220,7 +220,11 @@ impl Steps<'_> {
         let nothing = Spent::default();
         let spent = step.spent.as_ref().unwrap_or(&nothing);
         let predicted = self.predictions.get(&place).into_iter().flatten();
-        let worktree = |slot: u32| self.state_dir.join("slots").join(slot.to_string()).display().to_string();
+        // Where the files are a mount that only the run sees, `wattle path` is the way to them.
+        let worktree = |slot: u32| {
+            let path = self.state_dir.join("slots").join(slot.to_string());
+            (!is_elsewhere(&path)).then(|| path.display().to_string())
+        };
         StepStatus {
             id: frame.id.to_string(),
             title: frame.title.clone().unwrap_or_else(|| frame.id.to_string()),
@@ -233,7 +237,7 @@ impl Steps<'_> {
             attempts: step.attempts,
             branch: step.branch.then(|| format!("wattle/{}/{}", self.glance.run, frame.id)),
             commit: step.work.as_ref().map(|work| work.commit.to_string()),
-            worktree: step.slot.map(worktree),
+            worktree: step.slot.and_then(worktree),
             risk: step.work.as_ref().map(|work| work.risk),
             check: step.check.map(|verdict| format!("{verdict:?}").to_lowercase()),
             approved: step.approved.as_ref().map(|approval| Approved {

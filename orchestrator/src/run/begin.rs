@@ -18,6 +18,7 @@ use super::dispatcher::exit_code;
 use super::drive::Drive;
 use super::limits::prefix_ttl;
 use super::models;
+use super::overlay;
 use super::recover::{RecoverError, died, kept_slots, recover};
 use super::rules;
 use super::shape::configure;
@@ -241,6 +242,7 @@ pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Ev
         return Ok(RunEnd { run, state: rec.view.state, exit });
     }
     rec.run(RunEvent::Start, None)?;
+    tell_slots(&mut rec)?;
     let pool = open_pool(ctx, &rec.view)?;
     let kept = kept_slots(&rec.writer.reader, &pool)?;
     for salvaged in pool.recover(&kept)? {
@@ -269,6 +271,7 @@ pub(crate) fn resume(
     if died(&rec) {
         rec.run(RunEvent::Interrupt, Some("died"))?;
     }
+    tell_slots(&mut rec)?;
     wattle_worker::process::end_leftovers(run.as_str());
     let lands_only = overrides.merge.is_some();
     let tip = recover(&mut rec, &ctx.repo, &pool, lands_only)?;
@@ -309,7 +312,16 @@ pub(crate) fn may_start(view: &RunView, step: &StepId) -> bool {
 fn open_pool(ctx: &Context, view: &RunView) -> Result<Arc<Pool>, RunError> {
     let disk_bytes_max = view.started.options.disk_bytes_max;
     let clean_ignored = view.started.options.clean_ignored;
-    Ok(Arc::new(Pool::open(&ctx.repo, PoolOptions { disk_bytes_max, clean_ignored })?))
+    let back_end = overlay::back_end(view.started.options.slots);
+    Ok(Arc::new(Pool::open(&ctx.repo, PoolOptions { disk_bytes_max, clean_ignored, back_end })?))
+}
+
+/// Says so when the slots are not what was asked for.
+fn tell_slots(rec: &mut Recorder) -> Result<(), RecordError> {
+    match overlay::refusal(rec.view.started.options.slots) {
+        None => Ok(()),
+        Some(message) => rec.emit(Body::BoundHit { step: None, bound: "slots".to_owned(), message }),
+    }
 }
 
 fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(Base, String), RunError> {

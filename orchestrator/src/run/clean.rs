@@ -27,7 +27,7 @@ use crate::state::Machine;
 /// One thing that was freed or kept.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub(crate) struct Item {
-    /// `slot`, `branch`, `candidate`, `blobs`, `salvage`, `scratch` or `orphan`.
+    /// `slot`, `template`, `branch`, `candidate`, `blobs`, `salvage`, `scratch` or `orphan`.
     pub(crate) kind: &'static str,
     /// Its name.
     pub(crate) name: String,
@@ -113,12 +113,12 @@ fn slots(ctx: &Context, kept_runs: &BTreeSet<String>, dry_run: bool, done: &mut 
         pool.recover(&kept)?;
     }
     for slot in pool.list() {
-        let name = slot.path.display().to_string();
+        let name = slot.stored.display().to_string();
         if let Some(holder) = slot.holder.filter(|holder| kept.contains(holder)) {
             done.kept("slot", name, format!("{holder} goes on in it"));
             continue;
         }
-        let bytes = disk_bytes(&slot.path);
+        let bytes = disk_bytes(&slot.stored);
         let kept = |why: String| format!("{why}; take out what you want to keep, delete that, and clean again");
         match &slot.retired {
             Some(why) if dry_run => done.kept("slot", name, kept(why.clone())),
@@ -134,6 +134,13 @@ fn slots(ctx: &Context, kept_runs: &BTreeSet<String>, dry_run: bool, done: &mut 
                 Err(error) => done.kept("slot", name, kept(error.to_string())),
             },
         }
+    }
+    let unused = pool.unused_templates()?;
+    let sizes: Vec<u64> = unused.iter().map(|folder| disk_bytes(folder)).collect();
+    let dropped = if dry_run { unused } else { pool.drop_unused_templates()? };
+    for (folder, bytes) in dropped.into_iter().zip(sizes) {
+        done.freed("template", folder.display().to_string(), "no slot is mounted over it");
+        done.sized(bytes);
     }
     // Whoever cleans wants the room now.
     pool.finish();

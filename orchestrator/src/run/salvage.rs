@@ -1,7 +1,7 @@
 //! Work on its way back to its user: a worktree to look at, and what was put aside under a ref.
 
 use wattle_planner::StepId;
-use wattle_workspace::{Class, CommitId, Expect, Pool, PoolOptions, RefChange, Want};
+use wattle_workspace::{Class, CommitId, Expect, Pool, PoolError, PoolOptions, RefChange, Want};
 
 use super::begin::RunError;
 use super::context::Context;
@@ -20,7 +20,12 @@ pub(crate) fn path(ctx: &Context, view: &RunView, step: &StepId) -> Result<std::
     let own_slot = format!("{}/{step}/{}", view.run, record.attempt());
     let commit = record.work.as_ref().map(|work| work.commit.clone()).or_else(|| record.branch.clone());
     for holder in [&own_slot, &looked_at] {
-        if let Some(lease) = pool.adopt(holder)? {
+        let adopted = match pool.adopt(holder) {
+            // A worker is in it now. What it has committed can be looked at, what it is writing cannot.
+            Err(PoolError::Elsewhere { .. }) if commit.is_some() => None,
+            adopted => adopted?,
+        };
+        if let Some(lease) = adopted {
             let head = pool.head(&lease)?;
             let there = |commit: &CommitId| *commit == lease.base || Some(commit) == head.as_ref();
             let outdated = *holder == looked_at && !commit.as_ref().is_some_and(there);

@@ -88,6 +88,7 @@ impl Env {
             tokens_max: None,
             disk_bytes_max: None,
             clean_ignored: false,
+            slots: Default::default(),
             on_input: OnInput::Wait,
         };
         change(&mut options);
@@ -104,7 +105,7 @@ impl Env {
         let mut events = Vec::new();
         let mut sink = |event: &Event| {
             events.push(event.clone());
-            if event.seq % GLANCES_EVERY == 0 {
+            if event.seq.is_multiple_of(GLANCES_EVERY) {
                 self.glance_is_the_fold(&event.run);
             }
         };

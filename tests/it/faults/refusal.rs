@@ -94,10 +94,13 @@ fn chosen(passed: &[(Plan, Passed)], all: bool, rng: &mut Rng) -> Vec<Case> {
     cases
 }
 
+/// What is held of a run's end.
+type Wreck = fn(&crate::env::TestRepo<'_>);
+
 #[test]
 fn refused_at_any_effect_a_run_says_so_and_goes_on_to_the_same_end() {
     let mut rng = Rng(0x0dd0_ba11);
-    let plans: [(Plan, fn(&crate::env::TestRepo<'_>)); 2] =
+    let plans: [(Plan, Wreck); 2] =
         [(QUEUE, |repo| _ = audit(repo, QUEUE.checks)), (FINAL, |repo| _ = audit(repo, FINAL.checks))];
     let (mut passed, mut ends) = (Vec::new(), BTreeMap::new());
     for (plan, wreck) in plans {

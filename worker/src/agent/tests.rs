@@ -4,4 +4,5 @@ mod bench;
 mod faults;
 mod lead;
 mod resume;
+mod wires;
 mod work;

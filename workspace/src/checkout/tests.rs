@@ -290,16 +290,3 @@ fn a_checkout_of_the_target_takes_the_switch_besides() {
     assert_eq!(land_counted(&f), expected);
     assert!(f.main().join("b").exists());
 }
-
-#[test]
-fn a_folder_that_its_user_made_a_link_holds_the_landing_before_the_branch_moves() {
-    let f = Fixture::with(&[("d/x", "x\n"), ("b", "b\n")]);
-    let old = f.head();
-    let new = f.side(&old, &[("d/x", Some("landed\n"))]);
-    let repo = f.open();
-    fs::rename(f.main().join("d"), f.main().join("elsewhere")).unwrap();
-    symlink("elsewhere", f.main().join("d")).unwrap();
-    let (_, _, why) = held(repo.advance("main", &old, &new, "landing").unwrap());
-    assert_eq!(why, HeldWhy::Dirty);
-    assert_eq!((f.head(), fs::read_to_string(f.main().join("elsewhere/x")).unwrap()), (old, "x\n".to_owned()));
-}

@@ -7,6 +7,7 @@ use super::turns::Making;
 use super::{Pool, Want};
 use crate::fault;
 use crate::ids::TreeId;
+use crate::overlay;
 use crate::salvage::stash_now;
 use crate::slot::{Class, PoolError, SlotId};
 
@@ -22,7 +23,9 @@ impl Pool {
         }
         let waiting = self.turns.wait(w.class);
         loop {
-            let making = waiting.turn(self.is_alone(w.class)?);
+            // Nobody waits for another's slot, either, where a new one is a mount and no checkout.
+            let cheap = self.lays() && self.template_at_hand(&w.base)?;
+            let making = waiting.turn(cheap || self.is_alone(w.class)?);
             if let Some(record) = self.pick(w, false)? {
                 return Ok((record, None));
             }
@@ -51,8 +54,11 @@ impl Pool {
         for record in &mut records {
             drop_dead(record);
         }
-        let fits = |r: &Record| r.admin.is_none() || self.repo.has_wanted_shape(&path_of(&self.root, r.slot));
-        let same = |r: &Record| r.class == w.class && r.retired.is_none() && fits(r) && !self.is_gone(r);
+        // One that has to be mounted is for processes that can.
+        let seen = |r: &Record| r.template.is_none() || r.admin.is_none() || overlay::entered();
+        let shaped = |r: &Record| r.admin.is_none() || self.repo.has_wanted_shape(&path_of(&self.root, r.slot));
+        let fits = |r: &Record| seen(r) && shaped(r);
+        let same = |r: &Record| r.class == w.class && r.retired.is_none() && fits(r) && !self.gone(r);
         let shared = |r: &Record| same(r) && r.class == Class::Snapshot && r.base == w.base && r.whole() && !r.free();
         if let Some(mut record) = records.iter().find(|r| shared(r)).cloned() {
             record.holders.push(self.held_now(&w.holder));

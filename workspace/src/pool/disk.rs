@@ -3,9 +3,11 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::record::Record;
+use super::layers::FOLDER as LAYERS;
+use super::record::{Record, path_of};
+use super::template::FOLDER as TEMPLATES;
 use super::trash::ASIDE;
 use super::{Pool, Want};
 use crate::git::GitError;
@@ -25,7 +27,9 @@ impl Pool {
         if self.options.disk_bytes_max.is_none() && free_bytes >= PLENTY_BYTES {
             return Ok(());
         }
-        let need_bytes = self.repo.checkout_bytes(&w.base)?.unwrap_or(0);
+        // A slot over a template takes what is changed in it, which nobody knows yet.
+        let shared = self.lays() && self.template_at_hand(&w.base)?;
+        let need_bytes = if shared { 0 } else { self.repo.checkout_bytes(&w.base)?.unwrap_or(0) };
         if free_bytes < need_bytes {
             return Err(PoolError::NoRoom { path: self.root.clone(), need_bytes, free_bytes });
         }
@@ -33,17 +37,34 @@ impl Pool {
             return Ok(());
         };
         loop {
-            let bytes = disk_bytes(&self.root).map_err(|e| PoolError::io(&self.root, e))?;
+            let bytes = self.disk_bytes()?;
             if bytes.saturating_add(need_bytes) <= bytes_max {
                 return Ok(());
             }
             let records = Record::load_all(&self.root)?;
+            if !self.drop_unused_templates()?.is_empty() {
+                continue;
+            }
             let other = records.iter().find(|r| r.class != w.class && r.free());
             let removed = other.map(|r| self.remove(r.slot));
             if !matches!(removed, Some(Ok(_))) {
                 return Err(PoolError::Quota { slots: records.len(), bytes, need_bytes, bytes_max });
             }
         }
+    }
+}
+
+impl Pool {
+    /// What the slots take on disk: their files, and what those that are mounted share and have changed.
+    fn disk_bytes(&self) -> Result<u64, PoolError> {
+        let mounted: Vec<PathBuf> = Record::load_all(&self.root)?
+            .iter()
+            .filter(|record| record.template.is_some())
+            .map(|record| path_of(&self.root, record.slot))
+            .collect();
+        let folders = [self.root.clone(), self.repo.state_dir().join(LAYERS), self.repo.state_dir().join(TEMPLATES)];
+        let bytes = folders.iter().map(|folder| disk_bytes(folder, &mounted)).sum::<io::Result<u64>>();
+        bytes.map_err(|e| PoolError::io(&self.root, e))
     }
 }
 
@@ -72,8 +93,8 @@ fn free_bytes(dir: &Path) -> Result<u64, PoolError> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// What the slots take on disk, those that are being deleted left out; what vanishes meanwhile takes nothing.
-fn disk_bytes(root: &Path) -> io::Result<u64> {
+/// What a folder takes on disk, what is being deleted and what is named left out; what vanishes meanwhile takes nothing.
+fn disk_bytes(root: &Path, but: &[PathBuf]) -> io::Result<u64> {
     /// `st_blocks` counts in these, whatever the file system's own blocks are.
     const COUNTED_BYTES: u64 = 512;
     let mut bytes = 0;
@@ -87,6 +108,9 @@ fn disk_bytes(root: &Path) -> io::Result<u64> {
             let entry = entry?;
             let Ok(meta) = entry.metadata() else { continue };
             if dir == root && entry.file_name().to_string_lossy().contains(ASIDE) {
+                continue;
+            }
+            if but.contains(&entry.path()) {
                 continue;
             }
             bytes += meta.blocks() * COUNTED_BYTES;

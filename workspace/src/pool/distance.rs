@@ -29,13 +29,21 @@ pub(crate) struct Distances {
 impl Distances {
     /// What recycling from one tree to the other costs, in steps of 10 ms.
     pub(crate) fn cost(&self, repo: &Repo, from: &TreeId, to: &TreeId) -> usize {
+        match self.files(repo, from, to) {
+            0 => 0,
+            files => (FIXED_US + files * FILE_US) / STEP_US,
+        }
+    }
+
+    /// How many files differ between the two, counted up to a bound.
+    pub(crate) fn files(&self, repo: &Repo, from: &TreeId, to: &TreeId) -> usize {
         if from == to {
             return 0;
         }
         let pair = (from.clone(), to.clone());
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known().get(&pair).copied();
-        let files = found.unwrap_or_else(|| {
+        found.unwrap_or_else(|| {
             // A slot whose tree cannot be read is as far as can be.
             let files = differing(repo, from.as_str(), to.as_str(), FILES_MAX).unwrap_or(FILES_MAX);
             let mut known = known();
@@ -44,8 +52,7 @@ impl Distances {
             }
             known.insert(pair, files);
             files
-        });
-        (FIXED_US + files * FILE_US) / STEP_US
+        })
     }
 }
 

@@ -119,6 +119,12 @@ impl<'a> Place<'a> {
         Ok(name)
     }
 
+    /// Keeps git from forgetting the worktree while its files cannot be seen.
+    pub(crate) fn lock(&self, why: &str) -> Result<(), PoolError> {
+        let file = self.git_dir.as_deref().ok_or_else(|| self.unproven("it has no worktree"))?.join("locked");
+        fs::write(&file, why).map_err(|e| PoolError::io(&file, e))
+    }
+
     /// Writes what `worktree add` had written and a power cut has emptied: git does not sync these files, and without them
     /// not even salvage works. Nothing that says anything is touched.
     pub(crate) fn mend(&self, base: &CommitId) -> Result<(), PoolError> {

@@ -74,6 +74,9 @@ pub(crate) struct Record {
     pub(crate) wanted: Option<String>,
     /// `refs/stash` when it was leased.
     pub(crate) stash: Option<CommitId>,
+    /// The template that the slot is mounted over; none for a checkout.
+    #[serde(default)]
+    pub(crate) template: Option<u32>,
     /// What the worktree's own git folder was like when it was made (see `print`).
     #[serde(default)]
     pub(crate) print: Option<String>,
@@ -97,6 +100,7 @@ impl Record {
             setup: None,
             wanted: None,
             stash: None,
+            template: None,
             print: None,
             retired: None,
         }
@@ -136,11 +140,12 @@ impl Record {
         }
     }
 
-    pub(crate) fn info(&self, root: &Path) -> SlotInfo {
+    pub(crate) fn info(&self, root: &Path, stored: PathBuf) -> SlotInfo {
         SlotInfo {
             slot: self.slot,
             class: self.class,
             path: path_of(root, self.slot),
+            stored,
             holder: self.holders.first().map(|h| h.by.clone()),
             retired: self.retired.clone(),
         }

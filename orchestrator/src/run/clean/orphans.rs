@@ -55,6 +55,10 @@ pub(super) fn name(ctx: &Context, views: &BTreeMap<String, RunView>, done: &mut 
     for path in folders(&root).into_iter().filter(|path| !known.contains(path)) {
         done.kept("orphan", path.display().to_string(), "no record of a slot names it; look what is in it");
     }
+    let stored: BTreeSet<_> = pool.list().into_iter().map(|slot| slot.stored).collect();
+    for path in folders(&ctx.repo.state_dir().join("layers")).into_iter().filter(|path| !stored.contains(path)) {
+        done.kept("orphan", path.display().to_string(), "no record of a slot names it; look what is in its upper");
+    }
     for admin in folders(&ctx.repo.common_dir().join("worktrees")) {
         let gitdir = std::fs::read_to_string(admin.join("gitdir")).unwrap_or_default();
         let slot = Path::new(gitdir.trim_end()).parent().unwrap_or(Path::new("")).to_owned();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use wattle_cache::prefix::{PrefixTtl, Target};
+use wattle_cache::prefix::{Codec, PrefixTtl, Target};
 use wattle_workspace::{Class, CommitId, OpenOptions, Pool, PoolOptions, Repo, Signature, TreeId, Want};
 
 use crate::assignment::{
@@ -121,6 +121,11 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) async fn new(script: &str, files: &[(&str, &str)]) -> Bench {
+        Bench::over(Codec::AnthropicMessages, script, files).await
+    }
+
+    /// The same over another wire.
+    pub(super) async fn over(codec: Codec, script: &str, files: &[(&str, &str)]) -> Bench {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("repo");
         for (name, text) in files {
@@ -146,16 +151,8 @@ impl Bench {
         repo.configure(&base).unwrap();
         let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
         let server = scripted::serve_text(script, 0).await.unwrap();
-        let options = WireOptions {
-            target: Target::anthropic("anthropic"),
-            base_url: server.base_url(),
-            auth: Auth::ApiKey("secret-key".to_owned()),
-            version: Some("2026-10-21".to_owned()),
-            pressure: Arc::default(),
-        };
-        let pace = Pace { idle: Duration::from_secs(20), backoff_first: Duration::from_millis(1) };
-        let model = HttpModel::with_pace(options, pace).unwrap();
         let base_env = BTreeMap::from([("PATH".into(), SEARCH_PATH.into())]);
+        let model = model(codec, &server);
         let tools = Arc::new(Tools { repo, model: Some(Arc::new(model)), temp, base_env });
         Bench { _dir: dir, server, tools, pool, base }
     }
@@ -220,6 +217,23 @@ impl Bench {
         let bodies = self.server.requests();
         bodies.iter().map(|body| String::from_utf8(body.to_vec()).unwrap()).collect()
     }
+}
+
+/// A client of a scripted model that does not wait as long as a real one.
+fn model(codec: Codec, server: &Server) -> HttpModel {
+    let (path, auth) = match codec {
+        Codec::AnthropicMessages => ("", Auth::ApiKey("secret-key".to_owned())),
+        Codec::OpenaiChat | Codec::OpenaiResponses => ("/v1", Auth::Bearer("secret-key".to_owned())),
+    };
+    let options = WireOptions {
+        target: Target { codec, ..Target::anthropic("anthropic") },
+        base_url: format!("{}{path}", server.base_url()),
+        auth,
+        version: Some("2026-10-21".to_owned()),
+        pressure: Arc::default(),
+    };
+    let pace = Pace { idle: Duration::from_secs(20), backoff_first: Duration::from_millis(1) };
+    HttpModel::with_pace(options, pace).unwrap()
 }
 
 pub(super) fn tree(outcome: &Outcome) -> TreeId {
