@@ -29,7 +29,8 @@ fn settings_for_renames_and_lines_count_as_for_git_merge() {
     let base = f.head();
     let (a, b, c) = (edited(1, 3), edited(2, 3), edited(3, 3));
     let gone = ["dir/a", "dir/b", "dir/c"].map(|path| (path, None));
-    let new = [("new/a", Some(a.as_str())), ("new/b", Some(&b)), ("new/c", Some(&c))];
+    // No name stays: files of one name are held against each other whatever the limit is.
+    let new = [("new/x", Some(a.as_str())), ("new/y", Some(&b)), ("new/z", Some(&c))];
     let moved = f.side(&base, &[gone, new].concat());
     let grown = f.side(&base, &[("dir/a", Some(&edited(1, 15))), ("dir/d", Some("d\n"))]);
     let settings = [
