@@ -8,6 +8,7 @@ pub(crate) mod command;
 pub(crate) mod event;
 pub(crate) mod fold;
 pub(crate) mod glance;
+pub(crate) mod observed;
 pub(crate) mod record;
 pub(crate) mod recorder;
 mod records;

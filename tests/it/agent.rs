@@ -11,6 +11,7 @@ mod ledger;
 mod repair;
 mod together;
 mod tools;
+mod warned;
 
 use std::path::Path;
 

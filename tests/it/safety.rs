@@ -97,6 +97,57 @@ fn a_branch_goes_only_when_what_it_holds_is_in_the_target() {
 }
 
 #[test]
+fn steps_that_their_user_squashed_together_or_rebased_have_landed() {
+    let ways: [(&str, &[&str]); 4] = [
+        ("squashed together", &["cherry-pick --no-commit A B", "commit --quiet -m both"]),
+        (
+            "squashed together and changed since",
+            &[
+                "cherry-pick --no-commit A B",
+                "commit --quiet -m both",
+                "mv a/f a/h",
+                "mv b/f b/h",
+                "commit --quiet -am moved",
+            ],
+        ),
+        (
+            "merged and squashed",
+            &["merge --quiet --squash A", "commit --quiet -m a", "merge --quiet --squash B", "commit --quiet -m b"],
+        ),
+        (
+            "rebased in one line",
+            &[
+                "checkout --quiet --detach A",
+                "commit --quiet --allow-empty -m x",
+                "cherry-pick B",
+                "checkout --quiet main",
+                "merge --quiet --squash @{-1}",
+                "commit --quiet -m both",
+            ],
+        ),
+    ];
+    for (way, commands) in ways {
+        let env = TestEnv::new();
+        let repo = reviewed(&env);
+        let (a, b) = (branch(&repo, "a"), branch(&repo, "b"));
+        repo.commit("before", &[("c/f", "theirs\n")]);
+        for command in commands {
+            let words = command.split(' ').map(|word| match word {
+                "A" => a.as_str(),
+                "B" => b.as_str(),
+                word => word,
+            });
+            repo.git(&words.collect::<Vec<_>>());
+        }
+        let cleaned = cleaned(&repo);
+        for step in ["/a", "/b"] {
+            let found = why(&cleaned, "freed", step).unwrap_or_else(|| panic!("{way} {step}: {cleaned:#}"));
+            assert!(found.starts_with("its work is in main"), "{way} {step}: {found}");
+        }
+    }
+}
+
+#[test]
 fn what_somebody_uses_or_has_added_to_stays() {
     let env = TestEnv::new();
     let repo = reviewed(&env);
@@ -284,4 +335,81 @@ fn how_long_is_kept_is_configured_within_bounds_and_a_project_only_raises_it() {
     }
     repo.write(".wattle/config.yaml", "keep: { days: 2, count: 600 }\n");
     assert_eq!(keep("keep: { days: 3 }\n").ok().json()["keep"], serde_json::json!({ "days": 3, "count": 600 }));
+}
+
+/// Refs that hold the work of steps: of which kind, and of which step.
+fn refs(repo: &TestRepo<'_>) -> String {
+    let roots = ["refs/heads/wattle", "refs/wattle/attempt", "refs/wattle/salvage"];
+    let all = repo.git(&[&["for-each-ref", "--format=%(refname)"], &roots[..]].concat());
+    let kind = |name: &str| {
+        let parts: Vec<&str> = name.split('/').collect();
+        format!("{} {}", parts[2], parts[4])
+    };
+    all.lines().map(kind).collect::<Vec<_>>().join(", ")
+}
+
+const NEXT: &str =
+    "version: 1\ntask: Next\nchecks: []\nsteps: [{ id: n, touches: [\"c/**\"], run: \"date +%N >c/f\" }]\n";
+
+fn next(env: &TestEnv, repo: &TestRepo<'_>) -> String {
+    std::fs::write(env.root().join("next.yaml"), NEXT).unwrap();
+    repo.wattle(&["run", "-f", "../next.yaml", "--approve", "auto"]).ok().err
+}
+
+#[test]
+fn a_completed_run_frees_what_is_kept_no_longer_and_says_so() {
+    let env = TestEnv::new();
+    let repo = reviewed(&env);
+    // `a` lands at its second attempt, `b` is rejected: the run is completed.
+    drop(repo.wattle(&["redo", "a"]).ok());
+    drop(repo.wattle(&["resume"]).code(4));
+    let rejected = repo.git(&["rev-parse", &branch(&repo, "b")]);
+    drop(repo.wattle(&["reject", "b"]).ok());
+    drop(repo.wattle(&["approve", "a"]).ok());
+    drop(repo.wattle(&["merge"]).ok());
+    let first = next(&env, &repo);
+    assert!(!first.contains("freed"), "{first}");
+    let all = "wattle a, wattle b, wattle n, attempt a, attempt a, attempt b, attempt n";
+    assert_eq!(refs(&repo), all, "thirty days are not over");
+    // As if there were room for two only: the newest run has them.
+    std::fs::create_dir_all(env.root().join("config/wattle")).unwrap();
+    std::fs::write(env.root().join("config/wattle/config.yaml"), "keep: { count: 2 }\n").unwrap();
+    let second = next(&env, &repo);
+    let words = "freed the refs of 2 steps and 0 salvaged commits of completed runs: kept for 30 days, 2 at most";
+    assert!(second.contains(words), "{second}");
+    assert_eq!(refs(&repo), "wattle n, wattle n, attempt n, attempt n, salvage a, salvage b");
+    let back = repo.wattle(&["restore", "--list", "--json"]).ok().json();
+    let kept = back["kept"].as_array().unwrap();
+    assert!(kept.iter().any(|row| row["commit"] == rejected.as_str()), "what was rejected is put aside first: {back}");
+    // It has its days from then on; after them it goes, too.
+    let third = next(&env, &repo);
+    assert!(third.contains("freed the refs of 1 step and 0 salvaged commits"), "{third}");
+    later(&env, 30);
+    let fourth = next(&env, &repo);
+    assert!(fourth.contains("freed the refs of 1 step and 2 salvaged commits"), "{fourth}");
+    assert_eq!(refs(&repo), "wattle n, wattle n, attempt n, attempt n");
+    repo.git(&["fsck", "--strict"]);
+}
+
+#[test]
+fn what_waits_or_has_failed_is_never_freed_unasked() {
+    let env = TestEnv::new();
+    let repo = reviewed(&env);
+    std::fs::create_dir_all(env.root().join("config/wattle")).unwrap();
+    std::fs::write(env.root().join("config/wattle/config.yaml"), "keep: { count: 1, days: 1 }\n").unwrap();
+    let failing = NEXT.replace("date +%N >c/f", "echo x >c/f; exit 1").replace("id: n", "id: f, retries: 0");
+    std::fs::write(env.root().join("failing.yaml"), failing).unwrap();
+    drop(repo.wattle(&["run", "-f", "../failing.yaml", "--approve", "auto"]).code(1));
+    let before = refs(&repo);
+    assert!(before.starts_with("wattle a, wattle b"), "{before}");
+    for _ in 0..2 {
+        drop(next(&env, &repo));
+        if ledger(&env).exists() {
+            later(&env, 400);
+        }
+    }
+    let after = refs(&repo);
+    for kept in before.split(", ") {
+        assert!(after.contains(kept), "{kept} is gone: {before} -> {after}");
+    }
 }

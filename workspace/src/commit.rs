@@ -1,6 +1,7 @@
 //! Makes commit objects: the bytes are ours, so the same specification gives the same id, however often it is repeated.
 
 mod loose;
+mod moved;
 
 use std::fmt::Write as _;
 
@@ -57,35 +58,43 @@ fn object(s: &CommitSpec) -> String {
 impl Repo {
     /// Writes the commit, durably, and gives its id.
     pub fn commit(&self, s: &CommitSpec) -> Result<CommitId, GitError> {
+        self.write_commit(object(s).as_bytes(), is_sha1(&s.tree))
+    }
+
+    fn write_commit(&self, object: &[u8], sha1: bool) -> Result<CommitId, GitError> {
         // Where git2 opens the repository its objects are files of the usual kind.
         if self.objects_backend() == "git2"
             && self.plain_permissions()
-            && let Some(id) = own_id(s)
+            && let Some(id) = own_id(object, sha1)
         {
-            loose::write(&self.common_dir().join("objects"), "commit", object(s).as_bytes(), id.as_str())?;
+            loose::write(&self.common_dir().join("objects"), "commit", object, id.as_str())?;
             return Ok(id);
         }
-        hash(self.store().args(["hash-object", "-t", "commit", "-w", "--stdin"]), s)
+        hash(self.store().args(["hash-object", "-t", "commit", "-w", "--stdin"]), object)
     }
 
     /// The id that [`Repo::commit`] would give, without writing anything.
     pub fn commit_id(&self, s: &CommitSpec) -> Result<CommitId, GitError> {
-        match own_id(s) {
+        let object = object(s);
+        match own_id(object.as_bytes(), is_sha1(&s.tree)) {
             Some(id) => Ok(id),
-            None => hash(self.store().args(["hash-object", "-t", "commit", "--stdin"]), s),
+            None => hash(self.store().args(["hash-object", "-t", "commit", "--stdin"]), object.as_bytes()),
         }
     }
 }
 
+fn is_sha1(tree: &TreeId) -> bool {
+    tree.as_str().len() == SHA1_HEX
+}
+
 /// The id, computed in process where ids are git2's kind; its build knows SHA-1 only.
-fn own_id(s: &CommitSpec) -> Option<CommitId> {
-    let sha1 = s.tree.as_str().len() == SHA1_HEX;
-    let id = sha1.then(|| Oid::hash_object(ObjectType::Commit, object(s).as_bytes()).ok()).flatten()?;
+fn own_id(object: &[u8], sha1: bool) -> Option<CommitId> {
+    let id = sha1.then(|| Oid::hash_object(ObjectType::Commit, object).ok()).flatten()?;
     id.to_string().parse().ok()
 }
 
-fn hash(run: Run, s: &CommitSpec) -> Result<CommitId, GitError> {
-    let ran = run.stdin(object(s)).run()?;
+fn hash(run: Run, object: &[u8]) -> Result<CommitId, GitError> {
+    let ran = run.stdin(object).run()?;
     ran.text().parse().map_err(|e| ran.unreadable(format!("{e}")))
 }
 

@@ -25,7 +25,8 @@ const DEFAULT_EMAIL: &str = "wattle@localhost";
 
 /// Sections whose settings are admitted whole: who the user is, how content is converted and merged, how it is signed.
 const SECTIONS: &[&str] = &["user", "author", "committer", "filter", "merge", "gpg", "lfs"];
-/// Single settings that are admitted: line ends, and files that tell what is ignored.
+/// Single settings that are admitted: line ends, files that tell what is ignored, and how renames and changed lines are
+/// found, which `git merge` takes from the settings for diffs where there is none for merges.
 const KEYS: &[&str] = &[
     "commit.gpgsign",
     "core.attributesfile",
@@ -37,6 +38,9 @@ const KEYS: &[&str] = &[
     "core.filemode",
     "core.sharedrepository",
     "core.symlinks",
+    "diff.algorithm",
+    "diff.renamelimit",
+    "diff.renames",
 ];
 
 /// The user's effective configuration, as `git config --list -z` gives it: the last value of a key wins.
@@ -112,7 +116,7 @@ fn split(key: &str) -> Option<(&str, Option<&str>, &str)> {
     }
 }
 
-fn push_entry(out: &mut Vec<u8>, key: &str, value: Option<&[u8]>) {
+pub(crate) fn push_entry(out: &mut Vec<u8>, key: &str, value: Option<&[u8]>) {
     let Some((section, sub, name)) = split(key) else {
         return;
     };
@@ -290,7 +294,7 @@ fn cone_text(folders: &[String]) -> String {
     text
 }
 
-fn remove_stale(path: &Path) -> Result<(), GitError> {
+pub(crate) fn remove_stale(path: &Path) -> Result<(), GitError> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(GitError::io(path, e)),
         Ok(()) | Err(_) => Ok(()),

@@ -19,6 +19,7 @@ mod index;
 mod lock;
 mod lookup;
 mod merge;
+mod modules;
 mod objects;
 #[cfg_attr(not(target_os = "linux"), path = "overlay/elsewhere.rs")]
 pub mod overlay;

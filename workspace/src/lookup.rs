@@ -68,8 +68,13 @@ impl Repo {
         }
     }
 
+    /// A commit object as it is stored: its message need not be text.
+    pub(crate) fn commit_bytes(&self, id: &CommitId) -> Result<Vec<u8>, GitError> {
+        self.object(id.as_str(), Kind::Commit)
+    }
+
     fn commit_text(&self, id: &CommitId) -> Result<String, GitError> {
-        Ok(String::from_utf8_lossy(&self.object(id.as_str(), Kind::Commit)?).into_owned())
+        Ok(String::from_utf8_lossy(&self.commit_bytes(id)?).into_owned())
     }
 
     /// Whether the repository holds this tree.

@@ -22,8 +22,9 @@ use crate::repo::Repo;
 const LANDED_COMMITS_MAX: &str = "--max-count=2000";
 
 /// How a patch is written for its id. The whole of it: `log` pairs renames and converts text where `diff-tree` does not, and
-/// without full object ids two changes of a binary file would look alike.
-const PATCH: &[&str] = &["-p", "--full-index", "--binary", "--no-renames", "--no-ext-diff", "--no-textconv"];
+/// without full object ids two changes of a binary file would look alike. `log` alone knows the user's `diff.algorithm`.
+const PATCH: &[&str] =
+    &["-p", "--full-index", "--binary", "--no-renames", "--no-ext-diff", "--no-textconv", "--diff-algorithm=myers"];
 
 /// What to merge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,14 @@ pub enum Merged {
 }
 
 impl Merged {
+    /// Is a submodule in conflict?
+    fn names_submodule(&self) -> bool {
+        match self {
+            Merged::Clean { .. } => false,
+            Merged::Conflicts { stages, .. } => stages.iter().any(|stage| stage.mode == "160000"),
+        }
+    }
+
     /// Gives a side another name in the paths that git names after it: a file in whose place the other side has a folder
     /// becomes `file~NAME`, where NAME is what the merge was asked with (slashes become underscores).
     pub fn rename_side(&mut self, from: &str, to: &str) {
@@ -153,7 +162,8 @@ impl Repo {
     }
 
     /// Whether the change from `base` to `commit` is in `target`: by history, or because merging it changes nothing, or
-    /// because a commit of `base..target` has the same patch.
+    /// because a commit of `base..target` has the same patch in the files that it changes, whatever else that commit does: so
+    /// several changes that were squashed into one count, too.
     pub fn landed(&self, commit: &CommitId, base: &CommitId, target: &CommitId) -> Result<bool, GitError> {
         if self.is_ancestor(commit, target)? {
             return Ok(true);
@@ -165,9 +175,21 @@ impl Repo {
         let Some(id) = self.patch_id(base, commit)? else {
             return Ok(self.tree_of(base)? == self.tree_of(commit)?);
         };
-        let range = format!("{base}..{target}");
-        let log = self.store().args(["log", "--no-merges", LANDED_COMMITS_MAX]).args(PATCH).args([range.as_str()]);
+        let mut input = format!("{base}..{target}\n").into_bytes();
+        let files = self.files_between(base, commit)?;
+        // A line for each: where one of them holds a line end, whole commits are compared.
+        if !files.iter().any(|path| path.contains(&b'\n')) {
+            input.extend_from_slice(b"--\n");
+            input.extend(files.iter().flat_map(|path| [path.as_slice(), b"\n"].concat()));
+        }
+        let log = self.store().args(["log", "--no-merges", "--stdin", LANDED_COMMITS_MAX]).args(PATCH).stdin(input);
         Ok(self.patch_ids(log.run()?.stdout)?.contains(&id))
+    }
+
+    /// The files in which two commits differ, as bytes.
+    fn files_between(&self, from: &CommitId, to: &CommitId) -> Result<Vec<Vec<u8>>, GitError> {
+        let args = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", from.as_str(), to.as_str()];
+        Ok(self.store().args(args).run()?.fields().map(<[u8]>::to_vec).collect())
     }
 }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{self, Effective};
 use crate::git::{self, At, Git, GitError, Ran, Run, Version};
 use crate::ids::{CommitId, RepoId, Signature};
+use crate::modules;
 use crate::objects::{Objects, open_objects};
 use crate::paths::shown_path;
 
@@ -142,7 +143,8 @@ impl Repo {
         let store = state.join("git");
         if !config::stands_for(&store, &found.common) {
             let excludes = default_excludes(o);
-            let written = config::write_store(&store, &found.common, &effective, excludes.as_deref());
+            let written = config::write_store(&store, &found.common, &effective, excludes.as_deref())
+                .and_then(|()| modules::write(&store, &found.common, found.main_worktree.as_deref()));
             written.map_err(|e| match e {
                 GitError::Io { path, source } if path.starts_with(&state) => OpenError::StateDir { path, source },
                 e => OpenError::Git(e),
@@ -214,6 +216,7 @@ impl Repo {
         let effective = effective(&inner.exe, &inner.git_dir, &inner.options)?;
         let excludes = default_excludes(&inner.options);
         config::write_store(inner.git.store(), &inner.common, &effective, excludes.as_deref())?;
+        modules::write(inner.git.store(), &inner.common, self.main_worktree())?;
         inner.git.set_attributes(base.as_str());
         Ok(())
     }
@@ -222,7 +225,8 @@ impl Repo {
     pub(crate) fn write_rules(&self, store: &Path) -> Result<(), GitError> {
         let inner = &self.inner;
         let excludes = default_excludes(&inner.options);
-        config::write_store(store, &inner.common, &inner.effective, excludes.as_deref())
+        config::write_store(store, &inner.common, &inner.effective, excludes.as_deref())?;
+        modules::write(store, &inner.common, self.main_worktree())
     }
 
     /// Where git finds attributes that are the user's and no repository's.

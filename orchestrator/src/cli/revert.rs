@@ -24,8 +24,8 @@ use crate::state::Machine;
 /// Undo landed steps through the same queue.
 ///
 /// Makes a run of one step whose change is the inverse of what has landed, moved onto the target as it is now,
-/// with the checks, setup and form of the commits of the run that landed it. A group is undone whole. What does
-/// not merge with later work fails and leaves the target as it is.
+/// with the checks, setup and form of the commits of the run that landed it, and the own checks of what is undone. A
+/// group is undone whole. What does not merge with later work fails and leaves the target as it is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RevertArgs {
     /// The landed steps.
@@ -34,6 +34,9 @@ pub(crate) struct RevertArgs {
     /// Who lets the undo into the queue; auto: asking for it approves it.
     #[arg(long, default_value = "auto")]
     approve: Approve,
+    /// Leave out the own checks of the steps: for one that asks for the very change that is undone.
+    #[arg(long)]
+    no_step_check: bool,
     /// Only say what would be undone.
     #[arg(long)]
     dry_run: bool,
@@ -48,7 +51,7 @@ pub(crate) fn run(session: &Session, args: &RevertArgs) -> Done {
     {
         return Err(RunError::Busy { holder: Some(holder) }.into());
     }
-    let planned = revert(&ctx.repo, &view, &steps)?;
+    let planned = revert(&ctx.repo, &view, &steps, !args.no_step_check)?;
     tell(session, &ctx, &view, &planned)?;
     if args.dry_run {
         show(session, &view, &planned);
@@ -130,6 +133,12 @@ fn tell(session: &Session, ctx: &Context, view: &RunView, planned: &Revert) -> R
             session.ui.talk(&format!("warning: {target} has been rewritten since {id} landed as {}", landed.short()));
         }
     }
+    if !planned.checked_by.is_empty() {
+        session.ui.talk(&format!(
+            "the own check of {} runs too (--no-step-check leaves it out, if it asks for the change itself)",
+            list(&planned.checked_by)
+        ));
+    }
     if planned.unchecked {
         session.ui.talk("no checks: the run that landed it had none, so the undo lands unverified, too");
     }
@@ -139,9 +148,11 @@ fn tell(session: &Session, ctx: &Context, view: &RunView, planned: &Revert) -> R
 fn show(session: &Session, view: &RunView, planned: &Revert) {
     if session.ui.json {
         let (steps, with, built_on) = (&planned.steps, &planned.with, &planned.built_on);
+        let checked_by = &planned.checked_by;
         let plan: serde_json::Value = serde_json::from_str(&planned.plan).expect("the plan was written as JSON");
         return session.ui.object(&serde_json::json!({
-            "v": 1, "run": view.run, "steps": steps, "with": with, "built_on": built_on, "plan": plan,
+            "v": 1, "run": view.run, "steps": steps, "with": with, "built_on": built_on, "checked_by": checked_by,
+            "plan": plan,
         }));
     }
     for id in planned.steps.iter().rev() {

@@ -16,17 +16,19 @@ use crate::config::amount::{parse_count, parse_parallel};
 use crate::config::choice::{Approve, OnInput, Until};
 use crate::config::file::Clean;
 use crate::config::money::{format_usd, parse_usd};
-use crate::config::{Effective, Flags, frame};
+use crate::config::{self, Effective, Flags, Keep, frame};
 use crate::ids::RunId;
 use crate::journal::{Glance, Reader};
 use crate::options::RunOptions;
 use crate::report::reason::counted;
 use crate::report::status::{money, waiting};
 use crate::run::begin::{RunEnd, RunRequest, start};
+use crate::run::clean::retain;
 use crate::run::context::Context;
 use crate::run::lead::{LeadPlan, LeadRequest, lead};
 use crate::run::limits::Caps;
 use crate::run::overlay;
+use crate::state::run::Run;
 use crate::ui::Style;
 
 /// Execute a plan, or plan a task and execute that.
@@ -331,5 +333,34 @@ pub(super) fn ended(session: &Session, ctx: &Context, end: &RunEnd) -> Done {
             session.ui.line(&[(Style::Wait, &line)]);
         }
     }
+    if end.state == Run::Completed {
+        retention(session, ctx);
+    }
     Ok(Exit::Run(end.exit))
+}
+
+/// Frees what is kept no longer, and says so. The run is over and stays what it is, whatever comes of this.
+fn retention(session: &Session, ctx: &Context) {
+    let cleaned = session.places(&ctx.repo).and_then(|places| {
+        let keep = config::keep(&session.env, &places)?;
+        Ok(retain(ctx, keep)?)
+    });
+    let cleaned = match cleaned {
+        Ok(cleaned) => cleaned,
+        Err(error) => {
+            tracing::warn!(?error, "what is kept no longer was not freed");
+            return;
+        }
+    };
+    let freed = |kind: &str| cleaned.freed.iter().filter(|item| item.kind == kind).count();
+    let (steps, aside) = (freed("branch"), freed("salvage"));
+    if steps + aside > 0 {
+        let Keep { days, count } = cleaned.keep;
+        session.ui.talk(&format!(
+            "freed the refs of {} and {} of completed runs: kept for {days} days, {count} at most (keys keep.days, \
+             keep.count)",
+            counted(steps, "step"),
+            counted(aside, "salvaged commit"),
+        ));
+    }
 }

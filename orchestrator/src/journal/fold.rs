@@ -9,6 +9,7 @@ use wattle_worker::outcome::Verdict;
 use wattle_workspace::CommitId;
 
 use super::event::{AttemptChange, Body, Candidate, CheckRef, Entry, Event, LandingChange, StepChange};
+use super::observed::Observed;
 use super::record::{Approval, AttemptRecord, Draft, Gate, LandingRecord, RunView, Spent, StepRecord, VerdictRecord};
 use crate::ids::{Blob, LandingId};
 use crate::state::attempt::Attempt;
@@ -297,7 +298,12 @@ impl RunView {
             Verdict::Red => (unsure, reds + 1),
             Verdict::Timeout | Verdict::Error => (unsure + 1, reds),
         };
-        self.verdicts.insert(key, VerdictRecord { verdict, output: output.cloned(), unsure, reds });
+        let before = self.verdicts.insert(key, VerdictRecord { verdict, output: output.cloned(), unsure, reds });
+        if verdict == Verdict::Green && !cached {
+            // What was red on this very tree was so without a reason.
+            self.observed.add(Observed::Flake, before.map_or(0, |before| before.reds as usize));
+            self.observed.add(Observed::Green, 1);
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use wattle_worker::outcome::{Cause, Verdict};
 use wattle_workspace::{CommitId, TreeId};
 
 use super::event::{Candidate, Entry, Prediction, RunStarted, Work};
+use super::observed::Observations;
 use super::records::StepRecords;
 use crate::ids::{Blob, LandingId, RunId};
 use crate::state::attempt::Attempt;
@@ -44,6 +45,8 @@ pub(crate) struct RunView {
     pub(crate) verdicts: BTreeMap<(TreeId, String), VerdictRecord>,
     /// Checks of the queue that have started and have no verdict yet.
     pub(crate) checking: Vec<(LandingId, String, TreeId)>,
+    /// The newest of what its checks have shown.
+    pub(crate) observed: Observations,
     /// Steps that have changed.
     pub(crate) touched: Touched,
     /// Tokens and money.

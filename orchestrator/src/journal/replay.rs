@@ -73,6 +73,7 @@ impl RunView {
             standing: Default::default(),
             verdicts: Default::default(),
             checking: Vec::new(),
+            observed: Default::default(),
             touched: Default::default(),
             spent: Default::default(),
             landed_seq: 0,

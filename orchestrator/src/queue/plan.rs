@@ -10,10 +10,11 @@ use wattle_workspace::TreeId;
 
 use super::known::{Line, Said, given_up, judged, runs, said, wanted};
 use super::places::PLACES_MAX;
-use super::train::{Act, Known, Limits, UNSURE_MAX, plan};
+use super::train::{Act, Estimate, Known, Limits, UNSURE_MAX, plan};
 use crate::ids::LandingId;
 use crate::journal::RunView;
 use crate::journal::event::Entry;
+use crate::journal::observed::Observed;
 use crate::journal::record::{LandingRecord, StepRecord};
 use crate::options::Until;
 use crate::state::Machine;
@@ -23,8 +24,6 @@ use crate::state::step::{Step, StepEvent};
 /// Share of changes taken to be red, and how many changes that guess is worth against what the run has seen. One in
 /// twenty is what large merge queues report.
 const RED_SHARE: (f64, f64) = (0.05, 20.0);
-/// Share of checks taken to be red without a reason. With one in a hundred, two reds in a row make a verdict.
-const FLAKE_SHARE: f64 = 0.01;
 /// So many reds in a row make the verdict of a final check. Two: the second is on a clean slot.
 const FINAL_REDS: u32 = 2;
 
@@ -267,7 +266,7 @@ fn train(view: &RunView, line: &Line<'_>) -> Option<Wish> {
         slots: view.started.options.checks as usize,
         look_ahead: PLACES_MAX,
         red_share: red_share(view),
-        flake_share: FLAKE_SHARE,
+        flake_share: flake_share(view),
     };
     plan(&queue, &running, line, &limits).into_iter().find_map(|act| wish_of(view, line, act))
 }
@@ -348,6 +347,19 @@ fn control(view: &RunView, line: &Line<'_>) -> Option<Wish> {
 fn red_share(view: &RunView) -> f64 {
     let (share, weight) = RED_SHARE;
     (view.reds as f64 + share * weight) / ((view.landed + view.reds) as f64 + weight)
+}
+
+/// The share of checks that are red without a reason: the guess, corrected by what the run's own checks have shown.
+/// Nothing is carried over from other runs: what made checks flake then, a busy machine say, need not be here now.
+pub(crate) fn flake_share(view: &RunView) -> f64 {
+    let mut estimate = Estimate::new();
+    for seen in view.observed.iter() {
+        match seen {
+            Observed::Green => estimate.checked(false),
+            Observed::Flake => estimate.checked(true),
+        }
+    }
+    estimate.flake_share()
 }
 
 /// A member of a group whose group cannot land any more.

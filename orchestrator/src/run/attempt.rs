@@ -24,6 +24,10 @@ use super::shared::{AtWork, Failure, Shared};
 use crate::journal::event::Entry;
 use crate::queue::land::{changed_paths, step_ref};
 
+/// Commits of one change that are moved one by one: a branch that a human makes by hand has a few dozen. More move as
+/// one.
+const LINE_MAX: usize = 100;
+
 /// Runs an attempt; its end is sent by the caller.
 pub(crate) async fn run(shared: Arc<Shared>, job: AttemptJob, cancel: CancellationToken) -> AttemptEnd {
     match attempt(&shared, job, cancel).await {
@@ -160,17 +164,13 @@ async fn restack(shared: &Arc<Shared>, job: &Arc<AttemptJob>, base: &CommitId) -
     shared
         .git(move || {
             let Some(form) = &job.commit else { return Ok(Restacked::Empty) };
-            let mut ours = base.clone();
-            for (ancestor, theirs) in moves(&repo, &job, form)? {
-                let spec = MergeSpec { base: Some(ancestor), ours: ours.clone(), theirs };
-                let tree = match repo.merge(&spec)? {
-                    Merged::Clean { tree } => tree,
-                    Merged::Conflicts { paths, messages, .. } => {
-                        return Ok(Restacked::Conflict(format!("conflict in {}\n{messages}", paths.join(", "))));
-                    }
-                };
-                ours = repo.commit(&moved(form, tree, base.clone(), form.message.clone()))?;
-            }
+            let ours = match one_by_one(&repo, &job, form, &base)? {
+                Some(ours) => ours,
+                None => match whole(&repo, &job, form, &base)? {
+                    Ok(ours) => ours,
+                    Err(conflict) => return Ok(Restacked::Conflict(conflict)),
+                },
+            };
             let (base_tree, tree) = (repo.tree_of(&base)?, repo.tree_of(&ours)?);
             if tree == base_tree {
                 return Ok(Restacked::Empty);
@@ -183,6 +183,48 @@ async fn restack(shared: &Arc<Shared>, job: &Arc<AttemptJob>, base: &CommitId) -
         })
         .await
         .map_err(Failure::from)
+}
+
+/// Moves a change as one commit. `Err` = it does not merge.
+fn whole(
+    repo: &Repo,
+    job: &AttemptJob,
+    form: &CommitForm,
+    base: &CommitId,
+) -> Result<Result<CommitId, String>, GitError> {
+    let mut ours = base.clone();
+    for (ancestor, theirs) in moves(repo, job, form)? {
+        let spec = MergeSpec { base: Some(ancestor), ours: ours.clone(), theirs };
+        let tree = match repo.merge(&spec)? {
+            Merged::Clean { tree } => tree,
+            Merged::Conflicts { paths, messages, .. } => {
+                return Ok(Err(format!("conflict in {}\n{messages}", paths.join(", "))));
+            }
+        };
+        ours = repo.commit(&moved(form, tree, base.clone(), form.message.clone()))?;
+    }
+    Ok(Ok(ours))
+}
+
+/// Moves a change that consists of several commits, as when its user has added to it: each on its own, with its author
+/// and message, and none that has become empty. None where there is one commit only, or where they do not merge one by
+/// one; then the change moves as a whole.
+fn one_by_one(repo: &Repo, job: &AttemptJob, form: &CommitForm, base: &CommitId) -> Result<Option<CommitId>, GitError> {
+    let Some(change) = job.restack.as_ref().filter(|_| job.undo.is_empty()) else { return Ok(None) };
+    let line = repo.line(&change.base, &change.commit, LINE_MAX)?.filter(|line| line.len() > 1);
+    let Some(line) = line else { return Ok(None) };
+    let (mut ours, mut ours_tree) = (base.clone(), repo.tree_of(base)?);
+    let mut ancestor = change.base.clone();
+    for theirs in line {
+        let spec = MergeSpec { base: Some(ancestor), ours: ours.clone(), theirs: theirs.clone() };
+        let Merged::Clean { tree } = repo.merge(&spec)? else { return Ok(None) };
+        if tree != ours_tree {
+            ours = repo.recommit(&theirs, &tree, &ours, &form.committer, form.time_s)?;
+            ours_tree = tree;
+        }
+        ancestor = theirs;
+    }
+    Ok(Some(ours))
 }
 
 /// What has to be merged onto the new base, in this order, each with its ancestor.

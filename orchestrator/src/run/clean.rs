@@ -3,15 +3,17 @@
 //! A branch goes only when its work is in the target (by ancestry, tree or patch) or was rejected, and a
 //! commit that the target does not hold is put under `refs/wattle/salvage/` first. What was put aside goes only
 //! after the retention that the configuration names, and never before an earlier `clean` has listed it. What
-//! cannot be told is kept. The journal stays.
+//! cannot be told is kept. The journal stays. What a run frees at its end by the same rules is in `unasked`.
 
 mod branches;
 mod orphans;
 mod retention;
+mod unasked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+pub(crate) use unasked::retain;
 use wattle_workspace::{Pool, PoolOptions};
 
 use super::begin::{RunError, own};

@@ -332,7 +332,7 @@ impl<'a> Dispatcher<'a> {
                 self.rec.emit(Body::BoundHit { step: None, bound: "slot_retired".to_owned(), message })
             }
             Input::NoRoom(message) => self.rec.emit(Body::BoundHit { step: None, bound: "disk".to_owned(), message }),
-            Input::Predicted(found) => self.predictor.found(&mut self.rec, found),
+            Input::Predicted(end) => self.predicted(end),
             Input::Wake => self.take_commands(),
             Input::Signal => {
                 self.stop_all(Halt::Interrupt);

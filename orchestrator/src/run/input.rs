@@ -7,7 +7,7 @@ use wattle_worker::outcome::Outcome;
 use wattle_workspace::{CommitId, Salvaged, TreeId};
 
 use super::check::Told;
-use super::predict::Found;
+use super::predict::Predicted;
 use super::shared::Failure;
 use crate::ids::LandingId;
 use crate::journal::event::{Entry, Work};
@@ -92,7 +92,7 @@ pub(crate) enum Input {
     /// There is no room on the disk for another slot, and somebody waits for one.
     NoRoom(String),
     /// Commits that are to land were merged, to warn of conflicts.
-    Predicted(Result<Vec<Found>, String>),
+    Predicted(Result<Predicted, String>),
     /// Look at table `command`.
     Wake,
     /// SIGINT or SIGTERM.

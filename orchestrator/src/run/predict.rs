@@ -7,7 +7,8 @@
 //!
 //! Nothing is polled. A commit, or a target that somebody else has moved, makes its commits *due*; one job at a time
 //! merges what is due, off the dispatcher's thread and without a trace in the repository. A pair is merged once: when either
-//! side has moved, it is another pair.
+//! side has moved, it is another pair. Where the target is now is looked at by the way, with each job and each tool that an
+//! agent uses: a user's commit on it is known while workers can still be told, not when the queue meets it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,7 @@ use crate::journal::RunView;
 use crate::journal::event::{Body, Event, Prediction};
 use crate::journal::record::WARNING;
 use crate::journal::recorder::RecordError;
+use crate::queue::land::branch_ref;
 use crate::state::attempt::AttemptEvent;
 use crate::state::step::Step;
 
@@ -50,7 +52,18 @@ pub(crate) struct Side {
 #[derive(Debug, Clone)]
 pub(crate) struct PredictJob {
     pairs: Vec<(Side, Side)>,
+    /// The target, and where the run believes it to be.
+    target: (String, CommitId),
     stop: CancellationToken,
+}
+
+/// What a job found.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Predicted {
+    /// Pairs that do not merge.
+    pub(crate) found: Vec<Found>,
+    /// The target was believed to be at the first, and is at the second.
+    pub(crate) tip: Option<(CommitId, CommitId)>,
 }
 
 /// A pair that does not merge.
@@ -68,6 +81,8 @@ pub(crate) struct Predictor {
     due: BTreeSet<StepId>,
     /// Has somebody else moved the target?
     tip_due: bool,
+    /// Is it time to look where the target is?
+    look_due: bool,
     busy: bool,
     asked: BTreeSet<(CommitId, CommitId)>,
     stop: CancellationToken,
@@ -79,6 +94,7 @@ impl Predictor {
     /// Takes note of what has happened.
     pub(crate) fn note(&mut self, event: &Event) {
         self.tip_due |= matches!(event.body, Body::TargetMoved { .. });
+        self.look_due |= matches!(event.body, Body::Intent { intent: Intent::Tool { .. }, .. });
         // From its check on a commit exists.
         if let Body::Intent { step, intent: Intent::Check { .. }, .. } = &event.body {
             self.due.insert(step.clone());
@@ -99,8 +115,13 @@ impl Predictor {
 
     /// The next job, if something is due and none is under way.
     pub(crate) fn job(&mut self, view: &RunView) -> Option<PredictJob> {
-        if self.busy || (self.due.is_empty() && !self.tip_due) || self.stop.is_cancelled() {
+        if self.busy || self.stop.is_cancelled() {
             return None;
+        }
+        let target = (branch_ref(&view.started.target), view.tip.clone());
+        if self.due.is_empty() && !self.tip_due {
+            self.busy = std::mem::take(&mut self.look_due);
+            return self.busy.then(|| PredictJob { pairs: Vec::new(), target, stop: self.stop.clone() });
         }
         let live = live(view);
         let mut pairs = Vec::new();
@@ -123,18 +144,14 @@ impl Predictor {
         let ordered = |a: &CommitId, b: &CommitId| (a.min(b).clone(), a.max(b).clone());
         pairs.retain(|(first, second)| self.asked.insert(ordered(&first.commit, &second.commit)));
         pairs.truncate(PAIRS_MAX);
-        self.busy = !pairs.is_empty();
-        self.busy.then(|| PredictJob { pairs, stop: self.stop.clone() })
+        self.busy = !pairs.is_empty() || self.look_due;
+        self.look_due = false;
+        self.busy.then(|| PredictJob { pairs, target, stop: self.stop.clone() })
     }
 
     /// Journals what was found, and keeps the words for workers in conversation.
-    pub(crate) fn found(&mut self, rec: &mut Recorder, found: Result<Vec<Found>, String>) -> Result<(), RecordError> {
+    pub(crate) fn found(&mut self, rec: &mut Recorder, found: Vec<Found>) -> Result<(), RecordError> {
         self.busy = false;
-        let found = found.unwrap_or_else(|error| {
-            // Of no consequence but a later conflict.
-            tracing::warn!(%error, "conflicts were not predicted");
-            Vec::new()
-        });
         for Found { first, second, merged } in found {
             let Merged::Conflicts { paths, notes, .. } = &merged else { continue };
             let Some(step) = second.step.clone() else { continue };
@@ -217,8 +234,15 @@ fn words(a: &str, first: &Side, second: &Side, notes: &[Note]) -> String {
     format!("{WARNING}{mine} will not merge with {who}, which lands before it:\n{}", cut(&says))
 }
 
+/// Looks where the target is, and merges the pairs that can conflict at all.
+pub(crate) fn predict(repo: &Repo, job: &PredictJob) -> Result<Predicted, GitError> {
+    let (name, known) = &job.target;
+    let tip = repo.read_ref(name)?.filter(|tip| tip != known).map(|tip| (known.clone(), tip));
+    Ok(Predicted { found: conflicts(repo, job)?, tip })
+}
+
 /// Merges the pairs that can conflict at all.
-pub(crate) fn predict(repo: &Repo, job: &PredictJob) -> Result<Vec<Found>, GitError> {
+fn conflicts(repo: &Repo, job: &PredictJob) -> Result<Vec<Found>, GitError> {
     let mut changes = Changes { repo, known: BTreeMap::new() };
     let mut pairs = Vec::new();
     for (first, second) in &job.pairs {

@@ -1,5 +1,6 @@
 //! Whole runs in process: real repositories, real git, real processes.
 
+mod audit;
 mod glance;
 mod predict;
 mod queue;

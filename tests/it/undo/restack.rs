@@ -158,3 +158,70 @@ steps:
     let counts = BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 2), ("c".to_owned(), 1)]);
     assert_eq!((worked(&env), states(&repo, &[]).as_str()), (counts, "a review, b review, c review"));
 }
+
+/// `b` stands on `a`, whose every attempt makes another file; both wait for review. With a worktree at `b`'s branch.
+fn on_top(env: &TestEnv) -> (TestRepo<'_>, std::path::PathBuf) {
+    let plan = r#"
+version: 1
+task: t
+checks: []
+steps:
+  - { id: a, touches: ["a/**"], run: "echo $WATTLE_ATTEMPT >a/f" }
+  - { id: b, needs: [a], touches: ["a/**", "b/**"], run: "echo new >b/f" }
+"#;
+    let repo = world(env, plan);
+    drop(repo.wattle(&["run", "-f", "../plan.yaml"]).code(4));
+    let mine = env.root().join("mine");
+    repo.git(&["worktree", "add", "--quiet", mine.to_str().unwrap(), &branch(&repo, "b")]);
+    (repo, mine)
+}
+
+/// A commit of somebody's, with a date of its own.
+fn commit(env: &TestEnv, mine: &std::path::Path, who: &str, (path, text): (&str, &str)) {
+    std::fs::write(mine.join(path), text).unwrap();
+    env.git(mine, &["add", "--all"]);
+    let author = format!("--author={who} <{who}@example.org>");
+    let message = format!("{who} on {path}\n\nWhy,\n\n  and how.");
+    env.git(mine, &["commit", "--quiet", &author, "--date=2020-02-03T04:05:06+0700", "-m", &message]);
+}
+
+#[test]
+fn a_users_several_commits_stay_several_when_their_base_moves() {
+    let env = TestEnv::new();
+    let (repo, mine) = on_top(&env);
+    commit(&env, &mine, "Eve", ("b/eve", "one\n"));
+    commit(&env, &mine, "Max", ("b/max", "two\n"));
+    let shape = |range: &str| repo.git(&["log", "--format=%an %ae %aI%n%B%n", range]);
+    let made = shape(&format!("{}~2..{0}", branch(&repo, "b")));
+    env.git(&mine, &["checkout", "--quiet", "--detach"]);
+    drop(repo.wattle(&["redo", "a"]).ok());
+    drop(repo.wattle(&["resume"]).code(4));
+    assert_eq!(states(&repo, &[]), "a review, b review");
+    let (a, b) = (branch(&repo, "a"), branch(&repo, "b"));
+    assert_eq!(repo.git(&["rev-list", "--count", &format!("{a}..{b}")]), "3", "the worker's and two by hand");
+    assert_eq!(shape(&format!("{b}~2..{b}")), made);
+    assert_eq!(repo.git(&["show", &format!("{b}:a/f")]), "2", "they stand on the new base");
+    drop(repo.wattle(&["approve", "--all"]).ok());
+    drop(repo.wattle(&["merge"]).ok());
+    assert_eq!((repo.read("b/eve"), repo.read("b/max")), ("one\n".to_owned(), "two\n".to_owned()));
+    let log = repo.git(&["log", "--format=%an", "main"]);
+    assert_eq!((log.matches("Eve").count(), log.matches("Max").count()), (1, 1), "{log}");
+}
+
+#[test]
+fn commits_that_do_not_merge_one_by_one_move_as_one() {
+    let env = TestEnv::new();
+    let (repo, mine) = on_top(&env);
+    // There and back: on their own they conflict with what the base becomes, together they do not.
+    commit(&env, &mine, "Eve", ("a/f", "hers\n"));
+    commit(&env, &mine, "Eve", ("a/f", "1\n"));
+    commit(&env, &mine, "Eve", ("b/eve", "one\n"));
+    env.git(&mine, &["checkout", "--quiet", "--detach"]);
+    drop(repo.wattle(&["redo", "a"]).ok());
+    drop(repo.wattle(&["resume"]).code(4));
+    assert_eq!(states(&repo, &[]), "a review, b review");
+    let (a, b) = (branch(&repo, "a"), branch(&repo, "b"));
+    assert_eq!(repo.git(&["rev-list", "--count", &format!("{a}..{b}")]), "1");
+    let files = ["a/f", "b/f", "b/eve"].map(|path| repo.git(&["show", &format!("{b}:{path}")]));
+    assert_eq!(files, ["2", "new", "one"]);
+}

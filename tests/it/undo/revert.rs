@@ -146,6 +146,55 @@ steps:
 }
 
 #[test]
+fn the_own_checks_of_what_is_undone_decide_until_their_user_leaves_them_out() {
+    let env = TestEnv::new();
+    let log = env.root().join("log");
+    let plan = format!(
+        r#"
+version: 1
+task: Change
+checks: []
+steps:
+  - id: a
+    touches: ["a/**"]
+    env: {{ WORD: "it's new" }}
+    run: 'echo "$WORD" >a/f'
+    check: {{ run: 'echo "$WATTLE_STEP $WORD" >>{0}; grep -q "$WORD" a/f' }}
+  - id: b
+    touches: ["b/**"]
+    env: {{ WORD: other }}
+    run: echo new >b/f
+    check: {{ run: 'echo "$WATTLE_STEP $WORD" >>{0}; test -s b/f' }}
+"#,
+        log.display()
+    );
+    let repo = landed(&env, &plan);
+    let ran = || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        _ = std::fs::remove_file(&log);
+        text
+    };
+    drop(ran());
+    let dry = repo.wattle(&["revert", "b", "--dry-run", "--json"]).ok().json();
+    assert_eq!(dry["checked_by"], json!(["b"]));
+    let undone = repo.wattle(&["revert", "b"]).ok();
+    assert!(undone.err.contains("the own check of b runs too"), "{}", undone.err);
+    assert_eq!((ran().as_str(), repo.read("b/f").as_str()), ("revert-b other\n", "old\n"));
+    // Red, as it has to be: it asks for the change itself. Nothing lands, and the words say what to do.
+    let tip = repo.git(&["rev-parse", "main"]);
+    let red = repo.wattle(&["revert", "a"]).code(1);
+    assert!(red.err.contains("--no-step-check leaves it out"), "{}", red.err);
+    assert_eq!((ran().as_str(), repo.git(&["rev-parse", "main"])), ("revert-a it's new\n", tip.clone()));
+    // Both together: each with its own variables, one after the other.
+    drop(repo.wattle(&["revert", "revert-b"]).ok());
+    drop(ran());
+    drop(repo.wattle(&["revert", "b", "a"]).code(1));
+    assert!(ran().ends_with("revert-b it's new\n"), "the first that is red ends it");
+    drop(repo.wattle(&["revert", "a", "--no-step-check"]).ok());
+    assert_eq!((ran().as_str(), repo.read("a/f").as_str()), ("", "old\n"));
+}
+
+#[test]
 fn what_cannot_be_undone_is_refused_with_what_to_do() {
     let env = TestEnv::new();
     let repo = world(&env, PLAN);

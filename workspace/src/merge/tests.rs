@@ -1,6 +1,7 @@
 //! Merging without a checkout gives what `git merge` gives with one.
 
 mod history;
+mod users;
 
 use proptest::prelude::*;
 
@@ -81,6 +82,19 @@ fn landed_by_history_by_tree_and_by_patch() {
     let picked = f.side(&picked, &[("a", Some("one\n2\n3\n4\n5\n6\n7\n8\n9\n"))]);
     let rewritten = f.side(&picked, &[("a", Some("uno\n2\n3\n4\n5\n6\n7\n8\n9\n"))]);
     assert!(repo.landed(&work, &base, &rewritten).unwrap());
+    // Squashed into one commit with somebody else's change, and changed again since.
+    let both = f.side(&base, &[("a", Some("one\n2\n3\n4\n5\n6\n7\n8\n9\n")), ("b", Some("theirs\n"))]);
+    let since = f.side(&both, &[("a", Some("uno\n2\n3\n4\n5\n6\n7\n8\n9\n"))]);
+    assert!(repo.landed(&work, &base, &since).unwrap());
+    let half = f.side(&base, &[("a", Some("one\n2\n3\n4\n5\n6\n7\n8\nnine\n")), ("b", Some("theirs\n"))]);
+    let since = f.side(&half, &[("a", Some("uno\n2\n3\n4\n5\n6\n7\n8\nnine\n"))]);
+    assert!(!repo.landed(&work, &base, &since).unwrap(), "another change of the same file is another patch");
+    // Rebased onto lines that have moved, with another line in its context.
+    let middle = f.side(&base, &[("a", Some("1\n2\n3\n4\nfive\n6\n7\n8\n9\n"))]);
+    let moved = f.side(&base, &[("a", Some("0\n0\n1\n2\n3\n4\n5\n6\nseven\n8\n9\n"))]);
+    let rebased = f.side(&moved, &[("a", Some("0\n0\n1\n2\n3\n4\nfive\n6\nseven\n8\n9\n"))]);
+    assert_ne!(repo.patch_id(&base, &middle).unwrap(), repo.patch_id(&moved, &rebased).unwrap());
+    assert!(repo.landed(&middle, &base, &rebased).unwrap());
     let unlike = f.side(&base, &[("a", Some("eins\n2\n3\n4\n5\n6\n7\n8\n9\n"))]);
     assert!(!repo.landed(&work, &base, &unlike).unwrap());
     assert_eq!(repo.patch_id(&base, &base).unwrap(), None);

@@ -17,6 +17,7 @@ use super::scratch::Scratch;
 use super::{Merged, one};
 use crate::git::{GitError, Run};
 use crate::ids::CommitId;
+use crate::modules;
 use crate::repo::Repo;
 
 /// Most processes at once: past this they wait for the same disk.
@@ -99,7 +100,7 @@ impl Repo {
     fn rules_of(&self, store: &Path) -> Result<String, GitError> {
         let mut all = Vec::new();
         let personal = self.personal_attributes();
-        let files = ["user.config", "info/attributes", "shallow"].map(|name| store.join(name));
+        let files = ["user.config", "info/attributes", "shallow", modules::LIST].map(|name| store.join(name));
         for path in files.into_iter().chain(personal) {
             all.extend_from_slice(&fs::read(path).unwrap_or_default());
             all.push(0);
@@ -117,7 +118,9 @@ impl Trial<'_> {
         let batches = self.batches(pairs, &missing)?;
         let made = self.make(pairs, &batches)?;
         if remember {
-            self.known.add(made.iter().map(|(n, merged)| (pairs[*n].clone(), merged.clone())).collect());
+            // What its submodule's history says changes with what is fetched there.
+            let lasts = made.iter().filter(|(_, merged)| !merged.names_submodule());
+            self.known.add(lasts.map(|(n, merged)| (pairs[*n].clone(), merged.clone())).collect());
         }
         for (n, merged) in made {
             answers[n] = Some(merged);

@@ -30,3 +30,6 @@ pub fn order(entries: &[Entry]) -> Vec<Item> {
     });
     sorted.into_iter().map(|entry| entry.item).collect()
 }
+
+#[cfg(test)]
+mod tests;

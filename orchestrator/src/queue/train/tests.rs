@@ -152,7 +152,18 @@ impl Policy for Watched {
         assert!(moves == 0 || acts.len() == 1, "what moves the line stands alone: {acts:?}");
         for act in &acts {
             match act {
-                Act::Land { items } => assert_eq!(known.of(items), Known::Green),
+                Act::Land { items } => {
+                    assert_eq!(known.of(items), Known::Green);
+                    let last = queue.iter().position(|item| Some(item) == items.last()).unwrap();
+                    let mut front = Vec::new();
+                    for item in &queue[..=last] {
+                        front.push(*item);
+                        if !items.contains(item) {
+                            assert_eq!(known.of(&front), Known::Clash, "{item} is overtaken for no reason");
+                            front.pop();
+                        }
+                    }
+                }
                 Act::Check { items, again } => {
                     assert!(!running.contains(items), "nothing runs twice");
                     assert_eq!(*again, matches!(known.of(items), Known::Red { .. } | Known::Unsure { .. }));
@@ -177,6 +188,30 @@ impl Policy for Watched {
                     assert_eq!(known.of(&[]), Known::Green);
                 }
                 Act::Eject { .. } | Act::BaseRed | Act::Cancel { .. } => {}
+            }
+        }
+        acts
+    }
+}
+
+/// Ours, with a look at how many landings pass a change that waits.
+#[derive(Default)]
+struct Fair {
+    overtaken: BTreeMap<Item, u32>,
+    overtaken_max: u32,
+}
+
+impl Policy for Fair {
+    fn plan(&mut self, queue: &[Item], running: &[Vec<Item>], known: &dyn Knowledge, limits: &Limits) -> Vec<Act> {
+        let acts = Watched.plan(queue, running, known, limits);
+        for act in &acts {
+            if let Act::Land { items } = act {
+                let last = queue.iter().position(|item| Some(item) == items.last()).unwrap();
+                for item in queue[..last].iter().filter(|item| !items.contains(item)) {
+                    let times = self.overtaken.entry(*item).or_default();
+                    *times += 1;
+                    self.overtaken_max = self.overtaken_max.max(*times);
+                }
             }
         }
         acts
@@ -224,6 +259,21 @@ proptest! {
         if faults.crashes == 0.0 && faults.strangers == 0.0 {
             prop_assert!(seen.checks <= 8 * changes as u64 + 16, "{} checks", seen.checks);
         }
+    }
+
+    #[test]
+    fn while_changes_keep_coming_none_is_left_behind(
+        seed: u64,
+        slots in 1usize..9,
+        every in 0.3..3.0f64,
+        red_share in 0.0..0.3f64,
+        faults in faults(),
+    ) {
+        // What is in front is decided first, but for what it clashes with; so nothing waits for ever behind newcomers.
+        let limits = Limits { slots, look_ahead: 32, red_share, flake_share: 0.01 };
+        let mut fair = Fair::default();
+        World::new(seed, limits, faults).stream(every, 200.0, usize::MAX, &mut fair);
+        prop_assert!(fair.overtaken_max <= 1, "one change was overtaken by {} landings", fair.overtaken_max);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! own. Where that is lost the count begins anew: an error only ever keeps. Nothing goes that an earlier `clean`
 //! has not listed, and nothing whose step may still need it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -52,6 +52,51 @@ impl Seen {
     }
 }
 
+/// One thing that is put aside.
+struct Row {
+    name: String,
+    commit: CommitId,
+    /// When it was first listed; now, if it is only now.
+    first: i64,
+    days: i64,
+    /// Has an earlier look listed it?
+    listed: bool,
+    /// Has it been there for long enough, or are there too many?
+    over: bool,
+}
+
+/// What is put aside, newest first. `before` is what was there when this look began.
+fn rows(
+    now: i64,
+    seen: &Seen,
+    keep: Keep,
+    mut there: Vec<(String, CommitId)>,
+    before: &[(String, CommitId)],
+) -> Vec<Row> {
+    // The newest first, so that the number counts from there.
+    there.sort_by_key(|(name, commit)| std::cmp::Reverse(*seen.since.get(&key(name, commit)).unwrap_or(&now)));
+    let row = |(place, (name, commit)): (usize, (String, CommitId))| {
+        let since = seen.since.get(&key(&name, &commit)).copied();
+        let since = since.filter(|_| before.iter().any(|(old, _)| *old == name));
+        let first = since.unwrap_or(now);
+        let days = (now - first) / DAY_MS;
+        let over = since.is_some() && (days >= i64::from(keep.days) || place >= keep.count as usize);
+        Row { name, commit, first, days, listed: since.is_some(), over }
+    };
+    there.into_iter().enumerate().map(row).collect()
+}
+
+fn key(name: &str, commit: &CommitId) -> String {
+    format!("{name} {commit}")
+}
+
+/// Is there anything to do: the runs of what is over, and whether something has never been listed.
+pub(super) fn due(ctx: &Context, keep: Keep, there: &[(String, CommitId)]) -> (BTreeSet<String>, bool) {
+    let rows = rows(ctx.clock.now_ms(), &Seen::load(ctx), keep, there.to_vec(), there);
+    let over = rows.iter().filter(|row| row.over).filter_map(|row| owner(&row.name).0);
+    (over.map(str::to_owned).collect(), rows.iter().any(|row| !row.listed))
+}
+
 /// Lists what is put aside and frees what has been long enough. `before` is what was there when this clean began.
 pub(super) fn clean(
     ctx: &Context,
@@ -61,19 +106,11 @@ pub(super) fn clean(
     dry_run: bool,
     done: &mut Cleaned,
 ) -> Result<(), RunError> {
-    let now = ctx.clock.now_ms();
-    let seen = Seen::load(ctx);
-    let key = |name: &str, commit: &CommitId| format!("{name} {commit}");
-    let mut now_there = ctx.repo.list_refs(ROOT)?;
-    // The newest first, so that the number counts from there.
-    now_there.sort_by_key(|(name, commit)| std::cmp::Reverse(*seen.since.get(&key(name, commit)).unwrap_or(&now)));
     let mut since = BTreeMap::new();
-    for (place, (name, commit)) in now_there.into_iter().enumerate() {
+    let there = ctx.repo.list_refs(ROOT)?;
+    for row in rows(ctx.clock.now_ms(), &Seen::load(ctx), keep, there, before) {
+        let Row { name, commit, first, days, over, .. } = row;
         let id = key(&name, &commit);
-        let listed = seen.since.get(&id).copied().filter(|_| before.iter().any(|(old, _)| *old == name));
-        let first = listed.unwrap_or(now);
-        let days = (now - first) / DAY_MS;
-        let over = listed.is_some() && (days >= i64::from(keep.days) || place >= keep.count as usize);
         match needed(views, &name) {
             Some(why) => done.kept("salvage", &name, format!("{why}; wattle restore brings it back")),
             None if over => {
@@ -98,11 +135,16 @@ pub(super) fn clean(
     if dry_run { Ok(()) } else { Seen { v: 1, since }.store(ctx) }
 }
 
+/// Run and step of what is put aside, by its name.
+fn owner(name: &str) -> (Option<&str>, Option<&str>) {
+    let mut parts = name.trim_start_matches(ROOT).trim_start_matches(LOOKED_AT).split('/');
+    (parts.next(), parts.next())
+}
+
 /// Why what is put aside must not go by age: its step may need it, or nobody can tell whose it is.
 fn needed(views: &BTreeMap<String, RunView>, name: &str) -> Option<String> {
-    let rest = name.trim_start_matches(ROOT).trim_start_matches(LOOKED_AT);
-    let mut parts = rest.split('/');
-    let (run, step) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let (run, step) = owner(name);
+    let (run, step) = (run.unwrap_or_default(), step.unwrap_or_default());
     let record = views.get(run).and_then(|view| view.steps.iter().find(|(id, _)| id.as_str() == step));
     let Some((_, record)) = record else { return Some("no run here knows whose it is".to_owned()) };
     match record.state {

@@ -18,6 +18,7 @@ use crate::run::check::{CheckJob, Told};
 use crate::run::executor::Effect;
 use crate::run::jobs::{OUTPUT_BYTES_MAX, setup};
 use crate::run::outcome::cut;
+use crate::run::predict::Predicted;
 use crate::run::scheduler::Halt;
 use crate::run::theirs::{TheirsError, take_in};
 use crate::state::landing::{Landing, LandingEvent};
@@ -332,6 +333,25 @@ impl Dispatcher<'_> {
             self.stop_all(Halt::Stop);
         }
         self.rec.emit(Body::Audited { landing, missing })
+    }
+
+    /// Conflicts were predicted, and the target was looked at by the way.
+    pub(super) fn predicted(&mut self, end: Result<Predicted, String>) -> Result<(), RecordError> {
+        let Predicted { found, tip } = end.unwrap_or_else(|error| {
+            // Of no consequence but a later conflict.
+            tracing::warn!(%error, "conflicts were not predicted");
+            Predicted::default()
+        });
+        self.predictor.found(&mut self.rec, found)?;
+        let Some((known, tip)) = tip else { return Ok(()) };
+        let view = &self.rec.view;
+        let held = view.open.iter().any(|id| view.landings[id].state == Landing::Held);
+        // Meanwhile a landing of ours may have moved it; and what is held waits for its user, whatever else they do.
+        if known != view.tip || self.is_ours(&tip) || held || self.halt.is_some() {
+            return Ok(());
+        }
+        self.rec.emit(Body::TargetMoved { tip })?;
+        self.rebuild_all("tip_moved")
     }
 
     /// Is the target there because a landing of ours has moved it, or is moving it?

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{Env, check_states, git, id};
 use crate::journal::command::{Pinned, Verb};
-use crate::journal::{Body, Event};
+use crate::journal::{Body, Event, RunView};
 use crate::options::{Approve, Until};
+use crate::queue::plan::flake_share;
+use crate::queue::train::Estimate;
 use crate::run::begin::Overrides;
 use crate::state::landing::Landing;
+use crate::state::step::Step;
 
 /// Steps that each write a file of their own; those numbered in `bad` write what no check lets pass.
 fn plan(steps: usize, bad: &[usize], check: &str) -> String {
@@ -84,7 +87,26 @@ fn a_red_change_among_many_is_found_and_the_others_land() {
         assert_eq!(states, expected, "{checks} check slots");
         assert_eq!(end.exit, 1);
         is_verified(&env, &events);
+        assert_eq!(landed(&events), joined(&view), "first come, first served");
+        let share = flake_share(&view);
+        assert!(share <= Estimate::new().flake_share(), "two are red, and none of it by chance: {share}");
     }
+}
+
+/// The steps that have landed, in the order in which they joined the queue.
+fn joined(view: &RunView) -> Vec<String> {
+    let mut steps: Vec<_> = view.steps.iter().filter(|(_, record)| record.landed.is_some()).collect();
+    steps.sort_by_key(|(_, record)| record.queued_seq);
+    steps.into_iter().map(|(step, _)| step.to_string()).collect()
+}
+
+/// Steps in the order in which they landed.
+fn landed(events: &[Event]) -> Vec<String> {
+    let step = |event: &Event| match &event.body {
+        Body::StepState(change) if change.state == Step::Landed => Some(change.step.to_string()),
+        _ => None,
+    };
+    events.iter().filter_map(step).collect()
 }
 
 #[test]
@@ -123,6 +145,9 @@ fn a_check_that_is_red_by_chance_costs_nobody_a_change() {
     assert_eq!(end.exit, 0);
     assert_eq!(asked(&events), [(false, false), (true, true), (false, true)]);
     is_verified(&env, &events);
+    // What was red and is green on the same tree was a flake, and the queue reckons with more of them.
+    let share = flake_share(&env.view(&end.run));
+    assert!((0.015..0.03).contains(&share), "{share}");
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn stream(dice: &mut Dice) -> String {
 
 /// What `git merge` says, in the main checkout: the tree, or the paths in conflict; none when it cannot write the result
 /// there, as with a submodule where a file of the same name has to be, and fails.
-fn git_merge(f: &Fixture, ours: &CommitId, theirs: &CommitId) -> Option<Result<String, Vec<String>>> {
+pub(super) fn git_merge(f: &Fixture, ours: &CommitId, theirs: &CommitId) -> Option<Result<String, Vec<String>>> {
     f.git(&["checkout", "-q", "-f", "--detach", ours.as_str()]);
     f.git(&["clean", "-q", "-ffdx"]);
     if f.succeeds(&f.main(), &["merge", "-q", "--no-ff", "-m", "merge", theirs.as_str()]) {
