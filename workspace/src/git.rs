@@ -236,7 +236,7 @@ impl Git {
         if let Some(source) = self.attributes().filter(|_| ours) {
             command.env("GIT_ATTR_SOURCE", source);
         }
-        Run { command, stdin: None, accepted: 0, claims: self.claims(), locks: Vec::new() }
+        Run { command, stdin: None, accepted: 0, claims: Some(self.claims()), locks: Vec::new() }
     }
 
     /// Where it is said which locks may be ours.
@@ -277,8 +277,8 @@ pub(crate) struct Run {
     command: Command,
     stdin: Option<Vec<u8>>,
     accepted: i32,
-    /// Where claims are made.
-    claims: PathBuf,
+    /// Where claims are made; outside every repository nothing is locked.
+    claims: Option<PathBuf>,
     /// What it may lock that others lock, too.
     locks: Vec<PathBuf>,
 }
@@ -318,7 +318,7 @@ impl Ran {
 impl Run {
     /// A command outside every repository, in an environment that the caller gives.
     pub(crate) fn bare(exe: &Path) -> Run {
-        Run { command: command(exe), stdin: None, accepted: 0, claims: PathBuf::new(), locks: Vec::new() }
+        Run { command: command(exe), stdin: None, accepted: 0, claims: None, locks: Vec::new() }
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Run {
@@ -370,7 +370,10 @@ impl Run {
         let start = |source| GitError::Start { command: line.clone(), source };
         let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let claim = Claim::make(&self.claims, &self.locks).map_err(|e| GitError::io(&self.claims, e))?;
+        let claim = match &self.claims {
+            Some(folder) => Claim::make(folder, &self.locks).map_err(|e| GitError::io(folder, e))?,
+            None => None,
+        };
         fault::fails_of(|| self.fault("before")).map_err(start)?;
         let mut child = self.command.spawn().map_err(start)?;
         fault::point_of(|| self.fault("started"));
@@ -383,10 +386,11 @@ impl Run {
             }
             child.wait_with_output()
         });
-        if output.as_ref().is_ok_and(|output| output.status.code().is_none()) {
-            claim::leave(claim, &self.claims);
-        } else {
-            drop(claim);
+        match &self.claims {
+            Some(folder) if output.as_ref().is_ok_and(|output| output.status.code().is_none()) => {
+                claim::leave(claim, folder);
+            }
+            Some(_) | None => drop(claim),
         }
         let output = output.map_err(start)?;
         fault::point_of(|| self.fault("after"));

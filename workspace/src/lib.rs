@@ -8,6 +8,8 @@ mod changed;
 mod checkout;
 mod commit;
 mod config;
+#[cfg(not(target_os = "linux"))]
+pub mod elsewhere;
 mod facts;
 pub mod fault;
 #[cfg(test)]
@@ -21,7 +23,9 @@ mod lookup;
 mod merge;
 mod modules;
 mod objects;
-#[cfg_attr(not(target_os = "linux"), path = "overlay/elsewhere.rs")]
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere as overlay;
+#[cfg(target_os = "linux")]
 pub mod overlay;
 mod paths;
 mod pool;

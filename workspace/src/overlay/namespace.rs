@@ -217,7 +217,8 @@ pub(crate) fn mounted_by(folder: &Path) -> Option<u32> {
 }
 
 fn living(state_dir: &Path) -> Result<Option<Living>, Refused> {
-    let root = |of: &str| fs::metadata(format!("/proc/{of}/root/")).ok().map(|meta| (meta.dev(), meta.ino()));
+    let root =
+        |of: &str| fs::metadata(Path::new("/proc").join(of).join("root")).ok().map(|meta| (meta.dev(), meta.ino()));
     let mut found = None;
     for pid in others(state_dir) {
         let same = root(&pid.to_string()).is_some_and(|theirs| root("self") == Some(theirs));
