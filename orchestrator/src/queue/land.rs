@@ -169,17 +169,26 @@ pub(crate) fn build(repo: &Repo, job: &CandidateJob) -> Result<CandidateEnd, Git
     }
     let (mut made, mut tries) = (job.made.clone(), TRIES_MAX);
     loop {
-        let commits = match chain(repo, job, made)? {
-            Ok(commits) => commits,
-            Err(conflict) => return Ok(conflict),
-        };
-        let tip = commits.last().unwrap_or(&job.tip).clone();
         tries -= 1;
-        match keep(repo, job, tip, commits) {
-            // Somebody has pruned what no ref kept yet: it is made again, all of it.
-            Err(GitError::Pruned { .. }) if tries > 0 => made = Vec::new(),
-            kept => return kept.map(CandidateEnd::Built),
+        match attempt(repo, job, made) {
+            // Somebody has pruned what no ref kept yet, here or under the git that was to read it: it is made again, all
+            // of it. What fails for another reason fails again.
+            Err(GitError::Pruned { .. } | GitError::Failed { .. } | GitError::Output { .. }) if tries > 0 => {
+                made = Vec::new();
+            }
+            ended => return ended,
         }
+    }
+}
+
+/// Makes the candidate once, beginning with the commits that are made already.
+fn attempt(repo: &Repo, job: &CandidateJob, made: Vec<CommitId>) -> Result<CandidateEnd, GitError> {
+    match chain(repo, job, made)? {
+        Ok(commits) => {
+            let tip = commits.last().unwrap_or(&job.tip).clone();
+            keep(repo, job, tip, commits).map(CandidateEnd::Built)
+        }
+        Err(conflict) => Ok(conflict),
     }
 }
 
