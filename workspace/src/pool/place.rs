@@ -381,7 +381,7 @@ impl<'a> Place<'a> {
                 fs::rename(&self.path, &aside).map_err(|e| PoolError::io(&self.path, e))?;
                 fault::point("slot.aside");
             }
-            if self.git_dir.as_ref().is_some_and(|dir| dir.exists()) {
+            if self.git_dir.as_ref().is_some_and(|dir| dir.exists()) || self.is_registered() {
                 let path = self.path.to_str().ok_or_else(|| self.unproven("its path is not text"))?;
                 self.repo.common().args(["worktree", "remove", "--force", "--force", path]).run()?;
             }
@@ -390,6 +390,14 @@ impl<'a> Place<'a> {
         forget(&self.path.with_extension(MARK))?;
         forget(&self.index)?;
         Ok(aside)
+    }
+
+    /// Whether git knows a worktree at this path: one whose making ended, and whoever made it died before the name that git
+    /// gave it was written down.
+    fn is_registered(&self) -> bool {
+        let entries = fs::read_dir(self.repo.common_dir().join("worktrees")).into_iter().flatten().flatten();
+        let mut texts = entries.filter_map(|entry| fs::read_to_string(entry.path().join("gitdir")).ok());
+        texts.any(|text| Path::new(text.trim_end()).parent() == Some(&self.path))
     }
 }
 

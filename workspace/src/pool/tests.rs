@@ -487,6 +487,22 @@ fn a_removal_cut_off_is_finished() {
 }
 
 #[test]
+fn a_slot_whose_maker_died_before_it_noted_the_worktree_leaves_none() {
+    let (f, repo, pool) = start();
+    let lease = pool.lease(&want(Class::Work, &f.head(), "r/s/1")).unwrap();
+    let mut record = Record::load(&pool.root, lease.slot).unwrap().unwrap();
+    record.admin = None;
+    record.ready = false;
+    record.holders.clear();
+    record.store(&pool.root).unwrap();
+    fs::remove_dir_all(&lease.path).unwrap();
+    let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
+    assert_eq!(pool.recover(&[]).unwrap(), []);
+    assert_eq!(pool.remove(lease.slot).unwrap(), None);
+    assert_eq!(f.git(&["worktree", "list"]).lines().count(), 1);
+}
+
+#[test]
 fn a_scrubbed_check_slot_is_as_good_as_new() {
     let (f, _repo, pool) = start();
     f.write(".worktreeinclude", ".env\n");
