@@ -1,5 +1,5 @@
 //! Request bytes for every wire, and nothing else makes them: here those of Anthropic Messages, in
-//! [`openai_chat`] and [`openai_responses`] the same layout for the other two.
+//! `openai_chat` and `openai_responses` the same layout for the other two.
 //!
 //! A provider reads a prompt from its cache only where the bytes are the same as before, in the order tools,
 //! system, messages. So one request looks like this, and the marks are where its cache entries end:

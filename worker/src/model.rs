@@ -5,8 +5,8 @@
 //! assistant message is handed on verbatim, because a provider rejects a history that was rebuilt.
 //!
 //! [`wire::HttpModel`] is the one implementation over HTTP. It sends, retries and reports; what the bytes of a
-//! stream mean is decided by one codec per wire ([`anthropic`], [`openai_chat`], [`openai_responses`]) behind
-//! [`assemble::Assembly`], and whether another attempt helps by the tables of [`retry`].
+//! stream mean is decided by one codec per wire (`anthropic`, `openai_chat`, `openai_responses`) behind
+//! `assemble::Assembly`, and whether another attempt helps by the tables of `retry`.
 
 mod anthropic;
 pub(crate) mod assemble;

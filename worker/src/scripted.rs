@@ -2,10 +2,10 @@
 //!
 //! It is what `--model script:FILE` and `wattle scripted` start, and the peer that the model wire is tested
 //! against. So it shares no code with the client: it reads requests with its own eyes and refuses what the
-//! real services refuse ([`messages`], [`chat`], [`responses`]), counts tokens and cache hits by their rules
-//! ([`entries`]), bills by rates of its own ([`bill`]), limits ([`limits`]) and fails ([`fault`]) as they do,
-//! and writes down every byte that came in ([`journal`]). What it says comes from the script alone
-//! ([`script`]); `wattle schema script` prints the whole format:
+//! real services refuse (`messages`, `chat`, `responses`), counts tokens and cache hits by their rules
+//! (`entries`), bills by rates of its own (`bill`), limits (`limits`) and fails (`fault`) as they do,
+//! and writes down every byte that came in (`journal`). What it says comes from the script alone
+//! (`script`); `wattle schema script` prints the whole format:
 //!
 //! ```yaml
 //! version: 1
