@@ -8,7 +8,7 @@ use crate::fault;
 use crate::git::GitError;
 use crate::ids::CommitId;
 use crate::repo::Repo;
-use crate::sync::sync;
+use crate::sync::sync_present;
 
 /// A transaction that failed although every ref is as expected lost a race for a lock; it is tried this often. Each try
 /// already waits seconds for the lock.
@@ -325,9 +325,8 @@ fn sync_folders(common: &Path, changes: &[RefChange]) -> Result<(), GitError> {
     }
     folders.sort();
     folders.dedup();
-    // A folder may be absent: refs can be packed, or in a reftable, which git syncs itself.
-    folders.retain(|folder| folder.is_dir());
-    sync(&folders)
+    // A folder may be absent, or go at any moment: refs can be packed, or in a reftable, which git syncs itself.
+    sync_present(&folders)
 }
 
 #[cfg(test)]

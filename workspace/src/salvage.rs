@@ -125,6 +125,9 @@ fn keep_whole(repo: &Repo, w: &Work<'_>, commit: &CommitId) -> Result<(String, C
             kept = keep(repo, w, commit);
         }
     }
+    if let Ok((name, commit)) = &kept {
+        repo.unkeep(name, commit);
+    }
     let what = format!("{commit} lacks objects; is somebody pruning?");
     Err(GitError::Output { command: "git add".to_owned(), what }.into())
 }

@@ -2,6 +2,7 @@
 //! together, and one after the other each would wait for a write of its own.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::thread;
 
@@ -12,7 +13,25 @@ const LANES_MAX: usize = 8;
 
 /// Syncs all of these.
 pub(crate) fn sync(paths: &[PathBuf]) -> Result<(), GitError> {
-    let one = |path: &PathBuf| File::open(path).and_then(|file| file.sync_all()).map_err(|e| GitError::io(path, e));
+    in_lanes(paths, sync_one)
+}
+
+/// Syncs those of these that are there.
+pub(crate) fn sync_present(paths: &[PathBuf]) -> Result<(), GitError> {
+    in_lanes(paths, |path| match sync_one(path) {
+        Err(GitError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+        ended => ended,
+    })
+}
+
+fn sync_one(path: &PathBuf) -> Result<(), GitError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|e| GitError::io(path, e))
+}
+
+fn in_lanes(
+    paths: &[PathBuf],
+    one: impl Fn(&PathBuf) -> Result<(), GitError> + Copy + Send + Sync,
+) -> Result<(), GitError> {
     if let [path] = paths {
         return one(path);
     }

@@ -4,6 +4,7 @@
 use crate::git::GitError;
 use crate::ids::CommitId;
 use crate::lookup::MODE_GITLINK;
+use crate::refs::{Expect, RefChange};
 use crate::repo::Repo;
 
 impl Repo {
@@ -22,6 +23,13 @@ impl Repo {
             from = commit;
         }
         Ok(())
+    }
+
+    /// Removes a ref that keeps a commit which is not whole: with it, the owner's next `git gc` would refuse to work.
+    /// Where it cannot be removed, or names another commit by now, it stays.
+    pub fn unkeep(&self, name: &str, commit: &CommitId) {
+        let change = RefChange { name: name.to_owned(), new: None, old: Expect::Is(commit.clone()) };
+        drop(self.update_refs(&[change], "wattle: not whole"));
     }
 
     /// Whether every tree and blob by which `commit` differs from `base`, which is kept by others, is in the repository.

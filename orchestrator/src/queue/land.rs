@@ -258,14 +258,18 @@ fn keep(repo: &Repo, job: &CandidateJob, new: CommitId, commits: Vec<CommitId>) 
     let tree = repo.tree_of(&new)?;
     let changed = changed_paths(repo, &old_tree, &tree)?;
     let trees = commits.iter().map(|commit| repo.tree_of(commit)).collect::<Result<_, _>>()?;
-    let keep = RefChange { name: job.candidate_ref.clone(), new: Some(new.clone()), old: Expect::Any };
+    let name = &job.candidate_ref;
+    let keep = RefChange { name: name.clone(), new: Some(new.clone()), old: Expect::Any };
     match repo.update_refs(&[keep], "wattle: candidate") {
         Ok(()) => {}
         // git points no ref at what is gone: that is looked for first.
         Err(RefError::Git(error)) => return repo.require_whole(&job.tip, &commits).and(Err(error)),
         Err(RefError::Moved { .. } | RefError::Occupied { .. }) => {}
     }
-    repo.require_whole(&job.tip, &commits)?;
+    if let Err(error) = repo.require_whole(&job.tip, &commits) {
+        repo.unkeep(name, &new);
+        return Err(error);
+    }
     Ok(Candidate { old: job.tip.clone(), old_tree, new, tree, commits, trees, changed })
 }
 

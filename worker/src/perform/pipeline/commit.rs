@@ -123,17 +123,18 @@ impl Pipeline {
         let last = failed.is_some() || self.step.check.is_none();
         let (tools, owned) = (Arc::clone(&self.tools), spec.clone());
         let commit = blocking(move || tools.repo.commit_id(&owned).map_err(Halt::environment)).await?;
-        let intent = Intent::Commit { commit, tree: spec.tree.clone(), failed };
+        let intent = Intent::Commit { commit: commit.clone(), tree: spec.tree.clone(), failed };
         say(&self.host, Message::Intent(intent)).await?;
         let tools = Arc::clone(&self.tools);
         let (place, form) = (self.step.place.clone(), form.clone());
         blocking(move || {
+            let made = made_ref(&form).filter(|_| !last);
             let options = CaptureOptions { discard: form.discard.clone() };
             for _ in 0..TRIES_MAX {
-                let commit = tools.repo.commit(&spec).map_err(Halt::environment)?;
-                let kept = match made_ref(&form).filter(|_| !last) {
+                tools.repo.commit(&spec).map_err(Halt::environment)?;
+                let kept = match &made {
                     Some(name) => {
-                        let change = RefChange { name, new: Some(commit.clone()), old: Expect::Any };
+                        let change = RefChange { name: name.clone(), new: Some(commit.clone()), old: Expect::Any };
                         tools.repo.update_refs(&[change], "wattle: made").map_err(Halt::environment)
                     }
                     None => keep(&tools.repo, &form, &commit),
@@ -144,6 +145,7 @@ impl Pipeline {
                 // Somebody has pruned what no ref kept yet; the files are still there.
                 tools.repo.capture(&place.path, &place.base, &options).map_err(uncommittable)?;
             }
+            tools.repo.unkeep(made.as_ref().unwrap_or(&form.attempt_ref), &commit);
             Err(Halt::environment("keep the commit: its objects are pruned as soon as they are made"))
         })
         .await
