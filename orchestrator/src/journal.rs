@@ -14,6 +14,7 @@ pub(crate) mod recorder;
 mod records;
 pub(crate) mod replay;
 pub(crate) mod store;
+pub(crate) mod verdicts;
 
 pub(crate) use event::{Body, Event};
 pub(crate) use glance::Glance;

@@ -233,6 +233,11 @@ impl Plan {
         self.members.get(group).into_iter().flatten().map(|i| &self.steps[*i]).collect()
     }
 
+    /// The same as places in plan order.
+    pub fn group_places(&self, group: &GroupId) -> &[usize] {
+        self.members.get(group).map_or(&[], Vec::as_slice)
+    }
+
     /// Paths restored before a step's commit.
     pub fn discard(&self) -> &[Glob] {
         &self.settings.discard

@@ -6,7 +6,7 @@ use crate::file::{self, Draft, DraftStep};
 use crate::globs::{Glob, GlobError};
 use crate::graph::{Disorder, Graph, Node, overlapping};
 use crate::id::{GroupId, StepId};
-use crate::plan::{Group, Plan, Settings};
+use crate::plan::{Check, Group, Plan, Settings};
 use crate::problem::{At, Found, Pos, Problems, did_you_mean};
 use crate::step::{Mode, Step};
 
@@ -28,7 +28,7 @@ pub fn parse_plan(file_name: &str, text: &str) -> Result<Plan, Problems> {
 /// A plan of steps that a program has made, with no bound on their number: so that benchmarks of what works on plans reach
 /// beyond what a plan file may hold. Every group that is named exists. `None` = the steps have no order.
 #[doc(hidden)]
-pub fn plan_of_steps(task: &str, steps: Vec<Step>) -> Option<Plan> {
+pub fn plan_of_steps(task: &str, steps: Vec<Step>, checks: Vec<Check>) -> Option<Plan> {
     let places: BTreeMap<&StepId, usize> = steps.iter().map(|step| &step.id).zip(0..).collect();
     let groups: BTreeMap<GroupId, Group> =
         steps.iter().filter_map(|step| step.group.clone()).map(|group| (group, Group::default())).collect();
@@ -39,7 +39,7 @@ pub fn plan_of_steps(task: &str, steps: Vec<Step>) -> Option<Plan> {
         writes: (step.mode == Mode::Write).then(|| step.touches.clone()),
     };
     let graph = Graph::new(&steps.iter().map(node).collect::<Vec<_>>()).ok()?;
-    let settings = Settings { task: task.to_owned(), groups, ..Settings::default() };
+    let settings = Settings { task: task.to_owned(), groups, checks: Some(checks), ..Settings::default() };
     Some(Plan::new(settings, steps, graph))
 }
 

@@ -37,7 +37,7 @@ pub struct History {
 pub fn history(count: usize, events: u64, batch: u64, rows: bool) -> Result<History, String> {
     let folder = tempfile::tempdir_in("target").map_err(|error| error.to_string())?;
     let words = |error: RecordError| error.to_string();
-    let mut rec = begin(steps(count), 4, 1, folder.path())?;
+    let mut rec = begin(steps(count), Vec::new(), (4, 1), folder.path())?;
     rec.commit().map_err(words)?;
     let ids: Vec<StepId> = rec.view.steps.keys().cloned().collect();
     let (begun, mut commits, mut last) = (Instant::now(), 0, rec.seq());

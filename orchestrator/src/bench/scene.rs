@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use wattle_planner::{Glob, GroupId, Mode, Step, StepId, Work as PlanWork, plan_of_steps};
+use wattle_planner::{At, Check, Glob, GroupId, Mode, Step, StepId, Work as PlanWork, plan_of_steps};
 use wattle_workspace::CommitId;
 
 use crate::clock::SystemClock;
@@ -78,9 +78,20 @@ pub(super) fn steps(count: usize) -> Vec<Step> {
     (0..count).map(step).collect()
 }
 
-/// A run of these steps that has begun. Its journal is in `folder`.
-pub(super) fn begin(steps: Vec<Step>, jobs: u32, checks: u32, folder: &Path) -> Result<Recorder, String> {
-    let plan = plan_of_steps("a benchmark", steps).ok_or("the steps have no order")?;
+/// A check of a plan, that nobody runs.
+pub(super) fn check(at: At) -> Check {
+    let (name, run) = (format!("{at:?}").to_lowercase(), "true".to_owned());
+    Check { name, run, at, paths: Vec::new(), timeout_ms: 1, env: Default::default() }
+}
+
+/// A run of these steps that has begun, with so many workers and check slots at once. Its journal is in `folder`.
+pub(super) fn begin(
+    steps: Vec<Step>,
+    checks: Vec<Check>,
+    (jobs, slots): (u32, u32),
+    folder: &Path,
+) -> Result<Recorder, String> {
+    let plan = plan_of_steps("a benchmark", steps, checks).ok_or("the steps have no order")?;
     let run = RunId::from_text("rbench");
     let blob = Blob(String::new());
     let started = RunStarted {
@@ -92,7 +103,7 @@ pub(super) fn begin(steps: Vec<Step>, jobs: u32, checks: u32, folder: &Path) -> 
         plan: blob.clone(),
         files: Default::default(),
         brief: blob,
-        options: options(jobs, checks),
+        options: options(jobs, slots),
         isolation: "none".to_owned(),
         pid: 1,
         by: "bench".to_owned(),

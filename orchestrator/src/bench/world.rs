@@ -4,17 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use wattle_planner::StepId;
+use wattle_planner::{At, StepId};
 use wattle_worker::outcome::Verdict;
 use wattle_workspace::{CommitId, TreeId};
 
-use super::scene::{begin, commit, roll, steps};
+use super::scene::{begin, check, commit, roll, steps};
 use crate::ids::LandingId;
 use crate::journal::Recorder;
 use crate::journal::command::{requeue, withdraw};
 use crate::journal::event::{AttemptChange, Body, Candidate, CheckRef, Entry, LandingChange, Work};
 use crate::journal::recorder::{RecordError, StepNote};
-use crate::queue::plan::{Wish, sent_back};
+use crate::queue::plan::{Wish, moves, sent_back};
 use crate::run::agenda::Agenda;
 use crate::run::dispatcher::lands::land_events;
 use crate::run::scheduler::{Decision, below};
@@ -69,15 +69,16 @@ struct World {
     drawn: u64,
 }
 
-/// Runs a plan of so many steps to its end.
+/// Runs a plan of so many steps to its end, with a check of each landing and, where it has a last one, of all of them.
 ///
 /// # Errors
 /// In words, when something that must not be is there.
-pub fn scheduled(count: usize, seed: u64) -> Result<Scheduled, String> {
+pub fn scheduled(count: usize, last: bool, seed: u64) -> Result<Scheduled, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let steps = steps(count);
     let begun = Instant::now();
-    let rec = begin(steps, JOBS, CHECKS, folder.path())?;
+    let checks = [Some(At::Land), last.then_some(At::Final)].into_iter().flatten().map(check);
+    let rec = begin(steps, checks.collect(), (JOBS, CHECKS), folder.path())?;
     let planning = begun.elapsed();
     let mut world = World { rec, open: Vec::new(), made: 1, seed, drawn: 0 };
     let mut agenda = Agenda::new(&mut world.rec.view);
@@ -228,7 +229,7 @@ impl World {
             Wish::Turn { landing, event: LandingEvent::Eject, .. } => self.eject(landing),
             Wish::Turn { landing, event, why } => {
                 self.rec.landing(landing, event, None, why)?;
-                if event == LandingEvent::Pass {
+                if event == LandingEvent::Pass && moves(&self.rec.view.landings[&landing]) {
                     self.open.push(Open::Move(landing));
                 }
                 Ok(())

@@ -10,7 +10,8 @@ use wattle_workspace::CommitId;
 
 use super::event::{AttemptChange, Body, Candidate, CheckRef, Entry, Event, LandingChange, StepChange};
 use super::observed::Observed;
-use super::record::{Approval, AttemptRecord, Draft, Gate, LandingRecord, RunView, Spent, StepRecord, VerdictRecord};
+use super::record::{Approval, AttemptRecord, Draft, Gate, LandingRecord, RunView, Spent, StepRecord};
+use super::verdicts::VerdictRecord;
 use crate::ids::{Blob, LandingId};
 use crate::state::attempt::Attempt;
 use crate::state::landing::{Landing, LandingEvent};
@@ -68,7 +69,7 @@ impl RunView {
                 self.tip = tip.clone();
                 self.resumed_seq = seq;
                 // What was red then may have been the machine's fault: it is asked again.
-                self.verdicts.retain(|_, record| record.verdict == Verdict::Green);
+                self.verdicts.retain(|record| record.verdict == Verdict::Green);
                 // Nobody runs any more.
                 self.checking.clear();
             }
@@ -107,7 +108,7 @@ impl RunView {
                     self.step_mut(seq, step)?.merge_asked = true;
                 }
                 // Whoever asks has mended what kept checks from being run.
-                self.verdicts.retain(|_, record| record.verdict != Verdict::Error);
+                self.verdicts.retain(|record| record.verdict != Verdict::Error);
             }
             Body::Ejected { step, .. } => self.step_mut(seq, step)?.sent_back = true,
             Body::ConflictPredicted(prediction) => self.step_mut(seq, &prediction.b)?.warned(prediction),
@@ -146,6 +147,7 @@ impl RunView {
     }
 
     fn landing_mut(&mut self, seq: u64, id: LandingId) -> Result<&mut LandingRecord, FoldError> {
+        self.touched.landings.add(id);
         self.landings.get_mut(&id).ok_or_else(|| FoldError::Unknown { seq, what: format!("landing {}", id.0) })
     }
 
@@ -181,11 +183,6 @@ impl RunView {
             record.moved_seq = seq;
         }
         let in_queue = |state| matches!(state, Step::Queued | Step::Landing);
-        if in_queue(found) {
-            self.standing.insert(change.step.clone());
-        } else if in_queue(queued) {
-            self.standing.remove(&change.step);
-        }
         // Of a group the queue asks every member, and of what is gathered whether any step can still join it.
         let grouped = self.plan.step(&change.step).is_some_and(|step| step.group.is_some());
         if in_queue(found) || in_queue(queued) || grouped || self.gathered.is_some() {
@@ -240,18 +237,20 @@ impl RunView {
         let work = entries.iter().filter_map(|entry| self.steps.get(&entry.step)?.work.as_ref());
         let paths: Vec<String> = work.flat_map(|work| work.paths.iter().cloned()).collect();
         for other in self.open.iter().filter(|other| **other != id) {
-            if let Some(record) = self.landings.get_mut(other).filter(|record| !record.last) {
-                record.shift(entries, made, &paths);
+            if let Some(record) = self.landings.get_mut(other).filter(|record| !record.last && !record.gathered)
+                && record.shift(entries, made, &paths)
+            {
+                self.touched.landings.add(*other);
             }
         }
     }
 
-    /// Forgets checks of a landing that goes back, and what was gathered on top of it.
-    fn drop_gathered(&mut self, id: LandingId, gathered: bool) {
-        self.checking.retain(|(landing, _, _)| *landing != id);
-        if gathered {
-            self.gathered = None;
-        }
+    /// Entries join what waits for the final checks, or leave it.
+    fn gather(&mut self, seq: u64, entries: &[Entry], gathered: bool) -> Result<(), FoldError> {
+        entries.iter().try_for_each(|entry| {
+            self.step_mut(seq, &entry.step)?.gathered = gathered;
+            Ok(())
+        })
     }
 
     fn check_started(&mut self, check: &CheckRef) {
@@ -284,24 +283,25 @@ impl RunView {
             let started = (landing, check.check.clone(), check.tree.clone());
             self.checking.retain(|running| *running != started);
         }
-        let key = (check.tree.clone(), check.check.clone());
-        if cached && self.verdicts.get(&key).is_some_and(|record| record.unsure == 0) {
+        let known = self.verdicts.get(&check.tree, &check.check);
+        if cached && known.is_some_and(|record| record.unsure == 0) {
             return Ok(());
         }
-        let (before, unsure, reds) =
-            self.verdicts.get(&key).map_or((None, 0, 0), |record| (Some(record.verdict), record.unsure, record.reds));
+        let (before, unsure, reds_before) =
+            known.map_or((None, 0, 0), |record| (Some(record.verdict), record.unsure, record.reds));
         // Where reds and answers that say nothing alternate, both are counted on, or it would be asked for ever; but a red
         // after such an answer was not asked for on a clean slot and confirms nothing.
         let (unsure, reds) = match verdict {
             Verdict::Green => (0, 0),
-            Verdict::Red if matches!(before, Some(Verdict::Timeout | Verdict::Error)) => (unsure, reds.max(1)),
-            Verdict::Red => (unsure, reds + 1),
-            Verdict::Timeout | Verdict::Error => (unsure + 1, reds),
+            Verdict::Red if matches!(before, Some(Verdict::Timeout | Verdict::Error)) => (unsure, reds_before.max(1)),
+            Verdict::Red => (unsure, reds_before + 1),
+            Verdict::Timeout | Verdict::Error => (unsure + 1, reds_before),
         };
-        let before = self.verdicts.insert(key, VerdictRecord { verdict, output: output.cloned(), unsure, reds });
+        let record = VerdictRecord { verdict, output: output.cloned(), unsure, reds };
+        self.verdicts.insert(&check.tree, &check.check, record);
         if verdict == Verdict::Green && !cached {
             // What was red on this very tree was so without a reason.
-            self.observed.add(Observed::Flake, before.map_or(0, |before| before.reds as usize));
+            self.observed.add(Observed::Flake, reds_before as usize);
             self.observed.add(Observed::Green, 1);
         }
         Ok(())
@@ -316,6 +316,7 @@ impl RunView {
                 entries: change.entries.clone(),
                 group: change.group.clone(),
                 last: change.last,
+                gathered: false,
                 on: None,
                 culprit: None,
                 candidate: None,
@@ -324,6 +325,7 @@ impl RunView {
                 held_by: String::new(),
             };
             self.landings.insert(id, record);
+            self.touched.landings.add(id);
             self.open.insert(id);
             return Ok(());
         };
@@ -332,7 +334,9 @@ impl RunView {
         let record = self.landing_mut(seq, id)?;
         let found = next(record.state, event).map_err(|source| FoldError::Illegal { seq, source })?;
         agree(seq, change.state.as_str(), found.as_str())?;
-        let was_green = record.state == Landing::Green;
+        let gathers = gathers && !record.last;
+        let gathered = gathers && found == Landing::Green;
+        let was_gathered = std::mem::replace(&mut record.gathered, gathered);
         record.state = found;
         let (red, was_red) = (change.why.as_deref() == Some(RED), record.why.as_deref() == Some(RED));
         record.why.clone_from(&change.why);
@@ -343,12 +347,15 @@ impl RunView {
         }
         let candidate = record.candidate.clone();
         let (last, entries) = (record.last, record.entries.clone());
+        if gathered != was_gathered {
+            self.gather(seq, &entries, gathered)?;
+        }
         self.reds = self.reds + usize::from(red) - usize::from(was_red);
         if matches!(found, Landing::Landed | Landing::Ejected) {
             self.open.remove(&id);
         }
         match event {
-            LandingEvent::Pass if gathers && !last => {
+            LandingEvent::Pass if gathers => {
                 self.gathered = candidate.as_ref().map(|c| c.new.clone());
                 self.landed_seq = seq;
                 self.shift(id, &entries, candidate.as_ref());
@@ -364,11 +371,17 @@ impl RunView {
                     self.shift(id, &entries, candidate.as_ref());
                 }
             }
-            LandingEvent::Eject => self.drop_gathered(id, was_green && !last),
+            LandingEvent::Eject => {
+                self.checking.retain(|(landing, _, _)| *landing != id);
+                if was_gathered {
+                    self.gathered = None;
+                }
+            }
             // Of one change alone it is asked anew: what a batch with the same files took too long for is not its own.
             LandingEvent::Check if entries.len() == 1 => {
-                let tree = candidate.as_ref().map(|made| &made.tree);
-                self.verdicts.retain(|(on, _), record| Some(on) != tree || record.unsure == 0);
+                if let Some(made) = &candidate {
+                    self.verdicts.retain_of(&made.tree, |record| record.unsure == 0);
+                }
             }
             LandingEvent::Build | LandingEvent::Check | LandingEvent::Pass => {}
             LandingEvent::Fail | LandingEvent::Hold => {}

@@ -16,18 +16,27 @@ pub(crate) enum Observed {
 
 /// The newest of what was seen, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Observations(VecDeque<Observed>);
+pub(crate) struct Observations {
+    newest: VecDeque<Observed>,
+    seen: u64,
+}
 
 impl Observations {
     /// It was seen so many times.
     pub(super) fn add(&mut self, observed: Observed, times: usize) {
-        self.0.extend(std::iter::repeat_n(observed, times.min(OBSERVED_MAX)));
-        self.0.drain(..self.0.len().saturating_sub(OBSERVED_MAX));
+        self.seen += times as u64;
+        self.newest.extend(std::iter::repeat_n(observed, times.min(OBSERVED_MAX)));
+        self.newest.drain(..self.newest.len().saturating_sub(OBSERVED_MAX));
     }
 
     /// In the order in which it was seen.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Observed> {
-        self.0.iter().copied()
+        self.newest.iter().copied()
+    }
+
+    /// How much was seen, with what is not kept any more.
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen
     }
 }
 
@@ -43,7 +52,7 @@ mod tests {
         assert_eq!(seen.iter().next(), Some(Observed::Flake));
         seen.add(Observed::Green, 1);
         assert_eq!(seen.iter().next(), Some(Observed::Green), "the oldest is gone");
-        seen.add(Observed::Flake, usize::MAX);
+        seen.add(Observed::Flake, 10 * OBSERVED_MAX);
         assert_eq!(seen.iter().filter(|seen| *seen == Observed::Flake).count(), OBSERVED_MAX);
         assert_eq!(seen.iter().count(), OBSERVED_MAX);
     }

@@ -10,6 +10,7 @@ use wattle_workspace::{CommitId, TreeId};
 use super::event::{Candidate, Entry, Prediction, RunStarted, Work};
 use super::observed::Observations;
 use super::records::StepRecords;
+use super::verdicts::Verdicts;
 use crate::ids::{Blob, LandingId, RunId};
 use crate::state::attempt::Attempt;
 use crate::state::landing::Landing;
@@ -39,15 +40,13 @@ pub(crate) struct RunView {
     pub(crate) landings: BTreeMap<LandingId, LandingRecord>,
     /// Those that are not over.
     pub(crate) open: BTreeSet<LandingId>,
-    /// Steps that stand in the queue or are in a landing.
-    pub(crate) standing: BTreeSet<StepId>,
-    /// Verdicts by tree and check.
-    pub(crate) verdicts: BTreeMap<(TreeId, String), VerdictRecord>,
+    /// What checks have said of trees.
+    pub(crate) verdicts: Verdicts,
     /// Checks of the queue that have started and have no verdict yet.
     pub(crate) checking: Vec<(LandingId, String, TreeId)>,
     /// The newest of what its checks have shown.
     pub(crate) observed: Observations,
-    /// Steps that have changed.
+    /// Steps and landings that have changed.
     pub(crate) touched: Touched,
     /// Tokens and money.
     pub(crate) spent: Spent,
@@ -65,21 +64,28 @@ pub(crate) struct RunView {
     pub(crate) seq: u64,
 }
 
-/// Steps whose records have changed since they were last taken, for each who wants to know. It is no part of what the
-/// events say.
+/// What has changed since it was last taken, for each who wants to know. It is no part of what the events say.
 #[derive(Clone, Default)]
 pub(crate) struct Touched {
-    /// For who decides.
-    pub(crate) agenda: Trail,
-    /// For what is kept for `status`.
-    pub(crate) glance: Trail,
+    /// Steps, by their places in the plan, for who decides.
+    pub(crate) agenda: Trail<usize>,
+    /// The same for what is kept for `status`.
+    pub(crate) glance: Trail<usize>,
+    /// Landings, for who decides.
+    pub(crate) landings: Trail<LandingId>,
 }
 
-/// The same, for one of them: places in the plan.
-#[derive(Clone, Default)]
-pub(crate) struct Trail {
+/// The same, for one of them.
+#[derive(Clone)]
+pub(crate) struct Trail<T> {
     watched: bool,
-    places: Vec<usize>,
+    changed: Vec<T>,
+}
+
+impl<T> Default for Trail<T> {
+    fn default() -> Self {
+        Self { watched: false, changed: Vec::new() }
+    }
 }
 
 impl std::fmt::Debug for Touched {
@@ -95,20 +101,20 @@ impl Touched {
     }
 }
 
-impl Trail {
+impl<T: PartialEq> Trail<T> {
     /// From now on they are kept.
     pub(crate) fn watch(&mut self) {
         self.watched = true;
     }
 
     /// Those since the last time.
-    pub(crate) fn take(&mut self) -> Vec<usize> {
-        std::mem::take(&mut self.places)
+    pub(crate) fn take(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.changed)
     }
 
-    fn add(&mut self, place: usize) {
-        if self.watched && self.places.last() != Some(&place) {
-            self.places.push(place);
+    pub(super) fn add(&mut self, changed: T) {
+        if self.watched && self.changed.last() != Some(&changed) {
+            self.changed.push(changed);
         }
     }
 }
@@ -186,6 +192,8 @@ pub(crate) struct StepRecord {
     pub(crate) gate: Option<Gate>,
     /// Answers that its worker has not had yet, by question.
     pub(crate) answers: BTreeMap<String, String>,
+    /// Is its commit part of what waits for the final checks?
+    pub(crate) gathered: bool,
     /// The commit on the target that it landed with.
     pub(crate) landed: Option<CommitId>,
     /// Verdict of its own check, newest.
@@ -350,6 +358,8 @@ pub(crate) struct LandingRecord {
     pub(crate) group: Option<GroupId>,
     /// Is it the one that moves the target after the final checks?
     pub(crate) last: bool,
+    /// Has it passed its own checks, and waits for the final ones?
+    pub(crate) gathered: bool,
     /// The tip that its candidate is made on, once it is.
     pub(crate) on: Option<CommitId>,
     /// The step that does not merge with those before it.
@@ -368,11 +378,13 @@ impl LandingRecord {
     /// What has landed (or is gathered) up to a commit of this candidate is no longer its own: the rest is the
     /// candidate of what is left, on the same commits.
     /// What it changes is known beside the old tip: with the landed paths it is a superset beside the new one.
-    pub(crate) fn shift(&mut self, landed: &[Entry], made: &Candidate, paths: &[String]) {
+    /// Is it that of this candidate?
+    pub(crate) fn shift(&mut self, landed: &[Entry], made: &Candidate, paths: &[String]) -> bool {
         let count = landed.len();
-        let Some(candidate) = &mut self.candidate else { return };
+        let Some(candidate) = &mut self.candidate else { return false };
         let ours = candidate.old == made.old && self.entries.len() > count && self.entries.starts_with(landed);
-        if ours && candidate.commits.get(count - 1) == Some(&made.new) {
+        let ours = ours && candidate.commits.get(count - 1) == Some(&made.new);
+        if ours {
             self.entries.drain(..count);
             candidate.commits.drain(..count);
             candidate.trees.drain(..count);
@@ -383,6 +395,7 @@ impl LandingRecord {
             candidate.old_tree = made.tree.clone();
             self.on = Some(made.new.clone());
         }
+        ours
     }
 
     /// Something stands in its way.
@@ -393,15 +406,3 @@ impl LandingRecord {
     }
 }
 
-/// What a check said of a tree.
-#[derive(Debug, Clone)]
-pub(crate) struct VerdictRecord {
-    /// The verdict.
-    pub(crate) verdict: Verdict,
-    /// Its evidence.
-    pub(crate) output: Option<Blob>,
-    /// How often in a row it was a timeout or an error.
-    pub(crate) unsure: u32,
-    /// How often in a row it was red.
-    pub(crate) reds: u32,
-}

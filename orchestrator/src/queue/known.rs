@@ -5,28 +5,15 @@ use wattle_worker::outcome::Verdict;
 use wattle_workspace::TreeId;
 
 use super::checks::applies;
-use super::places::{Place, in_tip, places, stands_on};
-use super::plan::gathered;
+use super::places::{Bits, Line};
 use super::train::{Item, Knowledge, Known, UNSURE_MAX};
 use crate::ids::LandingId;
 use crate::journal::RunView;
-use crate::journal::event::Entry;
 use crate::journal::record::LandingRecord;
 use crate::state::landing::Landing;
 
-/// Landings that are over and are still asked what came of them, newest first. A queue looks at 32 places and halves
-/// what is red: a few dozen candidates on one tip; older ones are on another.
-const PAST_MAX: usize = 256;
-
 /// Why a landing over several places is over whose generated files could not be made.
 pub(crate) const NOT_GENERATED: &str = "not_generated";
-
-/// The queue as it stands, with what is known of it.
-pub(crate) struct Line<'a> {
-    view: &'a RunView,
-    /// Its places, front first.
-    pub(crate) places: Vec<Place>,
-}
 
 /// What is known of one check on one tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +32,7 @@ pub(crate) enum Said {
 
 /// What a check has said of a tree.
 pub(crate) fn said(view: &RunView, tree: &TreeId, check: &Check) -> Said {
-    match view.verdicts.get(&(tree.clone(), check.name.clone())) {
+    match view.verdicts.get(tree, &check.name) {
         None => Said::Ask,
         Some(record) => match record.verdict {
             Verdict::Green => Said::Green,
@@ -57,11 +44,11 @@ pub(crate) fn said(view: &RunView, tree: &TreeId, check: &Check) -> Said {
 }
 
 /// The checks that a landing has to pass.
-pub(crate) fn wanted<'a>(view: &'a RunView, record: &LandingRecord) -> Vec<&'a Check> {
+pub(crate) fn wanted<'a>(view: &'a RunView, record: &'a LandingRecord) -> impl Iterator<Item = &'a Check> {
     let at = if record.last { At::Final } else { At::Land };
     let changed = record.candidate.as_ref().map_or(&[][..], |candidate| &candidate.changed);
     let checks = view.plan.checks().unwrap_or_default();
-    checks.iter().filter(|check| check.at == at && applies(check, changed)).collect()
+    checks.iter().filter(move |check| check.at == at && applies(check, changed))
 }
 
 /// Is this check under way for a landing, on this tree?
@@ -100,73 +87,65 @@ fn worse(a: Known, b: Known) -> Known {
     if rank(b) > rank(a) { b } else { a }
 }
 
-impl<'a> Line<'a> {
-    /// The queue of a run.
-    pub(crate) fn of(view: &'a RunView) -> Self {
-        Self { view, places: places(view) }
+/// One landing that is open and not gathered.
+#[derive(Debug)]
+pub(crate) struct Open<'a> {
+    /// Its id.
+    pub(crate) id: LandingId,
+    /// Its record.
+    pub(crate) record: &'a LandingRecord,
+    /// Its places in the line; `None` = it is the last one, or what it lands is not there any more.
+    pub(crate) bits: Option<Bits>,
+    /// What its checks say.
+    pub(crate) known: Known,
+    /// Is it on the present tip, or on none so far?
+    pub(crate) here: bool,
+}
+
+/// One landing on the present tip that is over.
+#[derive(Debug)]
+pub(crate) struct Past {
+    /// Its id.
+    pub(crate) id: LandingId,
+    /// Its places in the line, if they are there.
+    pub(crate) bits: Option<Bits>,
+    /// The first of them, up to one that does not merge with those before it.
+    pub(crate) clash: Option<Bits>,
+}
+
+/// The queue as it stands, with what is known of it.
+pub(crate) struct Queue<'a> {
+    /// The run.
+    pub(crate) view: &'a RunView,
+    /// Its places.
+    pub(crate) line: &'a Line,
+    /// Its landings.
+    pub(crate) open: Vec<Open<'a>>,
+    /// What is over, newest first.
+    pub(crate) past: &'a [Past],
+}
+
+impl<'a> Queue<'a> {
+    /// The open landing over exactly these places, on the present tip.
+    pub(crate) fn landing(&self, bits: Bits) -> Option<&Open<'a>> {
+        self.open.iter().find(|open| open.bits == Some(bits) && open.here)
     }
 
-    /// The items of the queue.
-    pub(crate) fn queue(&self) -> Vec<Item> {
-        self.places.iter().map(|place| place.item).collect()
-    }
-
-    /// The entries of these items, in order.
-    pub(crate) fn entries(&self, items: &[Item]) -> Vec<Entry> {
-        let place = |item: &Item| self.places.iter().find(|place| place.item == *item);
-        items.iter().filter_map(place).flat_map(|place| place.entries.iter().cloned()).collect()
-    }
-
-    /// The items that these entries are, if they are whole places of the queue.
-    pub(crate) fn items(&self, entries: &[Entry]) -> Option<Vec<Item>> {
-        let mut items = Vec::new();
-        let mut rest = entries;
-        while let Some(first) = rest.first() {
-            let place = self.places.iter().find(|place| place.entries.first() == Some(first))?;
-            rest = rest.strip_prefix(place.entries.as_slice())?;
-            items.push(place.item);
-        }
-        Some(items)
-    }
-
-    /// The open landing over exactly these, on the present tip.
-    pub(crate) fn landing(&self, items: &[Item]) -> Option<(LandingId, &'a LandingRecord)> {
-        let entries = self.entries(items);
-        let here = |record: &LandingRecord| record.on.as_ref().is_none_or(|on| on == self.view.front());
-        self.open().find(|(_, record)| record.entries == entries && here(record))
-    }
-
-    /// Open landings of the queue: neither gathered nor the last one.
-    pub(crate) fn open(&self) -> impl Iterator<Item = (LandingId, &'a LandingRecord)> {
-        let view = self.view;
-        let records = view.open.iter().map(move |id| (*id, &view.landings[id]));
-        records.filter(move |(_, record)| !record.last && !gathered(view, record))
-    }
-
-    /// Does everything that these stand on come before them, or is it in the tip?
-    pub(crate) fn is_whole(&self, entries: &[Entry]) -> bool {
-        stands_on(self.view, entries).all(|below| in_tip(self.view, below) || entries.contains(below))
-    }
-
-    fn past(&self, entries: &[Entry]) -> Known {
-        let front = self.view.front();
-        let past = self.view.landings.iter().rev().take(PAST_MAX);
-        for (id, record) in past.filter(|(_, record)| record.state == Landing::Ejected) {
-            if record.on.as_ref() != Some(front) || record.last {
-                continue;
-            }
-            let clash = record.culprit.as_ref().and_then(|culprit| {
-                let at = record.entries.iter().position(|entry| entry.step == *culprit)?;
-                Some(&record.entries[..=at])
-            });
-            if clash.is_some_and(|clash| entries.starts_with(clash)) {
+    /// What came of the landings that are over.
+    fn over(&self, bits: Bits) -> Known {
+        for past in self.past {
+            if past.clash.is_some_and(|clash| bits & (Bits::MAX >> clash.leading_zeros()) == clash) {
                 return Known::Clash;
             }
-            if record.entries == entries && record.why.as_deref() == Some(NOT_GENERATED) {
+            if past.bits != Some(bits) {
+                continue;
+            }
+            let record = &self.view.landings[&past.id];
+            if record.why.as_deref() == Some(NOT_GENERATED) {
                 return Known::Red { times: 1 };
             }
-            if record.entries == entries && record.candidate.is_some() {
-                let known = judged(self.view, *id, record);
+            if record.candidate.is_some() {
+                let known = judged(self.view, past.id, record);
                 if known != Known::Running {
                     return known;
                 }
@@ -176,54 +155,54 @@ impl<'a> Line<'a> {
     }
 
     /// The first place alone, whose checks are not green: who is asked whether the tip is to blame.
-    pub(crate) fn suspect(&self) -> Option<(LandingId, &'a LandingRecord)> {
-        let item = self.places.first()?.item;
-        let (id, record) = self.landing(&[item])?;
-        (!self.blamed(record).is_empty()).then_some((id, record))
+    pub(crate) fn suspect(&self) -> Option<&Open<'a>> {
+        let first = self.landing(1)?;
+        self.blamed(first.record).next().is_some().then_some(first)
     }
 
     /// The checks that are not green on a landing's tree.
-    pub(crate) fn blamed(&self, record: &LandingRecord) -> Vec<&'a Check> {
-        let Some(candidate) = &record.candidate else { return Vec::new() };
-        let is_bad = |check: &&Check| match said(self.view, &candidate.tree, check) {
-            Said::Red(_) | Said::Late(_) => true,
-            Said::Ask | Said::Green | Said::Fault(_) => false,
-        };
-        wanted(self.view, record).into_iter().filter(is_bad).collect()
+    pub(crate) fn blamed(&self, record: &'a LandingRecord) -> impl Iterator<Item = &'a Check> {
+        let view = self.view;
+        record.candidate.iter().flat_map(move |candidate| {
+            wanted(view, record).filter(move |check| match said(view, &candidate.tree, check) {
+                Said::Red(_) | Said::Late(_) => true,
+                Said::Ask | Said::Green | Said::Fault(_) => false,
+            })
+        })
     }
 
     /// What the checks that blame the first place say of the tip.
-    fn tip(&self) -> Known {
-        let Some((id, record)) = self.suspect() else { return Known::Unknown };
+    pub(crate) fn tip(&self) -> Known {
+        let Some(Open { id, record, .. }) = self.suspect() else { return Known::Unknown };
         let Some(candidate) = &record.candidate else { return Known::Unknown };
         let of = |check: &Check| match said(self.view, &candidate.old_tree, check) {
             Said::Red(times) => Known::Red { times },
-            _ if runs(self.view, id, &candidate.old_tree, check) => Known::Running,
+            _ if runs(self.view, *id, &candidate.old_tree, check) => Known::Running,
             Said::Ask => Known::Unknown,
             Said::Green => Known::Green,
             Said::Late(times) | Said::Fault(times) => Known::Unsure { times },
         };
-        self.blamed(record).into_iter().map(of).fold(Known::Green, worse)
+        self.blamed(record).map(of).fold(Known::Green, worse)
     }
 }
 
-impl Knowledge for Line<'_> {
+impl Knowledge for Queue<'_> {
     fn of(&self, items: &[Item]) -> Known {
         if items.is_empty() {
             return self.tip();
         }
-        let entries = self.entries(items);
-        if !self.is_whole(&entries) {
+        let Some(bits) = self.line.of_items(items) else { return Known::Unknown };
+        if !self.line.is_whole(bits) {
             // Alone it is not to blame: it waits for what it stands on.
             return if items.len() > 1 { Known::Clash } else { Known::Unknown };
         }
-        match self.landing(items) {
-            Some((id, record)) => match record.state {
+        match self.landing(bits) {
+            Some(open) => match open.record.state {
                 Landing::Queued | Landing::Candidate => Known::Running,
-                Landing::Checking | Landing::Red | Landing::Green => judged(self.view, id, record),
+                Landing::Checking | Landing::Red | Landing::Green => open.known,
                 Landing::Held | Landing::Landed | Landing::Ejected => Known::Running,
             },
-            None => self.past(&entries),
+            None => self.over(bits),
         }
     }
 }

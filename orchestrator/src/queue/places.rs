@@ -1,12 +1,12 @@
 //! The places of the queue: what stands in it, in which order.
 
-use wattle_planner::{GroupId, Step as PlanStep, StepId};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use super::plan::{gathered, landed};
+use super::plan::landed;
 use super::train::Item;
 use crate::journal::RunView;
 use crate::journal::event::Entry;
-use crate::journal::record::LandingRecord;
 use crate::options::Until;
 use crate::state::step::Step;
 
@@ -14,8 +14,11 @@ use crate::state::step::Step;
 /// (at 5 % red, four in five such prefixes are red), so that a check of it would mostly be wasted.
 pub(crate) const PLACES_MAX: usize = 32;
 
+/// Some places of a line: bit n is the place n from the front.
+pub(crate) type Bits = u64;
+
 /// One place: a step, or the members of a group that lands together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// What the queue calls it: the number of its first step in the plan.
     pub(crate) item: Item,
@@ -25,64 +28,193 @@ pub(crate) struct Place {
     queued_seq: u64,
 }
 
-/// What may land now, front first: first come, first served, but nothing before what it stands on.
-pub(crate) fn places(view: &RunView) -> Vec<Place> {
-    let mut waiting: Vec<Place> = candidates(view);
-    waiting.sort_by_key(|place| (place.queued_seq, place.item));
-    let mut line: Vec<Place> = Vec::new();
-    while line.len() < PLACES_MAX {
-        let next = waiting.iter().position(|place| {
-            let before = || line.iter().chain([place]).flat_map(|place| &place.entries);
-            stands_on(view, &place.entries).all(|below| in_tip(view, below) || before().any(|entry| entry == below))
-        });
-        let Some(next) = next else { break };
-        line.push(waiting.remove(next));
+/// The order of places: when they joined, then which they are.
+type Key = (u64, Item);
+
+/// Every place that is whole and asked for, kept up to date step by step.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    places: BTreeMap<Key, Arc<Place>>,
+    /// When each of them joined.
+    joined: HashMap<Item, u64>,
+}
+
+impl Waiting {
+    /// Looks at a step, and what lands with it, once more. Does `line` stay what is in front?
+    pub(crate) fn note(&mut self, view: &RunView, step: usize, line: Option<&Line>) -> bool {
+        let members = match &view.plan.steps()[step].group {
+            None => std::slice::from_ref(&step),
+            Some(group) => view.plan.group_places(group),
+        };
+        let item = members[0] as Item;
+        let now = place(view, item, members);
+        let before = self.joined.get(&item).map(|seq| (*seq, item));
+        let same = match (&before, &now) {
+            (Some(key), Some(now)) => *self.places[key] == *now,
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        if same {
+            return true;
+        }
+        let mut behind = true;
+        let is_behind = |key: &Key| line.and_then(|line| line.full).is_some_and(|full| *key > full);
+        if let Some(key) = before {
+            behind &= is_behind(&key);
+            self.places.remove(&key);
+            self.joined.remove(&item);
+        }
+        if let Some(now) = now {
+            let key = (now.queued_seq, item);
+            behind &= is_behind(&key);
+            self.joined.insert(item, now.queued_seq);
+            self.places.insert(key, Arc::new(now));
+        }
+        behind
     }
-    line
+
+    /// What may land now, front first: first come, first served, but nothing before what it stands on.
+    pub(crate) fn line(&self, view: &RunView) -> Line {
+        let mut line = Line::default();
+        let mut passed: Vec<&Arc<Place>> = Vec::new();
+        for (key, place) in &self.places {
+            if line.join(view, place) {
+                // What came before this one and stands on it.
+                while let Some(next) = passed.iter().position(|place| line.join(view, place)) {
+                    passed.remove(next);
+                }
+            } else {
+                passed.push(place);
+            }
+            if line.places.len() >= PLACES_MAX {
+                line.full = Some(*key);
+                break;
+            }
+        }
+        line
+    }
+}
+
+/// The front of the queue.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    places: Vec<Arc<Place>>,
+    /// What each place stands on in the line.
+    needs: Vec<Bits>,
+    /// The last place that was looked at, where those behind it do not matter.
+    full: Option<Key>,
+}
+
+impl Line {
+    /// Puts a place at the end, if all that it stands on is there. A full line takes none.
+    fn join(&mut self, view: &RunView, place: &Arc<Place>) -> bool {
+        if self.places.len() >= PLACES_MAX {
+            return false;
+        }
+        let mut needs = 0;
+        for below in stands_on(view, &place.entries).filter(|below| !in_tip(view, below)) {
+            let there = self.places.iter().chain([place]).position(|place| place.entries.contains(below));
+            let Some(there) = there else { return false };
+            needs |= 1 << there;
+        }
+        self.places.push(Arc::clone(place));
+        self.needs.push(needs);
+        true
+    }
+
+    /// The items of the queue.
+    pub(crate) fn queue(&self) -> Vec<Item> {
+        self.places.iter().map(|place| place.item).collect()
+    }
+
+    /// The place in front.
+    pub(crate) fn first(&self) -> Option<&Place> {
+        self.places.first().map(Arc::as_ref)
+    }
+
+    fn chosen(&self, bits: Bits) -> impl Iterator<Item = &Place> {
+        let places = self.places.iter().enumerate();
+        places.filter(move |(at, _)| bits >> at & 1 == 1).map(|(_, place)| place.as_ref())
+    }
+
+    /// What lands with these places, in order.
+    pub(crate) fn entries(&self, bits: Bits) -> Vec<Entry> {
+        self.chosen(bits).flat_map(|place| place.entries.iter().cloned()).collect()
+    }
+
+    /// The items at these places.
+    pub(crate) fn items(&self, bits: Bits) -> Vec<Item> {
+        self.chosen(bits).map(|place| place.item).collect()
+    }
+
+    /// The places of items of the queue, which are in its order.
+    pub(crate) fn of_items(&self, items: &[Item]) -> Option<Bits> {
+        let mut bits = 0;
+        let mut at = 0;
+        for item in items {
+            at += self.places[at..].iter().position(|place| place.item == *item)? + 1;
+            bits |= 1 << (at - 1);
+        }
+        Some(bits)
+    }
+
+    /// The places that these entries are, if they are whole places in the order of the line.
+    pub(crate) fn of_entries(&self, entries: &[Entry]) -> Option<Bits> {
+        let (bits, rest) = self.begun(entries)?;
+        rest.is_empty().then_some(bits)
+    }
+
+    /// The places that these entries are, where the last one need only be begun.
+    pub(crate) fn of_beginning(&self, entries: &[Entry]) -> Option<Bits> {
+        self.begun(entries).map(|(bits, _)| bits)
+    }
+
+    /// The same, with what is missing of the last one.
+    fn begun(&self, entries: &[Entry]) -> Option<(Bits, &[Entry])> {
+        let mut bits = 0;
+        let mut at = 0;
+        let mut left = entries;
+        while let Some(first) = left.first() {
+            at += self.places[at..].iter().position(|place| place.entries.first() == Some(first))? + 1;
+            bits |= 1 << (at - 1);
+            let whole = self.places[at - 1].entries.as_slice();
+            match left.strip_prefix(whole) {
+                Some(rest) => left = rest,
+                None => return whole.strip_prefix(left).map(|missing| (bits, missing)),
+            }
+        }
+        Some((bits, &[]))
+    }
+
+    /// Does everything that these places stand on come before them, or is it in the tip?
+    pub(crate) fn is_whole(&self, bits: Bits) -> bool {
+        self.needs.iter().enumerate().all(|(at, needs)| bits >> at & 1 == 0 || needs & !bits == 0)
+    }
 }
 
 /// Commits that entries stand on and that had not landed when they were made.
-pub(crate) fn stands_on<'a>(view: &'a RunView, entries: &'a [Entry]) -> impl Iterator<Item = &'a Entry> {
+fn stands_on<'a>(view: &'a RunView, entries: &'a [Entry]) -> impl Iterator<Item = &'a Entry> {
     entries.iter().filter_map(|entry| view.step(&entry.step).work.as_ref()).flat_map(|work| &work.on)
 }
 
 /// Is the commit of an entry in the tip that candidates are made on?
-pub(crate) fn in_tip(view: &RunView, entry: &Entry) -> bool {
-    let in_gathered = |record: &LandingRecord| gathered(view, record) && record.entries.contains(entry);
-    landed(view, entry) || view.open.iter().any(|id| in_gathered(&view.landings[id]))
+fn in_tip(view: &RunView, entry: &Entry) -> bool {
+    let record = view.step(&entry.step);
+    let gathered = record.gathered && record.work.as_ref().is_some_and(|work| work.commit == entry.commit);
+    gathered || landed(view, entry)
 }
 
-/// Every place that is whole and asked for.
-fn candidates(view: &RunView) -> Vec<Place> {
-    let mut seen: Vec<&GroupId> = Vec::new();
-    let mut found = Vec::new();
-    for id in &view.standing {
-        let Some(step) = view.plan.step(id) else { continue };
-        let members = match &step.group {
-            None => vec![step],
-            Some(group) if seen.contains(&group) => continue,
-            Some(group) => {
-                seen.push(group);
-                view.plan.group_members(group)
-            }
-        };
-        found.extend(place(view, &members));
-    }
-    found
-}
-
-fn place(view: &RunView, members: &[&PlanStep]) -> Option<Place> {
+/// What lands together, if all of it waits for that.
+fn place(view: &RunView, item: Item, members: &[usize]) -> Option<Place> {
     // A run that ends at its reviews lands only what somebody asks for.
-    let asked = |step: &StepId| view.started.options.until == Until::Landed || view.step(step).merge_asked;
-    let standing = |step: &StepId| view.standing.contains(step) && !is_gathered(view, step);
+    let all = view.started.options.until == Until::Landed;
     let mut entries = Vec::new();
     let mut queued_seq = 0;
     for member in members {
-        let record = view.step(&member.id);
+        let record = view.steps.at(*member);
         match record.state {
-            Step::Queued | Step::Landing if standing(&member.id) && asked(&member.id) => {
+            Step::Queued | Step::Landing if !record.gathered && (all || record.merge_asked) => {
                 let commit = record.work.as_ref()?.commit.clone();
-                entries.push(Entry { step: member.id.clone(), commit });
+                entries.push(Entry { step: view.plan.steps()[*member].id.clone(), commit });
                 queued_seq = queued_seq.max(record.queued_seq);
             }
             Step::Unchanged | Step::Done | Step::Landed => {}
@@ -93,11 +225,5 @@ fn place(view: &RunView, members: &[&PlanStep]) -> Option<Place> {
         // Within a group the order is that of the bases: what stands on another comes after it.
         entries.sort_by_key(|entry| view.plan.rank(&entry.step));
     }
-    let item = view.plan.position(&members.first()?.id)?;
-    (!entries.is_empty()).then_some(Place { item: item as Item, entries, queued_seq })
-}
-
-fn is_gathered(view: &RunView, step: &StepId) -> bool {
-    let holds = |record: &LandingRecord| record.entries.iter().any(|entry| entry.step == *step);
-    view.open.iter().map(|id| &view.landings[id]).any(|record| gathered(view, record) && holds(record))
+    (!entries.is_empty()).then_some(Place { item, entries, queued_seq })
 }

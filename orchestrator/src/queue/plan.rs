@@ -8,9 +8,10 @@
 use wattle_planner::StepId;
 use wattle_workspace::TreeId;
 
-use super::known::{Line, Said, given_up, judged, runs, said, wanted};
-use super::places::PLACES_MAX;
-use super::train::{Act, Estimate, Known, Limits, UNSURE_MAX, plan};
+use super::known::{Open, Queue, Said, given_up, runs, said, wanted};
+use super::places::{Bits, PLACES_MAX};
+use super::standing::{Ground, Planned, Standing};
+use super::train::{Act, Estimate, Item, Known, Limits, UNSURE_MAX, plan};
 use crate::ids::LandingId;
 use crate::journal::RunView;
 use crate::journal::event::Entry;
@@ -79,40 +80,50 @@ pub(crate) enum Wish {
     Regroup(StepId),
 }
 
-/// The next wish, if any.
+/// The next wish, if any, by looking at everything.
 pub(crate) fn wish(view: &RunView) -> Option<Wish> {
-    let line = Line::of(view);
-    let held = view.open.iter().any(|id| view.landings[id].state == Landing::Held);
-    stale(view, &line, held).or_else(|| {
-        if held {
-            return None;
-        }
-        // What joined now would miss the last landing, which holds exactly what was gathered before it.
-        let moving = view.open.iter().map(|id| &view.landings[id]).any(|record| record.last || moves(view, record));
-        let built = view.open.iter().find_map(|id| advance(view, *id, &view.landings[id]));
-        built.or_else(|| next_check(view)).or_else(|| {
-            if moving {
-                return None;
-            }
-            regroup(view).or_else(|| train(view, &line)).or_else(|| open_last(view))
-        })
-    })
+    next_wish(&mut Standing::new(view), view)
+}
+
+/// The next wish, if any.
+pub(crate) fn next_wish(standing: &mut Standing, view: &RunView) -> Option<Wish> {
+    standing.freshen(view);
+    let flakes = standing.flake_share(view);
+    let queue = standing.queue(view);
+    let held = queue.open.iter().any(|open| open.record.state == Landing::Held);
+    if let Some(wish) = stale(&queue, held) {
+        return Some(wish);
+    }
+    if held {
+        return None;
+    }
+    let built = queue.open.iter().find_map(|open| advance(view, open));
+    if let Some(wish) = built.or_else(|| next_check(&queue)) {
+        return Some(wish);
+    }
+    // What joined now would miss the last landing, which holds exactly what was gathered before it.
+    if queue.open.iter().any(|open| open.record.last || open.record.state == Landing::Green) {
+        return None;
+    }
+    if let Some(place) = standing.broken.first() {
+        return Some(Wish::Regroup(view.plan.steps()[*place].id.clone()));
+    }
+    let (planned, wish) = train(standing, queue, flakes);
+    if let Some(planned) = planned {
+        standing.planned = Some(planned);
+    }
+    wish.or_else(|| open_last(view, standing))
 }
 
 /// Is the target about to move to this one?
-pub(crate) fn moves(view: &RunView, record: &LandingRecord) -> bool {
-    record.state == Landing::Green && !gathered(view, record)
-}
-
-/// Has this landing passed its own checks and does it wait for the final ones?
-pub(crate) fn gathered(view: &RunView, record: &LandingRecord) -> bool {
-    record.state == Landing::Green && view.gathers() && !record.last
+pub(crate) fn moves(record: &LandingRecord) -> bool {
+    record.state == Landing::Green && !record.gathered
 }
 
 /// What waits for the final checks, in the order in which it was put together.
 pub(crate) fn gathered_in_order(view: &RunView) -> Vec<(LandingId, &LandingRecord)> {
     let mut left: Vec<_> = view.open.iter().map(|id| (*id, &view.landings[id])).collect();
-    left.retain(|(_, record)| gathered(view, record));
+    left.retain(|(_, record)| record.gathered);
     let mut line: Vec<(LandingId, &LandingRecord)> = Vec::new();
     let mut at = &view.tip;
     let old = |record: &LandingRecord| record.candidate.as_ref().map(|made| made.old.clone());
@@ -131,25 +142,27 @@ pub(crate) fn landed(view: &RunView, entry: &Entry) -> bool {
 }
 
 /// A landing whose entries or whose tip are not what they were, or that a held one stands before.
-fn stale(view: &RunView, line: &Line<'_>, held: bool) -> Option<Wish> {
-    line.open().find_map(|(landing, record)| {
-        let why = match record.state {
+fn stale(queue: &Queue<'_>, held: bool) -> Option<Wish> {
+    let front = queue.view.front();
+    queue.open.iter().filter(|open| !open.record.last).find_map(|open| {
+        let why = match open.record.state {
             Landing::Held | Landing::Green => return None,
             Landing::Queued | Landing::Candidate | Landing::Checking | Landing::Red if held => "held",
-            _ if line.items(&record.entries).is_none() => "base_changed",
+            _ if open.bits.is_none() => "base_changed",
             // What is being made is waited for: it tells how it found the tip.
             Landing::Queued | Landing::Candidate => return None,
-            _ if record.candidate.as_ref().is_some_and(|made| made.old != *view.front()) => "tip_moved",
+            _ if open.record.candidate.as_ref().is_some_and(|made| made.old != *front) => "tip_moved",
             Landing::Checking | Landing::Red | Landing::Landed | Landing::Ejected => return None,
         };
-        Some(Wish::Withdraw { landing, why })
+        Some(Wish::Withdraw { landing: open.id, why })
     })
 }
 
-fn advance(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> {
+fn advance(view: &RunView, open: &Open<'_>) -> Option<Wish> {
+    let (id, record) = (open.id, open.record);
     match record.state {
         Landing::Queued => Some(Wish::Build(id)),
-        Landing::Checking => fault(view, id, record).or_else(|| decided(view, id, record)),
+        Landing::Checking => fault(view, id, record).or_else(|| decided(view, open)),
         Landing::Red if record.last => blame(view, id, record),
         Landing::Red | Landing::Green | Landing::Candidate => None,
         Landing::Held | Landing::Landed | Landing::Ejected => None,
@@ -161,15 +174,15 @@ fn fault(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> 
     let candidate = record.candidate.as_ref()?;
     let gone = |tree| {
         let is_fault = |check| matches!(said(view, tree, check), Said::Fault(times) if times >= UNSURE_MAX);
-        wanted(view, record).into_iter().any(|check| is_fault(check) && !runs(view, id, tree, check))
+        wanted(view, record).any(|check| is_fault(check) && !runs(view, id, tree, check))
     };
     let hold = Wish::Turn { landing: id, event: LandingEvent::Hold, why: Some("environment") };
     (gone(&candidate.tree) || gone(&candidate.old_tree)).then_some(hold)
 }
 
 /// What the verdicts say of a landing that nobody has to be asked about any more.
-fn decided(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> {
-    let known = judged(view, id, record);
+fn decided(view: &RunView, open: &Open<'_>) -> Option<Wish> {
+    let (id, record, known) = (open.id, open.record, open.known);
     let turn = |event| Some(Wish::Turn { landing: id, event, why: None });
     match known {
         Known::Green if record.last => turn(LandingEvent::Pass),
@@ -195,17 +208,19 @@ pub(crate) fn is_one(view: &RunView, record: &LandingRecord) -> bool {
 }
 
 /// The next check of a landing that has one open. First those that have none under way, then more of the same.
-fn next_check(view: &RunView) -> Option<Wish> {
+fn next_check(queue: &Queue<'_>) -> Option<Wish> {
+    let view = queue.view;
     if view.checking.len() >= view.started.options.checks as usize {
         return None;
     }
-    let of = |id: LandingId, record: &LandingRecord, alone: bool| {
+    let of = |open: &Open<'_>, alone: bool| {
+        let (id, record) = (open.id, open.record);
         let candidate = record.candidate.as_ref()?;
         if record.state != Landing::Checking || (alone && view.checking.iter().any(|(other, _, _)| *other == id)) {
             return None;
         }
-        let red = matches!(judged(view, id, record), Known::Red { .. });
-        let (check, again) = wanted(view, record).into_iter().find_map(|check| {
+        let red = matches!(open.known, Known::Red { .. });
+        let (check, again) = wanted(view, record).find_map(|check| {
             let open = match said(view, &candidate.tree, check) {
                 _ if runs(view, id, &candidate.tree, check) => return None,
                 Said::Ask => !red,
@@ -218,7 +233,7 @@ fn next_check(view: &RunView) -> Option<Wish> {
         let (check, tree) = (check.name.clone(), candidate.tree.clone());
         Some(Wish::Check { landing: id, check, tree, control: false, again })
     };
-    let find = |alone| view.open.iter().find_map(|id| of(*id, &view.landings[id], alone));
+    let find = |alone| queue.open.iter().find_map(|open| of(open, alone));
     find(true).or_else(|| find(false))
 }
 
@@ -228,7 +243,7 @@ fn blame(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> 
     let is_bad = |check: &&wattle_planner::Check| {
         matches!(said(view, &candidate.tree, check), Said::Red(_) | Said::Late(_) | Said::Fault(_))
     };
-    let check = wanted(view, record).into_iter().find(is_bad)?;
+    let check = wanted(view, record).find(is_bad)?;
     let (name, tree) = (check.name.clone(), candidate.old_tree.clone());
     let ask = |again| {
         let running = view.checking.iter().any(|(landing, _, _)| *landing == id);
@@ -245,30 +260,60 @@ fn blame(view: &RunView, id: LandingId, record: &LandingRecord) -> Option<Wish> 
     }
 }
 
-/// What the queue does with its places and its free slots.
-fn train(view: &RunView, line: &Line<'_>) -> Option<Wish> {
-    let queue = line.queue();
-    let under_way = |(id, record): &(LandingId, &LandingRecord)| match record.state {
+/// What the queue does with its places and its free slots; with the plan, where a new one had to be made.
+fn train(standing: &Standing, queue: Queue<'_>, flake_share: f64) -> (Option<Planned>, Option<Wish>) {
+    let view = queue.view;
+    let under_way = |open: &Open<'_>| match open.record.state {
         Landing::Queued | Landing::Candidate => true,
         Landing::Checking => {
             let asked =
-                |(landing, _, tree): &(LandingId, String, TreeId)| landing == id && !is_control(view, *id, tree);
-            judged(view, *id, record) == Known::Running || view.checking.iter().any(asked)
+                |(landing, _, tree): &(LandingId, String, TreeId)| *landing == open.id && !is_control(view, open.id, tree);
+            open.known == Known::Running || view.checking.iter().any(asked)
         }
         Landing::Green | Landing::Red | Landing::Held | Landing::Landed | Landing::Ejected => false,
     };
-    let mut running: Vec<_> =
-        line.open().filter(under_way).filter_map(|(_, record)| line.items(&record.entries)).collect();
-    if view.checking.iter().any(|(id, _, tree)| is_control(view, *id, tree)) {
+    let (lines, pasts) = standing.counts();
+    let ground = Ground {
+        lines,
+        pasts,
+        past: queue.past.len(),
+        verdicts: view.verdicts.changes(),
+        tip: queue.tip(),
+        control: view.checking.iter().any(|(id, _, tree)| is_control(view, *id, tree)),
+        slots: view.started.options.checks as usize,
+        red_share: red_share(view),
+        flake_share,
+    };
+    let open: Vec<_> = queue.open.iter().map(|open| (open.id, open.known, under_way(open))).collect();
+    if let Some(planned) = &standing.planned
+        && planned.ground == ground
+        && only_begun(planned, &open, &queue)
+    {
+        return (None, planned.acts.iter().find_map(|act| wish_of(&queue, act)));
+    }
+    let running = queue.open.iter().zip(&open).filter(|(_, (_, _, under_way))| *under_way);
+    let mut running: Vec<_> = running.filter_map(|(open, _)| open.bits.map(|bits| queue.line.items(bits))).collect();
+    if ground.control {
         running.push(Vec::new());
     }
-    let limits = Limits {
-        slots: view.started.options.checks as usize,
-        look_ahead: PLACES_MAX,
-        red_share: red_share(view),
-        flake_share: flake_share(view),
+    let limits = Limits { slots: ground.slots, look_ahead: PLACES_MAX, red_share: ground.red_share, flake_share };
+    let acts = plan(&queue.line.queue(), &running, &queue, &limits);
+    let wish = acts.iter().find_map(|act| wish_of(&queue, act));
+    (Some(Planned { ground, open, acts }), wish)
+}
+
+/// Has nothing come since a plan was made but landings that it asks for, and that say nothing so far? What it would be now
+/// is what is left of it.
+fn only_begun(planned: &Planned, open: &[(LandingId, Known, bool)], queue: &Queue<'_>) -> bool {
+    let Some(new) = open.strip_prefix(planned.open.as_slice()) else { return false };
+    let asked = |bits: Bits| {
+        let is_it = |act: &Act| matches!(act, Act::Check { items, .. } if queue.line.of_items(items) == Some(bits));
+        planned.acts.iter().any(is_it)
     };
-    plan(&queue, &running, line, &limits).into_iter().find_map(|act| wish_of(view, line, act))
+    let opened = &queue.open[planned.open.len()..];
+    new.iter().zip(opened).all(|((_, known, under_way), open)| {
+        *known == Known::Running && *under_way && open.here && open.bits.is_some_and(asked)
+    })
 }
 
 fn is_control(view: &RunView, id: LandingId, tree: &TreeId) -> bool {
@@ -276,65 +321,74 @@ fn is_control(view: &RunView, id: LandingId, tree: &TreeId) -> bool {
     candidate.is_some_and(|candidate| candidate.old_tree == *tree && candidate.tree != *tree)
 }
 
-fn wish_of(view: &RunView, line: &Line<'_>, act: Act) -> Option<Wish> {
+fn wish_of(queue: &Queue<'_>, act: &Act) -> Option<Wish> {
     let turn = |landing, event, why| Wish::Turn { landing, event, why };
+    let bits = |items: &[Item]| queue.line.of_items(items);
     match act {
-        Act::Land { items } => Some(match line.landing(&items) {
-            Some((id, _)) => turn(id, LandingEvent::Pass, None),
-            None => Wish::Open { entries: line.entries(&items), last: false },
+        Act::Land { items } => Some(match queue.landing(bits(items)?) {
+            Some(open) => turn(open.id, LandingEvent::Pass, None),
+            None => Wish::Open { entries: queue.line.entries(bits(items)?), last: false },
         }),
-        Act::Check { items, .. } if items.is_empty() => control(view, line).or_else(|| first_alone(line)),
-        Act::Check { items, .. } => match line.landing(&items) {
-            Some((id, record)) => again(view, line, id, record),
-            None => {
-                let entries = line.entries(&items);
-                line.is_whole(&entries).then_some(Wish::Open { entries, last: false })
+        Act::Check { items, .. } if items.is_empty() => control(queue).or_else(|| first_alone(queue)),
+        Act::Check { items, .. } => {
+            let bits = bits(items)?;
+            match queue.landing(bits) {
+                Some(open) => again(queue, open),
+                None => {
+                    let entries = || queue.line.entries(bits);
+                    queue.line.is_whole(bits).then(|| Wish::Open { entries: entries(), last: false })
+                }
             }
-        },
+        }
         Act::Eject { item, why } => {
-            let (id, _) = line.landing(&[item])?;
+            let open = queue.landing(bits(&[*item])?)?;
             let why = match why {
                 super::train::Why::Red => "red",
                 super::train::Why::Timeout => "timeout",
                 super::train::Why::Clash => "conflict",
             };
-            Some(turn(id, LandingEvent::Eject, Some(why)))
+            Some(turn(open.id, LandingEvent::Eject, Some(why)))
         }
         Act::BaseRed => {
-            let (landing, record) = line.suspect()?;
-            let check = line.blamed(record).first()?.name.clone();
-            Some(Wish::BaseRed { landing, check })
+            let open = queue.suspect()?;
+            let check = queue.blamed(open.record).next()?.name.clone();
+            Some(Wish::BaseRed { landing: open.id, check })
         }
-        Act::Cancel { items } => line.landing(&items).map(|(landing, _)| Wish::Withdraw { landing, why: "superseded" }),
+        Act::Cancel { items } => {
+            let open = queue.landing(bits(items)?)?;
+            Some(Wish::Withdraw { landing: open.id, why: "superseded" })
+        }
     }
 }
 
 /// The first place alone, whose verdict is known from a landing that is over: it is asked what of it blames the tip.
-fn first_alone(line: &Line<'_>) -> Option<Wish> {
-    let first = line.places.first()?;
-    let new = line.landing(&[first.item]).is_none();
-    new.then(|| Wish::Open { entries: first.entries.clone(), last: false })
+fn first_alone(queue: &Queue<'_>) -> Option<Wish> {
+    let first = queue.line.first()?;
+    queue.landing(1).is_none().then(|| Wish::Open { entries: first.entries.clone(), last: false })
 }
 
 /// A check that is red on a place alone is asked once more, on a clean slot.
-fn again(view: &RunView, line: &Line<'_>, landing: LandingId, record: &LandingRecord) -> Option<Wish> {
-    let tree = record.candidate.as_ref()?.tree.clone();
+fn again(queue: &Queue<'_>, open: &Open<'_>) -> Option<Wish> {
+    let (view, landing) = (queue.view, open.id);
+    let tree = open.record.candidate.as_ref()?.tree.clone();
     let free = view.checking.len() < view.started.options.checks as usize;
-    let open = |check: &&wattle_planner::Check| {
+    let is_open = |check: &&wattle_planner::Check| {
         matches!(said(view, &tree, check), Said::Red(_)) && !runs(view, landing, &tree, check)
     };
-    let check = line.blamed(record).into_iter().find(open).filter(|_| free)?.name.clone();
+    let check = queue.blamed(open.record).find(is_open).filter(|_| free)?.name.clone();
     Some(Wish::Check { landing, check, tree, control: false, again: true })
 }
 
 /// A check that blames the first place is asked what it says of the tip.
-fn control(view: &RunView, line: &Line<'_>) -> Option<Wish> {
-    let (landing, record) = line.suspect()?;
+fn control(queue: &Queue<'_>) -> Option<Wish> {
+    let view = queue.view;
+    let open = queue.suspect()?;
     if view.checking.len() >= view.started.options.checks as usize {
         return None;
     }
-    let tree = record.candidate.as_ref()?.old_tree.clone();
-    let (check, again) = line.blamed(record).into_iter().find_map(|check| match said(view, &tree, check) {
+    let landing = open.id;
+    let tree = open.record.candidate.as_ref()?.old_tree.clone();
+    let (check, again) = queue.blamed(open.record).find_map(|check| match said(view, &tree, check) {
         _ if runs(view, landing, &tree, check) => None,
         Said::Ask | Said::Late(_) | Said::Fault(_) => Some((check, false)),
         Said::Red(_) => Some((check, true)),
@@ -362,31 +416,29 @@ pub(crate) fn flake_share(view: &RunView) -> f64 {
     estimate.flake_share()
 }
 
-/// A member of a group whose group cannot land any more.
-fn regroup(view: &RunView) -> Option<Wish> {
-    view.standing.iter().find_map(|id| {
-        let group = view.plan.step(id)?.group.as_ref()?;
-        let broken = view.plan.group_members(group).iter().any(|member| {
-            let state = view.step(&member.id).state;
-            state.terminal() && !matches!(state, Step::Landed | Step::Unchanged | Step::Done)
-        });
-        (view.step(id).state == Step::Queued && broken).then(|| Wish::Regroup(id.clone()))
+/// Is it a member of a group that cannot land any more?
+pub(super) fn is_broken(view: &RunView, place: usize) -> bool {
+    let Some(group) = &view.plan.steps()[place].group else { return false };
+    view.plan.group_places(group).iter().any(|member| {
+        let state = view.steps.at(*member).state;
+        state.terminal() && !matches!(state, Step::Landed | Step::Unchanged | Step::Done)
     })
 }
 
 /// When nothing else can join, what has been gathered goes through the final checks.
-fn open_last(view: &RunView) -> Option<Wish> {
+fn open_last(view: &RunView, standing: &Standing) -> Option<Wish> {
     view.gathered.as_ref()?;
-    let open = || view.steps.values().any(|record| may_join(view, record));
-    let busy = view.open.iter().any(|id| !gathered(view, &view.landings[id]));
+    if standing.is_open() || !standing.joining.is_empty() {
+        return None;
+    }
     let gathered = gathered_in_order(view).into_iter();
     let entries: Vec<Entry> = gathered.flat_map(|(_, record)| record.entries.clone()).collect();
-    (!busy && !entries.is_empty() && !open()).then_some(Wish::Open { entries, last: true })
+    (!entries.is_empty()).then_some(Wish::Open { entries, last: true })
 }
 
 /// May a step still join what is gathered, without a human? Where only what somebody asks for lands, the others are
 /// not waited for.
-fn may_join(view: &RunView, record: &StepRecord) -> bool {
+pub(super) fn may_join(view: &RunView, record: &StepRecord) -> bool {
     let asked = view.started.options.until == Until::Landed || record.merge_asked;
     match record.state {
         Step::Landing => false,

@@ -315,9 +315,7 @@ impl Line<'_> {
         }
         // Whatever was chosen, the line never stands still.
         if self.running.is_empty() {
-            for len in 1..=chain.len() {
-                self.check(&chain[..len]);
-            }
+            (1..=chain.len()).any(|len| self.check(&chain[..len]));
         }
     }
 

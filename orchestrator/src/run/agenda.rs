@@ -8,9 +8,10 @@
 
 use std::collections::BTreeSet;
 
-use super::scheduler::{Decision, Halt, finish, in_queue, ready_to_start, settle};
+use super::scheduler::{Decision, Halt, finish, ready_to_start, settle};
 use crate::journal::RunView;
-use crate::queue::plan::wish;
+use crate::queue::plan::next_wish;
+use crate::queue::standing::Standing;
 use crate::state::step::Step;
 
 /// Steps by what a decision asks of them. A step is known by its place in the plan's order.
@@ -34,6 +35,7 @@ pub(crate) struct Agenda {
     /// Whose commits stand on a step's commit.
     on_top: Vec<BTreeSet<usize>>,
     landed_seq: u64,
+    queue: Standing,
     /// As of which event the queue wants nothing.
     still_seq: Option<u64>,
 }
@@ -51,6 +53,7 @@ impl Agenda {
     /// An agenda on which every step still has to be looked at.
     pub(crate) fn new(view: &mut RunView) -> Self {
         view.touched.agenda.watch();
+        view.touched.landings.watch();
         let places = view.plan.places_in_order().to_vec();
         let mut ranks = vec![0; places.len()];
         places.iter().enumerate().for_each(|(rank, place)| ranks[*place] = rank);
@@ -64,6 +67,7 @@ impl Agenda {
             conflicted: BTreeSet::new(),
             on_top: vec![BTreeSet::new(); places.len()],
             landed_seq: view.landed_seq,
+            queue: Standing::new(view),
             still_seq: None,
             places,
             ranks,
@@ -77,6 +81,10 @@ impl Agenda {
     pub(crate) fn decide(&mut self, view: &mut RunView, halt: Option<Halt>, lands_only: bool) -> Option<Decision> {
         for place in view.touched.agenda.take() {
             self.note(view, self.ranks[place]);
+            self.queue.step(view, place);
+        }
+        for landing in view.touched.landings.take() {
+            self.queue.landing(view, landing);
         }
         if self.landed_seq != view.landed_seq {
             self.landed_seq = view.landed_seq;
@@ -99,7 +107,7 @@ impl Agenda {
             self.hold(view, rank);
         }
         if self.still_seq != Some(view.queue_seq) {
-            if let Some(wish) = wish(view) {
+            if let Some(wish) = next_wish(&mut self.queue, view) {
                 return Some(Decision::Queue(wish));
             }
             self.still_seq = Some(view.queue_seq);
@@ -116,7 +124,7 @@ impl Agenda {
     }
 
     fn in_flight(&self, view: &RunView) -> bool {
-        !self.at_work.is_empty() || in_queue(view)
+        !self.at_work.is_empty() || self.queue.in_flight(view)
     }
 
     /// Keeps whether a step that has nothing to settle can start.

@@ -16,7 +16,6 @@ use crate::journal::event::Body;
 use crate::journal::recorder::{RecordError, StepNote};
 use crate::journal::{JournalError, Reader, Recorder, RunView};
 use crate::queue::land::{MoveEnd, advance, branch_ref};
-use crate::queue::plan::gathered;
 use crate::state::Machine;
 use crate::state::attempt::{Attempt, AttemptEvent};
 use crate::state::landing::{Landing, LandingEvent};
@@ -96,8 +95,8 @@ fn landings(rec: &mut Recorder, repo: &Repo, tip: &CommitId) -> Result<(), Recov
             Landing::Queued | Landing::Candidate | Landing::Checking | Landing::Red => {
                 withdraw(rec, id, "interrupted")?;
             }
-            Landing::Green if gathered(&rec.view, &record) && *tip == rec.view.tip => {}
-            Landing::Green if gathered(&rec.view, &record) => withdraw(rec, id, "tip_moved")?,
+            Landing::Green if record.gathered && *tip == rec.view.tip => {}
+            Landing::Green if record.gathered => withdraw(rec, id, "tip_moved")?,
             Landing::Green | Landing::Held => settle(rec, repo, tip, id)?,
             Landing::Landed | Landing::Ejected => {}
         }

@@ -9,7 +9,7 @@ use crate::journal::RunView;
 use crate::journal::event::Entry;
 use crate::journal::record::StepRecord;
 use crate::options::Until;
-use crate::queue::plan::{Wish, gathered, landed, wish};
+use crate::queue::plan::{Wish, landed, moves, wish};
 use crate::state::Machine;
 use crate::state::landing::Landing;
 use crate::state::run::RunEvent;
@@ -114,10 +114,10 @@ fn in_flight(view: &RunView) -> bool {
 }
 
 /// Is such an effect under way in the queue?
-pub(super) fn in_queue(view: &RunView) -> bool {
+fn in_queue(view: &RunView) -> bool {
     let landing = view.open.iter().map(|id| &view.landings[id]).any(|r| match r.state {
         Landing::Candidate => true,
-        Landing::Green => !gathered(view, r),
+        Landing::Green => moves(r),
         Landing::Queued | Landing::Checking | Landing::Red => false,
         Landing::Held | Landing::Landed | Landing::Ejected => false,
     });

@@ -38,6 +38,11 @@ pub(super) fn items(chain: &[Item], set: Set) -> Vec<Item> {
     chain.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1).map(|(_, item)| *item).collect()
 }
 
+/// The first red item of a world; beyond every line where there is none.
+fn first(world: Set) -> u32 {
+    world.trailing_zeros()
+}
+
 /// What may be checked: every prefix (shorter than a red one), and behind a red one the line without one of its items,
 /// whole, half as long and so on.
 pub(super) fn options(len: usize, red: Option<usize>) -> Vec<Set> {
@@ -54,7 +59,7 @@ pub(super) fn options(len: usize, red: Option<usize>) -> Vec<Set> {
 }
 
 /// What the answers of the checks under way leave, in one world.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Left {
     /// Longest green prefix.
     green: usize,
@@ -66,25 +71,31 @@ struct Left {
 
 impl Left {
     fn with(mut self, set: Set, world: Set) -> Self {
-        let green = set & world == 0;
         let len = set.count_ones() as usize;
-        if set == prefix(len) {
-            if green {
-                self.green = self.green.max(len);
-            } else {
-                self.red = self.red.min(len);
-            }
-        } else if green {
-            self.around = self.around.max(len);
+        match (set == prefix(len), set & world == 0) {
+            (true, true) => self.green = self.green.max(len),
+            (true, false) => self.red = self.red.min(len),
+            (false, true) => self.around = self.around.max(len),
+            (false, false) => {}
         }
         self
     }
+}
+
+/// Worlds in which a prefix, and what is behind the first red item, get the same answers.
+struct Class {
+    /// One of them.
+    world: Set,
+    weight: f64,
+    left: Left,
+    worth: f64,
 }
 
 /// The worlds with their weights.
 pub(super) struct Belief {
     flake: f64,
     len: usize,
+    /// By their first red item; nobody comes first.
     worlds: Vec<(Set, f64, Left)>,
     /// Worth of a gap of this length.
     gaps: Vec<f64>,
@@ -142,20 +153,55 @@ impl Belief {
 
     /// The option from which most is to be expected, if it is worth its price.
     pub(super) fn best(&self, options: &[Set]) -> Option<Set> {
-        let total: f64 = self.worlds.iter().map(|(_, weight, _)| weight).sum();
-        let now: f64 = self.worlds.iter().map(|(_, weight, left)| weight * self.worth(*left)).sum();
+        let classes = self.classes();
+        let total: f64 = classes.iter().map(|class| class.weight).sum();
         let mut best = None;
-        let mut most = now + PRICE * total;
+        // Beside what there is to be expected without it.
+        let mut most = PRICE * total;
         for &option in options {
-            let then: f64 =
-                self.worlds.iter().map(|(world, weight, left)| weight * self.worth(left.with(option, *world))).sum();
+            let more = if option == prefix(option.count_ones() as usize) {
+                classes.iter().map(|class| self.gain(class, option)).sum()
+            } else {
+                self.gain_around(&classes, option)
+            };
             // A hair more, so that rounding does not choose.
-            if then > most + 1e-9 * total {
-                most = then;
+            if more > most + 1e-9 * total {
+                most = more;
                 best = Some(option);
             }
         }
         best
+    }
+
+    /// The worlds by what a prefix can tell of them.
+    fn classes(&self) -> Vec<Class> {
+        let mut classes: Vec<Class> = Vec::with_capacity(2 * self.len + 2);
+        for (world, weight, left) in &self.worlds {
+            match classes.last_mut() {
+                Some(last) if first(last.world) == first(*world) && last.left == *left => last.weight += weight,
+                _ => {
+                    let (world, weight, left) = (*world, *weight, *left);
+                    classes.push(Class { world, weight, left, worth: self.worth(left) });
+                }
+            }
+        }
+        classes
+    }
+
+    fn gain(&self, class: &Class, option: Set) -> f64 {
+        class.weight * (self.worth(class.left.with(option, class.world)) - class.worth)
+    }
+
+    /// The same for the line without one item: it is green only in worlds whose first red item is that one, or behind it.
+    fn gain_around(&self, classes: &[Class], option: Set) -> f64 {
+        let end = 64 - option.leading_zeros();
+        let behind = classes.iter().filter(|class| first(class.world) >= end).map(|class| self.gain(class, option)).sum();
+        let suspect = first(!option);
+        let from = self.worlds.partition_point(|(world, _, _)| *world == 0 || first(*world) < suspect);
+        let of_suspect = self.worlds[from..].iter().take_while(|(world, _, _)| first(*world) == suspect);
+        of_suspect.fold(behind, |sum: f64, (world, weight, left)| {
+            sum + weight * (self.worth(left.with(option, *world)) - self.worth(*left))
+        })
     }
 
     /// What answers are worth, in decided items.

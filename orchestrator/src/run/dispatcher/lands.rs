@@ -13,7 +13,7 @@ use crate::journal::recorder::{RecordError, StepNote};
 use crate::queue::audit::audit_job;
 use crate::queue::known::{NOT_GENERATED, wanted};
 use crate::queue::land::{CandidateEnd, MoveEnd};
-use crate::queue::plan::{Wish, gathered, gathered_in_order, is_one, landed, moves, sent_back};
+use crate::queue::plan::{Wish, gathered_in_order, is_one, landed, moves, sent_back};
 use crate::run::check::{CheckJob, Told};
 use crate::run::executor::Effect;
 use crate::run::jobs::{OUTPUT_BYTES_MAX, setup};
@@ -227,7 +227,7 @@ impl Dispatcher<'_> {
         let Some(candidate) = &record.candidate else { return Ok(()) };
         let mut known = Vec::new();
         for check in wanted(view, record) {
-            let verdict = view.verdicts.get(&(candidate.tree.clone(), check.name.clone()));
+            let verdict = view.verdicts.get(&candidate.tree, &check.name);
             let Some(verdict) = verdict.filter(|verdict| verdict.unsure == 0) else { continue };
             let (name, at, tree) = (check.name.clone(), check.at.as_str().to_owned(), candidate.tree.clone());
             let check = CheckRef { check: name, at, tree, step: None, landing: Some(id), control: false, key: None };
@@ -274,7 +274,7 @@ impl Dispatcher<'_> {
     /// Every check has passed: gather it, or move the target.
     fn passed(&mut self, id: LandingId) -> Result<(), RecordError> {
         let record = &self.rec.view.landings[&id];
-        if !gathered(&self.rec.view, record) {
+        if !record.gathered {
             self.move_target(id);
         }
         Ok(())
@@ -364,7 +364,7 @@ impl Dispatcher<'_> {
     /// Is the target just being moved?
     fn moves(&self) -> bool {
         let view = &self.rec.view;
-        view.open.iter().any(|id| moves(view, &view.landings[id]))
+        view.open.iter().any(|id| moves(&view.landings[id]))
     }
 
     /// The tip has moved under the queue: every landing goes back to it, with all that was gathered. The last one
@@ -394,7 +394,7 @@ impl Dispatcher<'_> {
         for other in self.rec.view.open.clone().into_iter().filter(|other| *other != id) {
             let record = &self.rec.view.landings[&other];
             let shares = record.entries.iter().any(|entry| entries.contains(entry));
-            if shares && !record.last && !gathered(&self.rec.view, record) {
+            if shares && !record.last && !record.gathered {
                 withdraw(&mut self.rec, other, "split")?;
             }
         }
@@ -438,7 +438,7 @@ impl Dispatcher<'_> {
         let Some(candidate) = &view.landings[&id].candidate else { return String::new() };
         let checks = view.plan.checks().unwrap_or_default();
         for check in checks {
-            let Some(record) = view.verdicts.get(&(candidate.tree.clone(), check.name.clone())) else { continue };
+            let Some(record) = view.verdicts.get(&candidate.tree, &check.name) else { continue };
             if record.verdict == Verdict::Green {
                 continue;
             }

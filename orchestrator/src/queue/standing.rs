@@ -1,0 +1,223 @@
+//! What the queue looks at, brought up to date by what has changed: a decision costs what has changed since the last one,
+//! not what stands in the queue. It can be thrown away at any time; [`super::plan::wish`] begins with a new one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wattle_workspace::CommitId;
+
+use super::known::{Open, Past, Queue, judged};
+use super::places::{Bits, Line, Waiting};
+use super::plan::{flake_share, is_broken, may_join};
+use super::train::{Act, Known};
+use crate::ids::LandingId;
+use crate::journal::RunView;
+use crate::journal::record::LandingRecord;
+use crate::state::landing::Landing;
+use crate::state::step::Step;
+
+/// Landings that are over and are still asked what came of them, newest first. A queue looks at 32 places and halves
+/// what is red: a few dozen candidates on one tip; older ones are on another.
+const PAST_MAX: usize = 256;
+
+/// What stands in the queue of a run.
+pub(crate) struct Standing {
+    waiting: Waiting,
+    line: Line,
+    /// Is the line what is in front, on the tip that it was made for?
+    fresh: bool,
+    /// Counts lines.
+    lines: u64,
+    /// Queued members of groups that cannot land any more, by their places in the plan.
+    pub(super) broken: BTreeSet<usize>,
+    /// Steps that may still join what is gathered, by their places in the plan; none are counted where nothing is.
+    pub(super) joining: BTreeSet<usize>,
+    /// Landings that are open and not gathered, with their places in the line.
+    open: BTreeMap<LandingId, Option<Bits>>,
+    /// Those that are over, on the present tip.
+    past: Vec<Past>,
+    /// Counts changes of these.
+    pasts: u64,
+    /// The share of checks that are red without a reason, after so many checks.
+    flakes: (u64, f64),
+    /// The last plan.
+    pub(super) planned: Option<Planned>,
+    landed_seq: u64,
+    resumed_seq: u64,
+    front: CommitId,
+}
+
+/// A plan, and what it was made of.
+pub(super) struct Planned {
+    pub(super) ground: Ground,
+    /// Open landings: what is known of each, and whether that is still being found out.
+    pub(super) open: Vec<(LandingId, Known, bool)>,
+    pub(super) acts: Vec<Act>,
+}
+
+/// What a plan is made of, beside the open landings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Ground {
+    pub(super) lines: u64,
+    pub(super) pasts: u64,
+    pub(super) past: usize,
+    pub(super) verdicts: u64,
+    pub(super) tip: Known,
+    /// Is a check asked what it says of the tip?
+    pub(super) control: bool,
+    pub(super) slots: usize,
+    pub(super) red_share: f64,
+    pub(super) flake_share: f64,
+}
+
+impl Standing {
+    /// Looks at everything.
+    pub(crate) fn new(view: &RunView) -> Self {
+        let mut standing = Self {
+            waiting: Waiting::default(),
+            line: Line::default(),
+            fresh: false,
+            lines: 0,
+            broken: BTreeSet::new(),
+            joining: BTreeSet::new(),
+            open: BTreeMap::new(),
+            past: Vec::new(),
+            pasts: 0,
+            flakes: (0, flake_share(view)),
+            planned: None,
+            landed_seq: view.landed_seq,
+            resumed_seq: view.resumed_seq,
+            front: view.front().clone(),
+        };
+        standing.flakes.0 = view.observed.seen();
+        (0..view.steps.len()).for_each(|place| standing.step(view, place));
+        view.open.iter().for_each(|id| standing.landing(view, *id));
+        standing.look_back(view);
+        standing
+    }
+
+    /// A step has changed.
+    pub(crate) fn step(&mut self, view: &RunView, place: usize) {
+        let same = self.waiting.note(view, place, self.fresh.then_some(&self.line));
+        self.fresh &= same;
+        let group = view.plan.steps()[place].group.as_ref();
+        for member in group.map_or(&[][..], |group| view.plan.group_places(group)) {
+            let asks = view.steps.at(*member).state == Step::Queued && is_broken(view, *member);
+            set(&mut self.broken, *member, asks);
+        }
+        if view.gathers() {
+            set(&mut self.joining, place, may_join(view, view.steps.at(place)));
+        }
+    }
+
+    /// A landing has changed.
+    pub(crate) fn landing(&mut self, view: &RunView, id: LandingId) {
+        let record = &view.landings[&id];
+        if view.open.contains(&id) && !record.gathered {
+            let bits = self.bits(record);
+            self.open.insert(id, bits);
+            return;
+        }
+        self.open.remove(&id);
+        let newest = self.past.first().is_none_or(|past| past.id < id);
+        if is_past(view, record) && newest {
+            self.past.insert(0, past(&self.line, id, record));
+            self.pasts += 1;
+        } else if is_past(view, record) {
+            self.look_back(view);
+        }
+    }
+
+    /// Where an open landing is in the line.
+    fn bits(&self, record: &LandingRecord) -> Option<Bits> {
+        if record.last || !self.fresh { None } else { self.line.of_entries(&record.entries) }
+    }
+
+    /// Is an effect under way in the queue whose end will come as an event?
+    pub(crate) fn in_flight(&self, view: &RunView) -> bool {
+        let landing = self.open.keys().any(|id| match view.landings[id].state {
+            Landing::Candidate | Landing::Green => true,
+            Landing::Queued | Landing::Checking | Landing::Red => false,
+            Landing::Held | Landing::Landed | Landing::Ejected => false,
+        });
+        landing || !view.checking.is_empty()
+    }
+
+    /// Is a landing open that is not gathered?
+    pub(super) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Takes the landings that are over and of the present tip.
+    fn look_back(&mut self, view: &RunView) {
+        let landings = view.landings.iter().rev().take(PAST_MAX);
+        let of_this_tip = landings.filter(|(_, record)| is_past(view, record));
+        self.past = of_this_tip.map(|(id, record)| past(&self.line, *id, record)).collect();
+        self.pasts += 1;
+    }
+
+    /// The line as it is now.
+    pub(super) fn freshen(&mut self, view: &RunView) {
+        if self.resumed_seq != view.resumed_seq {
+            *self = Self::new(view);
+        }
+        if self.fresh && self.landed_seq == view.landed_seq && self.front == *view.front() {
+            return;
+        }
+        self.line = self.waiting.line(view);
+        self.lines += 1;
+        self.fresh = true;
+        self.landed_seq = view.landed_seq;
+        self.front.clone_from(view.front());
+        let ids: Vec<LandingId> = self.open.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.landing(view, id));
+        self.look_back(view);
+    }
+
+    /// The queue with what is known of it.
+    pub(super) fn queue<'a>(&'a self, view: &'a RunView) -> Queue<'a> {
+        let front = view.front();
+        let open = self.open.iter().map(|(id, bits)| {
+            let record = &view.landings[id];
+            let here = record.on.as_ref().is_none_or(|on| on == front);
+            Open { id: *id, record, bits: *bits, known: judged(view, *id, record), here }
+        });
+        let newest = view.landings.last_key_value().map_or(0, |(id, _)| id.0 as usize);
+        let asked = self.past.partition_point(|past| past.id.0 as usize + PAST_MAX > newest);
+        Queue { view, line: &self.line, open: open.collect(), past: &self.past[..asked] }
+    }
+
+    /// The share of checks that are red without a reason.
+    pub(super) fn flake_share(&mut self, view: &RunView) -> f64 {
+        let seen = view.observed.seen();
+        if self.flakes.0 != seen {
+            self.flakes = (seen, flake_share(view));
+        }
+        self.flakes.1
+    }
+
+    /// Counts what a plan is made of.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.lines, self.pasts)
+    }
+}
+
+/// Is a landing over that still says something?
+fn is_past(view: &RunView, record: &LandingRecord) -> bool {
+    record.state == Landing::Ejected && !record.last && record.on.as_ref() == Some(view.front())
+}
+
+fn past(line: &Line, id: LandingId, record: &LandingRecord) -> Past {
+    let clash = record.culprit.as_ref().and_then(|culprit| {
+        let at = record.entries.iter().position(|entry| entry.step == *culprit)?;
+        line.of_beginning(&record.entries[..=at])
+    });
+    Past { id, bits: line.of_entries(&record.entries), clash }
+}
+
+fn set(places: &mut BTreeSet<usize>, place: usize, belongs: bool) {
+    if belongs {
+        places.insert(place);
+    } else {
+        places.remove(&place);
+    }
+}
