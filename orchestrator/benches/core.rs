@@ -1,5 +1,5 @@
 //! What deciding and remembering cost, with no git and no process: `cargo bench -p wattle --bench core` (`-- NAME` for one
-//! group: `scheduler`, `journal`).
+//! group: `scheduler`, `journal`; `-- scheduler STEPS` for runs of that size).
 
 use std::io::{self, Write};
 
@@ -13,10 +13,11 @@ const SEED: u64 = 7;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let sizes: Vec<usize> = named.iter().filter_map(|given| given.parse().ok()).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|given| given == name);
     let mut out = io::stdout().lock();
     if wanted("scheduler") {
-        scheduler(&mut out)?;
+        scheduler(&mut out, if sizes.is_empty() { &SIZES } else { &sizes })?;
     }
     if wanted("journal") {
         journal(&mut out)?;
@@ -33,7 +34,7 @@ fn figures(nanos: impl IntoIterator<Item = u32>) -> (f64, f64, f64) {
     (sum / nanos.len().max(1) as f64 / 1e3, at(0.5), at(0.99))
 }
 
-fn scheduler(out: &mut impl Write) -> Result<(), Box<dyn std::error::Error>> {
+fn scheduler(out: &mut impl Write, sizes: &[usize]) -> Result<(), Box<dyn std::error::Error>> {
     writeln!(
         out,
         "decisions of whole runs with a check of each landing, µs: mean / median / 99th percentile (goal: mean ≤ {GOAL_US} \
@@ -44,7 +45,7 @@ fn scheduler(out: &mut impl Write) -> Result<(), Box<dyn std::error::Error>> {
         "\n| steps | final check | edges | plan s | decisions | all | scheduler | queue | nothing to do | fold, per event | |"
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|")?;
-    for (steps, last) in SIZES.into_iter().flat_map(|steps| [(steps, false), (steps, true)]) {
+    for (steps, last) in sizes.iter().flat_map(|steps| [(*steps, false), (*steps, true)]) {
         let run = scheduled(steps, last, SEED)?;
         let Scheduled { scheduler, queue, idle, .. } = &run;
         let shown = |nanos: &[u32]| {

@@ -3,6 +3,8 @@
 //! A change of state is checked against the tables of [`crate::state`]: a journal that tells an illegal
 //! history is refused, and so is a decision that would write one.
 
+use std::collections::HashSet;
+
 use wattle_planner::StepId;
 use wattle_worker::host::{Intent, Usage};
 use wattle_worker::outcome::Verdict;
@@ -157,17 +159,18 @@ impl RunView {
     }
 
     fn apply_step(&mut self, seq: u64, at: &str, change: &StepChange) -> Result<(), FoldError> {
+        let below = change.work.as_ref().map(|work| self.directly_below(&work.on));
         let record = self.step_mut(seq, &change.step)?;
         let found = next(record.state, change.event).map_err(|source| FoldError::Illegal { seq, source })?;
         agree(seq, change.state.as_str(), found.as_str())?;
         let stood = record.stands();
-        let queued = record.state;
         record.state = found;
         record.why.clone_from(&change.why);
         record.message.clone_from(&change.message);
         if let Some(work) = &change.work {
             record.branch = Some(work.commit.clone());
             record.work = Some(work.clone());
+            record.below = below.unwrap_or_default();
         }
         if let Some(report) = &change.report {
             record.report = Some(report.clone());
@@ -182,13 +185,22 @@ impl RunView {
         if change.work.is_some() || stood != record.stands() {
             record.moved_seq = seq;
         }
-        let in_queue = |state| matches!(state, Step::Queued | Step::Landing);
-        // Of a group the queue asks every member, and of what is gathered whether any step can still join it.
-        let grouped = self.plan.step(&change.step).is_some_and(|step| step.group.is_some());
-        if in_queue(found) || in_queue(queued) || grouped || self.gathered.is_some() {
-            self.queue_seq = seq;
-        }
         Ok(())
+    }
+
+    /// Of commits that something stands on those that no other one of them stands on. Each comes behind what it stands on.
+    fn directly_below(&self, on: &[Entry]) -> Vec<(usize, CommitId)> {
+        let mut covered: HashSet<&StepId> = HashSet::new();
+        let mut found = Vec::new();
+        for entry in on.iter().rev() {
+            let Some(place) = self.plan.position(&entry.step).filter(|_| !covered.contains(&entry.step)) else {
+                continue;
+            };
+            found.push((place, entry.commit.clone()));
+            let work = self.steps.at(place).work.as_ref().filter(|work| work.commit == entry.commit);
+            covered.extend(work.iter().flat_map(|work| &work.on).map(|entry| &entry.step));
+        }
+        found
     }
 
     fn apply_attempt(&mut self, seq: u64, at: &str, change: &AttemptChange) -> Result<(), FoldError> {
@@ -475,18 +487,12 @@ impl StepRecord {
 /// Why a landing is over whose check was red.
 const RED: &str = "red";
 
-/// Can an event, by its kind, change what the queue wants? Changes of steps are judged by their step.
+/// Can an event change what the queue wants, beside what it changes of steps and landings?
 fn concerns_queue(body: &Body) -> bool {
     match body {
-        Body::Resumed { .. } | Body::TargetMoved { .. } | Body::LandingState(_) | Body::LandingHeld { .. } => true,
-        Body::Landed { .. } | Body::MergeAsked { .. } => true,
+        Body::Resumed { .. } | Body::TargetMoved { .. } | Body::MergeAsked { .. } => true,
         Body::CheckStarted(check) | Body::CheckFinished { check, .. } => check.step.is_none(),
-        Body::RunStarted(_) | Body::PlanReady { .. } | Body::RunState { .. } | Body::StepState(_) => false,
-        Body::AttemptState(_) | Body::Intent { .. } | Body::Evidence { .. } | Body::Turn { .. } => false,
-        Body::RepairStarted { .. } | Body::Ejected { .. } | Body::Salvaged { .. } | Body::Usage { .. } => false,
-        Body::ConflictPredicted(_) | Body::BoundHit { .. } | Body::Audited { .. } | Body::NeedsInput { .. } => false,
-        Body::Answered { .. } | Body::Approved { .. } | Body::Comment { .. } | Body::CancelAsked { .. } => false,
-        Body::Command { .. } | Body::RunFinished { .. } | Body::CacheMiss { .. } => false,
+        _ => false,
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct RunView {
     pub(crate) spent: Spent,
     /// Place of the last event that put a commit on the tip.
     pub(crate) landed_seq: u64,
-    /// Place of the last event that can have changed what the queue wants.
+    /// Place of the last event about what the queue waits for: checks under way, who asks for what, where the target is.
     pub(crate) queue_seq: u64,
     /// Steps that have landed.
     pub(crate) landed: usize,
@@ -170,6 +170,9 @@ pub(crate) struct StepRecord {
     pub(crate) failures: u32,
     /// What it has to land.
     pub(crate) work: Option<Work>,
+    /// What that stands on directly: steps by their places in the plan, and their commits. What those stand on in turn is
+    /// in `work`, too.
+    pub(super) below: Vec<(usize, CommitId)>,
     /// Where its branch was left; it outlives the work that a redo takes away.
     pub(crate) branch: Option<CommitId>,
     /// The approval that holds.
@@ -245,6 +248,11 @@ impl StepRecord {
     /// Does it have a commit that is to land, so that others may stand on it?
     pub(crate) fn stands(&self) -> bool {
         self.work.is_some() && matches!(self.state, Step::Review | Step::Approved | Step::Queued | Step::Landing)
+    }
+
+    /// The steps, by their places in the plan, that its work stands on directly, and their commits then.
+    pub(crate) fn below(&self) -> &[(usize, CommitId)] {
+        if self.work.is_some() { &self.below } else { &[] }
     }
 
     /// The commit that its branch stands for now, and what that was made on: what is to land, else what its worker has
@@ -405,4 +413,3 @@ impl LandingRecord {
         self.why = Some(why.to_owned());
     }
 }
-

@@ -39,6 +39,7 @@ impl RunView {
             attempts: Vec::new(),
             failures: 0,
             work: None,
+            below: Vec::new(),
             branch: None,
             approved: None,
             merge_asked: false,

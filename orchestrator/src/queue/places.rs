@@ -1,12 +1,14 @@
 //! The places of the queue: what stands in it, in which order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::plan::landed;
+use wattle_workspace::CommitId;
+
 use super::train::Item;
 use crate::journal::RunView;
 use crate::journal::event::Entry;
+use crate::journal::record::StepRecord;
 use crate::options::Until;
 use crate::state::step::Step;
 
@@ -24,22 +26,35 @@ pub(crate) struct Place {
     pub(crate) item: Item,
     /// What lands with it, in order.
     pub(crate) entries: Vec<Entry>,
+    /// Their steps, by their places in the plan.
+    steps: Vec<usize>,
     /// When it joined.
     queued_seq: u64,
+}
+
+impl Place {
+    fn holds(&self, step: usize, commit: &CommitId) -> bool {
+        self.steps.iter().zip(&self.entries).any(|(own, entry)| *own == step && entry.commit == *commit)
+    }
 }
 
 /// The order of places: when they joined, then which they are.
 type Key = (u64, Item);
 
 /// Every place that is whole and asked for, kept up to date step by step.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Waiting {
     places: BTreeMap<Key, Arc<Place>>,
-    /// When each of them joined.
-    joined: HashMap<Item, u64>,
+    /// When each item joined; `None` = it does not wait.
+    joined: Vec<Option<u64>>,
 }
 
 impl Waiting {
+    /// Nothing waits, of a plan of so many steps.
+    pub(crate) fn new(steps: usize) -> Self {
+        Self { places: BTreeMap::new(), joined: vec![None; steps] }
+    }
+
     /// Looks at a step, and what lands with it, once more. Does `line` stay what is in front?
     pub(crate) fn note(&mut self, view: &RunView, step: usize, line: Option<&Line>) -> bool {
         let members = match &view.plan.steps()[step].group {
@@ -48,7 +63,7 @@ impl Waiting {
         };
         let item = members[0] as Item;
         let now = place(view, item, members);
-        let before = self.joined.get(&item).map(|seq| (*seq, item));
+        let before = self.joined[members[0]].map(|seq| (seq, item));
         let same = match (&before, &now) {
             (Some(key), Some(now)) => *self.places[key] == *now,
             (before, now) => before.is_none() && now.is_none(),
@@ -61,12 +76,12 @@ impl Waiting {
         if let Some(key) = before {
             behind &= is_behind(&key);
             self.places.remove(&key);
-            self.joined.remove(&item);
+            self.joined[members[0]] = None;
         }
         if let Some(now) = now {
             let key = (now.queued_seq, item);
             behind &= is_behind(&key);
-            self.joined.insert(item, now.queued_seq);
+            self.joined[members[0]] = Some(now.queued_seq);
             self.places.insert(key, Arc::new(now));
         }
         behind
@@ -111,8 +126,10 @@ impl Line {
             return false;
         }
         let mut needs = 0;
-        for below in stands_on(view, &place.entries).filter(|below| !in_tip(view, below)) {
-            let there = self.places.iter().chain([place]).position(|place| place.entries.contains(below));
+        // What a place further in front stands on is in front of that, or in the tip, as this one is.
+        let below = place.steps.iter().flat_map(|step| view.steps.at(*step).below());
+        for (step, commit) in below.filter(|(step, commit)| !in_tip(view.steps.at(*step), commit)) {
+            let there = self.places.iter().chain([place]).position(|place| place.holds(*step, commit));
             let Some(there) = there else { return false };
             needs |= 1 << there;
         }
@@ -191,39 +208,36 @@ impl Line {
     }
 }
 
-/// Commits that entries stand on and that had not landed when they were made.
-fn stands_on<'a>(view: &'a RunView, entries: &'a [Entry]) -> impl Iterator<Item = &'a Entry> {
-    entries.iter().filter_map(|entry| view.step(&entry.step).work.as_ref()).flat_map(|work| &work.on)
-}
-
-/// Is the commit of an entry in the tip that candidates are made on?
-fn in_tip(view: &RunView, entry: &Entry) -> bool {
-    let record = view.step(&entry.step);
-    let gathered = record.gathered && record.work.as_ref().is_some_and(|work| work.commit == entry.commit);
-    gathered || landed(view, entry)
+/// Is this commit of a step in the tip that candidates are made on?
+fn in_tip(record: &StepRecord, commit: &CommitId) -> bool {
+    (record.gathered || record.landed.is_some()) && record.work.as_ref().is_some_and(|work| work.commit == *commit)
 }
 
 /// What lands together, if all of it waits for that.
 fn place(view: &RunView, item: Item, members: &[usize]) -> Option<Place> {
     // A run that ends at its reviews lands only what somebody asks for.
     let all = view.started.options.until == Until::Landed;
-    let mut entries = Vec::new();
+    let mut steps = Vec::new();
     let mut queued_seq = 0;
     for member in members {
         let record = view.steps.at(*member);
         match record.state {
             Step::Queued | Step::Landing if !record.gathered && (all || record.merge_asked) => {
-                let commit = record.work.as_ref()?.commit.clone();
-                entries.push(Entry { step: view.plan.steps()[*member].id.clone(), commit });
+                steps.push(*member);
                 queued_seq = queued_seq.max(record.queued_seq);
             }
             Step::Unchanged | Step::Done | Step::Landed => {}
             _ => return None,
         }
     }
-    if entries.len() > 1 {
+    if steps.len() > 1 {
         // Within a group the order is that of the bases: what stands on another comes after it.
-        entries.sort_by_key(|entry| view.plan.rank(&entry.step));
+        steps.sort_by_key(|step| view.plan.rank(&view.plan.steps()[*step].id));
     }
-    (!entries.is_empty()).then_some(Place { item, entries, queued_seq })
+    let entry = |step: &usize| {
+        let commit = view.steps.at(*step).work.as_ref()?.commit.clone();
+        Some(Entry { step: view.plan.steps()[*step].id.clone(), commit })
+    };
+    let entries: Vec<Entry> = steps.iter().map(entry).collect::<Option<_>>()?;
+    (!entries.is_empty()).then_some(Place { item, entries, steps, queued_seq })
 }

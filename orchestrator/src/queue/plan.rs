@@ -87,6 +87,15 @@ pub(crate) fn wish(view: &RunView) -> Option<Wish> {
 
 /// The next wish, if any.
 pub(crate) fn next_wish(standing: &mut Standing, view: &RunView) -> Option<Wish> {
+    if standing.still == Some(view.queue_seq) {
+        return None;
+    }
+    let wish = look(standing, view);
+    standing.still = wish.is_none().then_some(view.queue_seq);
+    wish
+}
+
+fn look(standing: &mut Standing, view: &RunView) -> Option<Wish> {
     standing.freshen(view);
     let flakes = standing.flake_share(view);
     let queue = standing.queue(view);
@@ -266,8 +275,9 @@ fn train(standing: &Standing, queue: Queue<'_>, flake_share: f64) -> (Option<Pla
     let under_way = |open: &Open<'_>| match open.record.state {
         Landing::Queued | Landing::Candidate => true,
         Landing::Checking => {
-            let asked =
-                |(landing, _, tree): &(LandingId, String, TreeId)| *landing == open.id && !is_control(view, open.id, tree);
+            let asked = |(landing, _, tree): &(LandingId, String, TreeId)| {
+                *landing == open.id && !is_control(view, open.id, tree)
+            };
             open.known == Known::Running || view.checking.iter().any(asked)
         }
         Landing::Green | Landing::Red | Landing::Held | Landing::Landed | Landing::Ejected => false,
@@ -276,7 +286,6 @@ fn train(standing: &Standing, queue: Queue<'_>, flake_share: f64) -> (Option<Pla
     let ground = Ground {
         lines,
         pasts,
-        past: queue.past.len(),
         verdicts: view.verdicts.changes(),
         tip: queue.tip(),
         control: view.checking.iter().any(|(id, _, tree)| is_control(view, *id, tree)),

@@ -1,7 +1,7 @@
 //! What the queue looks at, brought up to date by what has changed: a decision costs what has changed since the last one,
 //! not what stands in the queue. It can be thrown away at any time; [`super::plan::wish`] begins with a new one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use wattle_workspace::CommitId;
 
@@ -33,12 +33,16 @@ pub(crate) struct Standing {
     pub(super) joining: BTreeSet<usize>,
     /// Landings that are open and not gathered, with their places in the line.
     open: BTreeMap<LandingId, Option<Bits>>,
-    /// Those that are over, on the present tip.
+    /// Those that are over, by the tip that they were on, oldest first.
+    over: HashMap<CommitId, Vec<LandingId>>,
+    /// Those on the present tip, newest first.
     past: Vec<Past>,
     /// Counts changes of these.
     pasts: u64,
     /// The share of checks that are red without a reason, after so many checks.
     flakes: (u64, f64),
+    /// As of which event about what it waits for it wants nothing, if nothing else has changed since.
+    pub(super) still: Option<u64>,
     /// The last plan.
     pub(super) planned: Option<Planned>,
     landed_seq: u64,
@@ -59,7 +63,6 @@ pub(super) struct Planned {
 pub(super) struct Ground {
     pub(super) lines: u64,
     pub(super) pasts: u64,
-    pub(super) past: usize,
     pub(super) verdicts: u64,
     pub(super) tip: Known,
     /// Is a check asked what it says of the tip?
@@ -73,16 +76,18 @@ impl Standing {
     /// Looks at everything.
     pub(crate) fn new(view: &RunView) -> Self {
         let mut standing = Self {
-            waiting: Waiting::default(),
+            waiting: Waiting::new(view.steps.len()),
             line: Line::default(),
             fresh: false,
             lines: 0,
             broken: BTreeSet::new(),
             joining: BTreeSet::new(),
             open: BTreeMap::new(),
+            over: HashMap::new(),
             past: Vec::new(),
             pasts: 0,
             flakes: (0, flake_share(view)),
+            still: None,
             planned: None,
             landed_seq: view.landed_seq,
             resumed_seq: view.resumed_seq,
@@ -90,40 +95,50 @@ impl Standing {
         };
         standing.flakes.0 = view.observed.seen();
         (0..view.steps.len()).for_each(|place| standing.step(view, place));
-        view.open.iter().for_each(|id| standing.landing(view, *id));
-        standing.look_back(view);
+        view.landings.keys().for_each(|id| standing.landing(view, *id));
         standing
     }
 
     /// A step has changed.
     pub(crate) fn step(&mut self, view: &RunView, place: usize) {
         let same = self.waiting.note(view, place, self.fresh.then_some(&self.line));
-        self.fresh &= same;
+        // What stands on one that has landed, however that came, may be next.
+        if !same || view.steps.at(place).state == Step::Landed {
+            self.fresh = false;
+            self.still = None;
+        }
         let group = view.plan.steps()[place].group.as_ref();
         for member in group.map_or(&[][..], |group| view.plan.group_places(group)) {
             let asks = view.steps.at(*member).state == Step::Queued && is_broken(view, *member);
-            set(&mut self.broken, *member, asks);
+            if set(&mut self.broken, *member, asks) {
+                self.still = None;
+            }
         }
-        if view.gathers() {
-            set(&mut self.joining, place, may_join(view, view.steps.at(place)));
+        if view.gathers() && set(&mut self.joining, place, may_join(view, view.steps.at(place))) {
+            self.still = None;
         }
     }
 
     /// A landing has changed.
     pub(crate) fn landing(&mut self, view: &RunView, id: LandingId) {
         let record = &view.landings[&id];
+        self.still = None;
         if view.open.contains(&id) && !record.gathered {
             let bits = self.bits(record);
             self.open.insert(id, bits);
             return;
         }
         self.open.remove(&id);
-        let newest = self.past.first().is_none_or(|past| past.id < id);
-        if is_past(view, record) && newest {
-            self.past.insert(0, past(&self.line, id, record));
+        let Some(on) = record.on.as_ref().filter(|_| record.state == Landing::Ejected && !record.last) else { return };
+        if on == view.front() && self.fresh {
+            self.past.retain(|past| past.id != id);
+            let at = self.past.partition_point(|past| past.id > id);
+            self.past.insert(at, past(&self.line, id, record));
             self.pasts += 1;
-        } else if is_past(view, record) {
-            self.look_back(view);
+        }
+        let over = self.over.entry(on.clone()).or_default();
+        if let Err(at) = over.binary_search(&id) {
+            over.insert(at, id);
         }
     }
 
@@ -149,9 +164,8 @@ impl Standing {
 
     /// Takes the landings that are over and of the present tip.
     fn look_back(&mut self, view: &RunView) {
-        let landings = view.landings.iter().rev().take(PAST_MAX);
-        let of_this_tip = landings.filter(|(_, record)| is_past(view, record));
-        self.past = of_this_tip.map(|(id, record)| past(&self.line, *id, record)).collect();
+        let over = self.over.get(view.front()).into_iter().flatten().rev().take(PAST_MAX);
+        self.past = over.map(|id| past(&self.line, *id, &view.landings[id])).collect();
         self.pasts += 1;
     }
 
@@ -181,9 +195,7 @@ impl Standing {
             let here = record.on.as_ref().is_none_or(|on| on == front);
             Open { id: *id, record, bits: *bits, known: judged(view, *id, record), here }
         });
-        let newest = view.landings.last_key_value().map_or(0, |(id, _)| id.0 as usize);
-        let asked = self.past.partition_point(|past| past.id.0 as usize + PAST_MAX > newest);
-        Queue { view, line: &self.line, open: open.collect(), past: &self.past[..asked] }
+        Queue { view, line: &self.line, open: open.collect(), past: &self.past[..self.past.len().min(PAST_MAX)] }
     }
 
     /// The share of checks that are red without a reason.
@@ -201,11 +213,6 @@ impl Standing {
     }
 }
 
-/// Is a landing over that still says something?
-fn is_past(view: &RunView, record: &LandingRecord) -> bool {
-    record.state == Landing::Ejected && !record.last && record.on.as_ref() == Some(view.front())
-}
-
 fn past(line: &Line, id: LandingId, record: &LandingRecord) -> Past {
     let clash = record.culprit.as_ref().and_then(|culprit| {
         let at = record.entries.iter().position(|entry| entry.step == *culprit)?;
@@ -214,10 +221,7 @@ fn past(line: &Line, id: LandingId, record: &LandingRecord) -> Past {
     Past { id, bits: line.of_entries(&record.entries), clash }
 }
 
-fn set(places: &mut BTreeSet<usize>, place: usize, belongs: bool) {
-    if belongs {
-        places.insert(place);
-    } else {
-        places.remove(&place);
-    }
+/// Adds a place, or takes it out. Is that new?
+fn set(places: &mut BTreeSet<usize>, place: usize, belongs: bool) -> bool {
+    if belongs { places.insert(place) } else { places.remove(&place) }
 }

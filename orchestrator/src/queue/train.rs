@@ -328,8 +328,11 @@ impl Line<'_> {
         let (chain, known) = (self.chain, self.known);
         let mut options = Vec::new();
         for set in worlds::options(chain.len(), self.red) {
-            let items = worlds::items(chain, set);
-            match known.of(&items) {
+            // Of prefixes it is known already.
+            let len = set.count_ones() as usize;
+            let said =
+                if set == worlds::prefix(len) { self.prefixes[len - 1] } else { known.of(&worlds::items(chain, set)) };
+            match said {
                 Known::Red { times } => belief.is_red(set, times),
                 Known::Green => belief.is_green(set),
                 Known::Unknown => options.push(set),

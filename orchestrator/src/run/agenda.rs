@@ -3,11 +3,12 @@
 //! [`super::scheduler`] says what a step does next, as a function of the state. Asking every step before every decision
 //! costs as much as the plan is long. The agenda asks only those whose answer can have changed since it was asked last:
 //! a step itself, those that come after it (and after what left nothing to stand on in between), and those whose
-//! commits stand on its commit; and the queue only after an event that concerns it. It holds no state of its own: it can be thrown away at any time, and in builds with
-//! assertions every answer is held against that of the scan.
+//! commits stand on its commit directly; and the queue only after an event that concerns it. It holds no state of its
+//! own: it can be thrown away at any time, and in builds with assertions every answer is held against that of the scan.
 
 use std::collections::BTreeSet;
 
+use super::ranks::Ranks;
 use super::scheduler::{Decision, Halt, finish, ready_to_start, settle};
 use crate::journal::RunView;
 use crate::queue::plan::next_wish;
@@ -25,19 +26,17 @@ pub(crate) struct Agenda {
     /// What others see of each.
     seen: Vec<Option<Seen>>,
     /// May have something to settle.
-    open: BTreeSet<usize>,
+    open: Ranks,
     /// Can start.
-    ready: BTreeSet<usize>,
+    ready: Ranks,
     /// A worker is at it.
-    at_work: BTreeSet<usize>,
+    at_work: Ranks,
     /// Waits for a landing, because what it needs does not merge.
-    conflicted: BTreeSet<usize>,
+    conflicted: Ranks,
     /// Whose commits stand on a step's commit.
     on_top: Vec<BTreeSet<usize>>,
     landed_seq: u64,
     queue: Standing,
-    /// As of which event the queue wants nothing.
-    still_seq: Option<u64>,
 }
 
 /// What others see of a step: when this is the same, nothing has changed for them.
@@ -61,14 +60,13 @@ impl Agenda {
         let next = places.iter().map(behind).collect();
         let mut agenda = Self {
             seen: vec![None; places.len()],
-            open: BTreeSet::new(),
-            ready: BTreeSet::new(),
-            at_work: BTreeSet::new(),
-            conflicted: BTreeSet::new(),
+            open: Ranks::new(places.len()),
+            ready: Ranks::new(places.len()),
+            at_work: Ranks::new(places.len()),
+            conflicted: Ranks::new(places.len()),
             on_top: vec![BTreeSet::new(); places.len()],
             landed_seq: view.landed_seq,
             queue: Standing::new(view),
-            still_seq: None,
             places,
             ranks,
             next,
@@ -88,7 +86,7 @@ impl Agenda {
         }
         if self.landed_seq != view.landed_seq {
             self.landed_seq = view.landed_seq;
-            self.open.extend(&self.conflicted);
+            self.conflicted.iter().for_each(|rank| self.open.insert(rank));
         }
         let found = self.decided(view, halt, lands_only);
         debug_assert_eq!(found, super::scheduler::decide(view, halt, lands_only), "the agenda has missed something");
@@ -99,22 +97,19 @@ impl Agenda {
         if let Some(halt) = halt {
             return (!self.in_flight(view)).then_some(Decision::Finish { event: halt.event(), why: halt.why() });
         }
-        while let Some(rank) = self.open.first().copied() {
+        while let Some(rank) = self.open.first() {
             if let Some(decision) = settle(view, self.places[rank]) {
                 return Some(decision);
             }
-            self.open.remove(&rank);
+            self.open.remove(rank);
             self.hold(view, rank);
         }
-        if self.still_seq != Some(view.queue_seq) {
-            if let Some(wish) = next_wish(&mut self.queue, view) {
-                return Some(Decision::Queue(wish));
-            }
-            self.still_seq = Some(view.queue_seq);
+        if let Some(wish) = next_wish(&mut self.queue, view) {
+            return Some(Decision::Queue(wish));
         }
         let free = !lands_only && self.at_work.len() < view.started.options.jobs as usize;
         if let Some(rank) = self.ready.first().filter(|_| free) {
-            let place = self.places[*rank];
+            let place = self.places[rank];
             let step = view.plan.steps()[place].id.clone();
             // A change that is there only has to move.
             let restack = view.steps.at(place).work.is_some();
@@ -124,36 +119,28 @@ impl Agenda {
     }
 
     fn in_flight(&self, view: &RunView) -> bool {
-        !self.at_work.is_empty() || self.queue.in_flight(view)
+        self.at_work.len() > 0 || self.queue.in_flight(view)
     }
 
     /// Keeps whether a step that has nothing to settle can start.
     fn hold(&mut self, view: &RunView, rank: usize) {
         let place = self.places[rank];
-        if matches!(view.steps.at(place).state, Step::Ready | Step::Stale) && ready_to_start(view, place) {
-            self.ready.insert(rank);
-        } else {
-            self.ready.remove(&rank);
-        }
+        let begins = matches!(view.steps.at(place).state, Step::Ready | Step::Stale);
+        self.ready.set(rank, begins && ready_to_start(view, place));
     }
 
     /// A step has changed.
     fn note(&mut self, view: &RunView, rank: usize) {
         self.open.insert(rank);
-        self.ready.remove(&rank);
+        self.ready.remove(rank);
         let record = view.steps.at(self.places[rank]);
-        set(&mut self.at_work, rank, matches!(record.state, Step::Running | Step::Checking));
-        set(&mut self.conflicted, rank, record.conflict_at.is_some());
+        self.at_work.set(rank, matches!(record.state, Step::Running | Step::Checking));
+        self.conflicted.set(rank, record.conflict_at.is_some());
         let now = Seen {
             state: record.state,
             moved_seq: record.moved_seq,
             has_work: record.work.is_some(),
-            on: record
-                .work
-                .iter()
-                .flat_map(|work| &work.on)
-                .filter_map(|entry| view.plan.position(&entry.step).map(|place| self.ranks[place]))
-                .collect(),
+            on: record.below().iter().map(|(place, _)| self.ranks[*place]).collect(),
         };
         if self.seen[rank].as_ref() == Some(&now) {
             return;
@@ -165,27 +152,19 @@ impl Agenda {
             self.on_top[*below].insert(rank);
         }
         self.seen[rank] = Some(now);
-        self.open.extend(&self.on_top[rank]);
+        self.on_top[rank].iter().for_each(|above| self.open.insert(*above));
         let mut steps = vec![rank];
         let mut passed = BTreeSet::new();
         while let Some(step) = steps.pop() {
             for &next in &self.next[step] {
                 self.open.insert(next);
-                self.ready.remove(&next);
+                self.ready.remove(next);
                 // Who comes after something that leaves nothing to stand on looks at what is before it, too.
                 if leaves_nothing(view.steps.at(self.places[next]).state) && passed.insert(next) {
                     steps.push(next);
                 }
             }
         }
-    }
-}
-
-fn set(ranks: &mut BTreeSet<usize>, rank: usize, belongs: bool) {
-    if belongs {
-        ranks.insert(rank);
-    } else {
-        ranks.remove(&rank);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the run does next: a pure function of its state. One decision at a time, until there is none.
 //! [`super::agenda`] gives the same answers without asking every step.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use wattle_planner::{EdgeKind, StepId};
 
@@ -200,6 +200,9 @@ pub(super) fn ready_to_start(view: &RunView, place: usize) -> bool {
     if !direct {
         return false;
     }
+    if record.conflict_at.is_none() && view.plan.before(place).iter().all(|(before, _)| holds(view, *before)) {
+        return true;
+    }
     let ancestors = ancestors(view, place);
     let same = |at| view.landed_seq < at && ancestors.iter().all(|before| view.steps.at(*before).moved_seq < at);
     let conflict = record.conflict_at.is_some_and(same);
@@ -207,20 +210,25 @@ pub(super) fn ready_to_start(view: &RunView, place: usize) -> bool {
     !conflict && ancestors.iter().all(|before| need(view.steps.at(*before).state, EdgeKind::After) == Need::There)
 }
 
-/// Does the step's commit stand on a commit that will not land as it is?
+/// Does the step's commit stand on a commit that will not land as it is? One that has to move itself will not.
 fn outdated(view: &RunView, record: &StepRecord) -> bool {
-    record.work.iter().flat_map(|work| &work.on).any(|below| {
-        let now = view.step(&below.step);
-        let same = now.work.as_ref().is_some_and(|work| work.commit == below.commit);
-        !same || matches!(now.state, Step::Rejected | Step::Cancelled | Step::Failed | Step::Blocked)
+    record.below().iter().any(|(place, commit)| {
+        let now = view.steps.at(*place);
+        let same = now.work.as_ref().is_some_and(|work| work.commit == *commit);
+        !same || matches!(now.state, Step::Rejected | Step::Cancelled | Step::Failed | Step::Blocked | Step::Stale)
     })
+}
+
+/// Is the step's result in the tip, or something to stand on?
+fn holds(view: &RunView, place: usize) -> bool {
+    view.steps.at(place).stands() || view.steps.at(place).state == Step::Landed
 }
 
 /// The steps whose results a step's base has to hold: those that it comes directly after and, behind one of
 /// them that leaves nothing to stand on, those that this one came after.
 fn ancestors(view: &RunView, place: usize) -> Vec<usize> {
     let before = |place: usize| view.plan.before(place).iter().map(|(before, _)| *before);
-    let holds = |place: &usize| view.steps.at(*place).stands() || view.steps.at(*place).state == Step::Landed;
+    let holds = |place: &usize| holds(view, *place);
     let direct: Vec<usize> = before(place).collect();
     if direct.iter().all(holds) {
         return direct;
@@ -238,15 +246,18 @@ fn ancestors(view: &RunView, place: usize) -> Vec<usize> {
 /// The commits that a step's base has to hold beside the tip, in plan order.
 pub(crate) fn below(view: &RunView, id: &StepId) -> Vec<Entry> {
     let mut found: Vec<Entry> = Vec::new();
+    let mut seen: HashSet<&StepId> = HashSet::new();
     let mut ancestors = view.plan.position(id).map_or(Vec::new(), |place| ancestors(view, place));
     ancestors.sort_unstable();
     for place in ancestors {
         let record = view.steps.at(place);
         let Some(work) = record.work.as_ref().filter(|_| record.stands()) else { continue };
         let own = Entry { step: view.plan.steps()[place].id.clone(), commit: work.commit.clone() };
-        for entry in work.on.iter().cloned().chain([own]) {
-            if !landed(view, &entry) && !found.contains(&entry) {
-                found.push(entry);
+        for (entry, step) in
+            work.on.iter().map(|entry| (entry, &entry.step)).chain([(&own, &view.plan.steps()[place].id)])
+        {
+            if !landed(view, entry) && seen.insert(step) {
+                found.push(entry.clone());
             }
         }
     }

@@ -111,7 +111,8 @@ impl Belief {
             powers.push(powers[powers.len() - 1] * good);
         }
         let left = Left { green: 0, red: red.unwrap_or(len + 1), around: 0 };
-        let mut worlds = vec![(0, powers[len], left)];
+        let mut worlds = Vec::with_capacity(1 + len * (len + 1) / 2);
+        worlds.push((0, powers[len], left));
         for first in 0..len {
             let weight = powers[first] * bad;
             worlds.push((1 << first, weight * powers[len - first - 1], left));
@@ -195,7 +196,8 @@ impl Belief {
     /// The same for the line without one item: it is green only in worlds whose first red item is that one, or behind it.
     fn gain_around(&self, classes: &[Class], option: Set) -> f64 {
         let end = 64 - option.leading_zeros();
-        let behind = classes.iter().filter(|class| first(class.world) >= end).map(|class| self.gain(class, option)).sum();
+        let behind =
+            classes.iter().filter(|class| first(class.world) >= end).map(|class| self.gain(class, option)).sum();
         let suspect = first(!option);
         let from = self.worlds.partition_point(|(world, _, _)| *world == 0 || first(*world) < suspect);
         let of_suspect = self.worlds[from..].iter().take_while(|(world, _, _)| first(*world) == suspect);
