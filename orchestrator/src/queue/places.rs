@@ -1,6 +1,6 @@
 //! The places of the queue: what stands in it, in which order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use wattle_workspace::CommitId;
@@ -90,15 +90,16 @@ impl Waiting {
     /// What may land now, front first: first come, first served, but nothing before what it stands on.
     pub(crate) fn line(&self, view: &RunView) -> Line {
         let mut line = Line::default();
-        let mut passed: Vec<&Arc<Place>> = Vec::new();
+        // What came before what it stands on, with a step that it waits for.
+        let mut passed: Vec<(usize, &Arc<Place>)> = Vec::new();
         for (key, place) in &self.places {
-            if line.join(view, place) {
-                // What came before this one and stands on it.
-                while let Some(next) = passed.iter().position(|place| line.join(view, place)) {
-                    passed.remove(next);
+            match line.join(view, place) {
+                Err(missing) => passed.push((missing, place)),
+                Ok(()) => {
+                    while let Some(next) = passed.iter_mut().position(|place| line.rejoin(view, place)) {
+                        passed.remove(next);
+                    }
                 }
-            } else {
-                passed.push(place);
             }
             if line.places.len() >= PLACES_MAX {
                 line.full = Some(*key);
@@ -115,27 +116,42 @@ pub(crate) struct Line {
     places: Vec<Arc<Place>>,
     /// What each place stands on in the line.
     needs: Vec<Bits>,
+    /// Where each step is.
+    at: HashMap<usize, usize>,
     /// The last place that was looked at, where those behind it do not matter.
     full: Option<Key>,
 }
 
 impl Line {
-    /// Puts a place at the end, if all that it stands on is there. A full line takes none.
-    fn join(&mut self, view: &RunView, place: &Arc<Place>) -> bool {
-        if self.places.len() >= PLACES_MAX {
-            return false;
-        }
+    /// Puts a place at the end, if all that it stands on is there; else the error is a step that is not.
+    fn join(&mut self, view: &RunView, place: &Arc<Place>) -> Result<(), usize> {
+        let end = self.places.len();
         let mut needs = 0;
         // What a place further in front stands on is in front of that, or in the tip, as this one is.
         let below = place.steps.iter().flat_map(|step| view.steps.at(*step).below());
         for (step, commit) in below.filter(|(step, commit)| !in_tip(view.steps.at(*step), commit)) {
-            let there = self.places.iter().chain([place]).position(|place| place.holds(*step, commit));
-            let Some(there) = there else { return false };
-            needs |= 1 << there;
+            let there = if place.steps.contains(step) { Some(end) } else { self.at.get(step).copied() };
+            let same = |at: &usize| self.places.get(*at).unwrap_or(place).holds(*step, commit);
+            needs |= 1 << there.filter(same).ok_or(*step)?;
         }
         self.places.push(Arc::clone(place));
         self.needs.push(needs);
-        true
+        self.at.extend(place.steps.iter().map(|step| (*step, end)));
+        Ok(())
+    }
+
+    /// The same with a place that waits for a step. A full line takes none.
+    fn rejoin(&mut self, view: &RunView, (missing, place): &mut (usize, &Arc<Place>)) -> bool {
+        if self.places.len() >= PLACES_MAX || !self.at.contains_key(missing) {
+            return false;
+        }
+        match self.join(view, place) {
+            Ok(()) => true,
+            Err(next) => {
+                *missing = next;
+                false
+            }
+        }
     }
 
     /// The items of the queue.

@@ -139,11 +139,10 @@ pub fn plan(queue: &[Item], running: &[Vec<Item>], known: &dyn Knowledge, limits
         Known::Red { .. } | Known::Unsure { .. } | Known::Unknown => {}
         Known::Running | Known::Green | Known::Clash => {}
     }
-    let chain = match chain(queue, known, limits) {
+    let (chain, prefixes) = match chain(queue, known, limits) {
         Ok(chain) => chain,
         Err(item) => return vec![Act::Eject { item, why: Why::Clash }],
     };
-    let prefixes: Vec<Known> = (1..=chain.len()).map(|len| known.of(&chain[..len])).collect();
     if let Some(last) = prefixes.iter().rposition(|known| *known == Known::Green) {
         return vec![Act::Land { items: chain[..=last].to_vec() }];
     }
@@ -162,23 +161,23 @@ pub fn plan(queue: &[Item], running: &[Vec<Item>], known: &dyn Knowledge, limits
     line.acts
 }
 
-/// The items that merge one onto the other, up to the look-ahead. What clashes with something in front of it is
-/// passed over. The error is a first item, which clashes with the tip itself.
-fn chain(queue: &[Item], known: &dyn Knowledge, limits: &Limits) -> Result<Vec<Item>, Item> {
+/// The items that merge one onto the other, up to the look-ahead, with what is known of each prefix. What clashes with
+/// something in front of it is passed over. The error is a first item, which clashes with the tip itself.
+fn chain(queue: &[Item], known: &dyn Knowledge, limits: &Limits) -> Result<(Vec<Item>, Vec<Known>), Item> {
     let mut chain: Vec<Item> = Vec::new();
+    let mut prefixes: Vec<Known> = Vec::new();
     for &item in queue {
         if chain.len() >= limits.look_ahead.clamp(1, LOOK_AHEAD_MAX) {
             break;
         }
         chain.push(item);
-        if known.of(&chain) == Known::Clash {
-            chain.pop();
-            if chain.is_empty() {
-                return Err(item);
-            }
+        match known.of(&chain) {
+            Known::Clash if chain.len() == 1 => return Err(item),
+            Known::Clash => drop(chain.pop()),
+            known => prefixes.push(known),
         }
     }
-    Ok(chain)
+    Ok((chain, prefixes))
 }
 
 /// So many reds in a row make a verdict, by the share of checks that are red without a reason: no more than
@@ -324,14 +323,18 @@ impl Line<'_> {
         if self.free() == 0 || self.chain.is_empty() {
             return;
         }
-        let mut belief = worlds::Belief::new(self.chain.len(), self.red, &self.limits);
         let (chain, known) = (self.chain, self.known);
+        let running: Vec<worlds::Set> = self.running.iter().filter_map(|items| worlds::set(chain, items)).collect();
+        let is_prefix = |set: &worlds::Set| *set == worlds::prefix(set.count_ones() as usize);
+        let only_prefixes = self.red.is_none() && running.iter().all(is_prefix);
+        let mut belief = worlds::Belief::new(chain.len(), self.red, only_prefixes, &self.limits);
         let mut options = Vec::new();
         for set in worlds::options(chain.len(), self.red) {
             // Of prefixes it is known already.
-            let len = set.count_ones() as usize;
-            let said =
-                if set == worlds::prefix(len) { self.prefixes[len - 1] } else { known.of(&worlds::items(chain, set)) };
+            let said = match is_prefix(&set) {
+                true => self.prefixes[set.count_ones() as usize - 1],
+                false => known.of(&worlds::items(chain, set)),
+            };
             match said {
                 Known::Red { times } => belief.is_red(set, times),
                 Known::Green => belief.is_green(set),
@@ -339,7 +342,7 @@ impl Line<'_> {
                 Known::Running | Known::Unsure { .. } | Known::Clash => {}
             }
         }
-        for set in self.running.iter().filter_map(|items| worlds::set(chain, items)) {
+        for set in running {
             options.retain(|option| *option != set);
             belief.expect(set);
         }

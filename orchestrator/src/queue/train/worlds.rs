@@ -102,8 +102,9 @@ pub(super) struct Belief {
 }
 
 impl Belief {
-    /// What is believed of a line of so many, of which so many are red together.
-    pub(super) fn new(len: usize, red: Option<usize>, limits: &Limits) -> Self {
+    /// What is believed of a line of so many, of which so many are red together. Where only prefixes are asked about, the
+    /// second red item makes no difference: such worlds are told together, as if it were not there.
+    pub(super) fn new(len: usize, red: Option<usize>, only_prefixes: bool, limits: &Limits) -> Self {
         let bad = limits.red_share;
         let good = 1.0 - bad;
         let mut powers = vec![1.0];
@@ -111,10 +112,14 @@ impl Belief {
             powers.push(powers[powers.len() - 1] * good);
         }
         let left = Left { green: 0, red: red.unwrap_or(len + 1), around: 0 };
-        let mut worlds = Vec::with_capacity(1 + len * (len + 1) / 2);
+        let mut worlds = Vec::with_capacity(1 + if only_prefixes { len } else { len * (len + 1) / 2 });
         worlds.push((0, powers[len], left));
         for first in 0..len {
             let weight = powers[first] * bad;
+            if only_prefixes {
+                worlds.push((1 << first, weight, left));
+                continue;
+            }
             worlds.push((1 << first, weight * powers[len - first - 1], left));
             worlds.extend(
                 (first + 1..len)
