@@ -25,10 +25,18 @@ use crate::state::step::{Step, StepEvent};
 /// Workers and checks at once.
 const JOBS: u32 = 32;
 const CHECKS: u32 = 8;
-/// Of a thousand attempts so many fail, change nothing, or are red in the queue.
-const FAIL: u64 = 40;
-const UNCHANGED: u64 = 20;
-const RED: u64 = 10;
+/// What the benchmark's world is like.
+const LUCK: Luck = Luck { fail: 40, unchanged: 20, red: 10, flake: 0 };
+
+/// Of a thousand attempts so many fail, change nothing, or are red in the queue; of a thousand checks so many are red without
+/// a reason.
+#[derive(Clone, Copy)]
+struct Luck {
+    fail: u64,
+    unchanged: u64,
+    red: u64,
+    flake: u64,
+}
 
 /// What was measured.
 #[derive(Debug)]
@@ -66,6 +74,7 @@ struct World {
     open: Vec<Open>,
     made: u64,
     seed: u64,
+    luck: Luck,
     drawn: u64,
 }
 
@@ -74,13 +83,17 @@ struct World {
 /// # Errors
 /// In words, when something that must not be is there.
 pub fn scheduled(count: usize, last: bool, seed: u64) -> Result<Scheduled, String> {
+    run(count, last, seed, LUCK)
+}
+
+fn run(count: usize, last: bool, seed: u64, luck: Luck) -> Result<Scheduled, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let steps = steps(count);
     let begun = Instant::now();
     let checks = [Some(At::Land), last.then_some(At::Final)].into_iter().flatten().map(check);
     let rec = begin(steps, checks.collect(), (JOBS, CHECKS), folder.path())?;
     let planning = begun.elapsed();
-    let mut world = World { rec, open: Vec::new(), made: 1, seed, drawn: 0 };
+    let mut world = World { rec, open: Vec::new(), made: 1, seed, luck, drawn: 0 };
     let mut agenda = Agenda::new(&mut world.rec.view);
     let (mut scheduler, mut queue, mut idle) = (Vec::new(), Vec::new(), Vec::new());
     let first = world.rec.seq();
@@ -165,7 +178,7 @@ impl World {
     fn worked(&mut self, step: &StepId, restack: bool) -> Result<(), RecordError> {
         let luck = self.dice() % 1_000;
         let writes = self.rec.view.plan.step(step).is_some_and(|step| !step.touches.is_empty());
-        if !restack && luck < FAIL {
+        if !restack && luck < self.luck.fail {
             self.rec.attempt(step, AttemptEvent::Fail)?;
             let event = sent_back(&self.rec.view, step);
             return self.rec.step(step, event, StepNote::why("exit"));
@@ -174,7 +187,7 @@ impl World {
         if !writes {
             return self.rec.step(step, StepEvent::Done, StepNote::default());
         }
-        if !restack && luck < FAIL + UNCHANGED {
+        if !restack && luck < self.luck.fail + self.luck.unchanged {
             return self.rec.step(step, StepEvent::Unchanged, StepNote::default());
         }
         self.made += 1;
@@ -277,12 +290,13 @@ impl World {
         if under_way.next().is_none() {
             return Ok(());
         }
+        let flake = self.dice() % 1_000 < self.luck.flake;
         let red = |entry: &Entry| {
             let number = u64::from_str_radix(&entry.commit.as_str()[24..], 16).expect("an id of ours");
-            roll(self.seed ^ 0xbad, number) % 1_000 < RED
+            roll(self.seed ^ 0xbad, number) % 1_000 < self.luck.red
         };
         let landing = check.landing.and_then(|id| self.rec.view.landings.get(&id));
-        let red = !check.control && landing.is_some_and(|record| record.entries.iter().any(red));
+        let red = flake || !check.control && landing.is_some_and(|record| record.entries.iter().any(red));
         let verdict = if red { Verdict::Red } else { Verdict::Green };
         self.rec.emit(Body::CheckFinished { check, verdict, cached: false, exit: None, elapsed_ms: 1, output: None })
     }
@@ -309,5 +323,22 @@ impl World {
             self.rec.step(&entry.step, event, StepNote::why("red"))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every decision is held against that of the scan, as in all builds with assertions.
+    #[test]
+    fn what_is_decided_step_by_step_is_what_a_look_at_everything_says() {
+        for seed in 0..12 {
+            let luck = Luck { fail: 100, unchanged: 50, red: [10, 100, 300][seed as usize % 3], flake: seed % 2 * 50 };
+            let run = run(120, seed % 4 > 1, seed, luck).expect("it ends");
+            let over = ["landed", "unchanged", "done", "failed", "blocked", "rejected"];
+            assert!(run.ends.keys().all(|state| over.contains(state)), "seed {seed}: {:?}", run.ends);
+            assert!(run.ends["landed"] > 40, "seed {seed}: {:?}", run.ends);
+        }
     }
 }
