@@ -15,6 +15,13 @@ const VERSION: &str = "2026-10-21";
 /// Version that is sent to other addresses: what gateways and local servers know.
 const VERSION_ELSEWHERE: &str = "2023-06-01";
 
+/// A key that is shorter protects nothing, and is a letter or two of many words: it is shown as it is. Servers of a
+/// user's own are given such keys (`x`, `-`) because their clients want one.
+const SECRET_CHARS_MIN: usize = 4;
+/// A key that is shorter (`none`, `local`, `ollama`) may be a part of longer words, and is hidden only where it stands
+/// as a word of its own. Providers' keys have forty characters and more.
+const SECRET_CHARS_ANYWHERE: usize = 8;
+
 /// How requests are authorised; exactly one form is sent.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Auth {
@@ -132,9 +139,9 @@ impl Setup {
         if let Some((name, value)) = authorisation(&options.auth)? {
             headers.insert(name, value);
         }
-        let password = base.password().filter(|password| !password.is_empty()).map(ToOwned::to_owned);
-        let key = options.auth.secret().filter(|key| !key.is_empty()).map(ToOwned::to_owned);
-        Ok(Setup { endpoint, headers, secrets: key.into_iter().chain(password).collect(), base })
+        let given = [options.auth.secret(), base.password()].into_iter().flatten().map(str::trim);
+        let secrets = given.filter(|secret| !secret.is_empty()).map(ToOwned::to_owned).collect();
+        Ok(Setup { endpoint, headers, secrets, base })
     }
 }
 
@@ -159,7 +166,28 @@ fn without_password(url: &str) -> String {
 
 /// The text with every secret left out: providers and proxies repeat what they were sent.
 pub(super) fn redacted(text: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.trim(), "(hidden)"))
+    secrets.iter().fold(text.to_owned(), |text, secret| hide(&text, secret))
+}
+
+fn hide(text: &str, secret: &str) -> String {
+    let chars = secret.chars().count();
+    if chars < SECRET_CHARS_MIN {
+        return text.to_owned();
+    }
+    let in_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    let mut shown = String::with_capacity(text.len());
+    let mut from = 0;
+    for (at, found) in text.match_indices(secret) {
+        let (before, after) = (text[..at].chars().next_back(), text[at + found.len()..].chars().next());
+        let alone = !before.is_some_and(in_word) && !after.is_some_and(in_word);
+        if alone || chars >= SECRET_CHARS_ANYWHERE {
+            shown.push_str(&text[from..at]);
+            shown.push_str("(hidden)");
+            from = at + found.len();
+        }
+    }
+    shown.push_str(&text[from..]);
+    shown
 }
 
 #[cfg(test)]
@@ -227,5 +255,25 @@ mod tests {
         assert!(!format!("{options:?}").contains("pass") && !format!("{options:?}").contains("sk-1"));
         let secrets = Setup::new(&options).unwrap().secrets;
         assert_eq!(redacted("key sk-1 for me:pass", &secrets), "key (hidden) for me:(hidden)");
+    }
+
+    #[test]
+    fn a_short_key_does_not_eat_words() {
+        for (key, words, shown) in [
+            ("x", "invalid x-api-key: x is no key for proxy.example", None),
+            ("abc", "abc is no key", None),
+            ("  ", "nothing to hide", None),
+            (
+                "none",
+                "none of the keys none-such and nonempty fits",
+                Some("(hidden) of the keys none-such and nonempty fits"),
+            ),
+            ("local", "Incorrect key: 'local' (locally)", Some("Incorrect key: '(hidden)' (locally)")),
+            ("sk-12345", "key=sk-12345xyz, sk-12345", Some("key=(hidden)xyz, (hidden)")),
+            (" sk-long-key\n", "sk-long-key", Some("(hidden)")),
+        ] {
+            let secrets = Setup::new(&options(Codec::OpenaiChat, "http://x", Auth::Bearer(key.to_owned()), None));
+            assert_eq!(redacted(words, &secrets.unwrap().secrets), shown.unwrap_or(words), "{key:?}");
+        }
     }
 }

@@ -90,7 +90,7 @@ impl HttpModel {
             let ended = tokio::select! {
                 biased;
                 () = cancel.cancelled() => None,
-                ended = self.attempt(&request, &mut current, &gate) => Some(ended),
+                ended = self.attempt(&request, &mut current, &gate) => Some(ended.map_err(|fault| self.hidden(fault))),
             };
             self.settle(&mut current, &request, ended.as_ref());
             attempts.push(current.attempt.clone());
@@ -102,7 +102,7 @@ impl HttpModel {
                     self.pressure.give_retry();
                     return Ok(self.reply(&request, current, attempts));
                 }
-                Some(Err(fault)) => Fault { words: redacted(&fault.words, &self.setup.secrets), ..fault },
+                Some(Err(fault)) => fault,
             };
             let pause = match self.plan(&fault, &mut tally) {
                 Ok(pause) => pause,
@@ -140,6 +140,12 @@ impl HttpModel {
             ),
             reason: Reason::TooLarge,
         })
+    }
+
+    /// The fault as it may be told to anybody.
+    fn hidden(&self, fault: Fault) -> Fault {
+        let hide = |text: &str| redacted(text, &self.setup.secrets);
+        Fault { words: hide(&fault.words), code: hide(&fault.code), ..fault }
     }
 
     /// What follows a fault: a pause, or the end.
