@@ -3,6 +3,7 @@
 mod bench;
 mod faults;
 mod lead;
+mod long;
 mod resume;
 mod wires;
 mod work;

@@ -75,3 +75,59 @@ async fn a_conversation_that_moves_to_another_wire_is_told_again() {
         assert!(body.contains("Ich sehe nach") && !body.contains("\"origin\""), "{body}");
     }
 }
+
+/// What a server that calls itself compatible may do its own way, by the scripted model's names for it.
+const HABITS: [&str; 15] = [
+    "no_index",
+    "zero_index",
+    "empty_id",
+    "repeated_id",
+    "object_arguments",
+    "stop_with_tools",
+    "no_usage",
+    "no_done",
+    "reasoning",
+    "null_content",
+    "empty_content",
+    "repeated_role",
+    "unknown_fields",
+    "comments",
+    // All that do not exclude each other.
+    "zero_index, empty_id, stop_with_tools, no_usage, no_done, reasoning, null_content, repeated_role, comments",
+];
+
+#[tokio::test]
+async fn a_step_ends_alike_whatever_the_habits_of_its_server() {
+    for habits in HABITS {
+        let script = format!(
+            r#"
+version: 1
+quirks: [{habits}]
+replies:
+  - {{ match: {{ turn: 0 }}, times: 1, quirks: [no_finish], blocks: [{{ text: "a reply that never ends" }}] }}
+  - match: {{ turn: 0 }}
+    blocks:
+      - thinking: "hm, ja"
+      - text: "Ich sehe nach."
+      - {{ tool: Read, input: {{ file_path: src/lib.rs }} }}
+      - {{ tool: Read, input: {{ file_path: src/lib.rs, limit: 1 }} }}
+  - match: {{ turn: 1, tool_result: "fn alpha" }}
+    blocks: [{{ tool: Edit, input: {{ file_path: src/lib.rs, old_string: alpha, new_string: beta }} }}]
+  - match: {{ turn: 2 }}
+    blocks: [{{ text: "Done." }}]
+"#
+        );
+        let bench = Bench::over(Codec::OpenaiChat, &script, LIB).await;
+        let host = Recorder::new();
+        let outcome = bench.perform(&bench.step("one", Mode::Write, "rename it"), &host).await;
+        assert_eq!((&outcome.end, outcome.report.as_str()), (&End::Committed, "Done."), "{habits}: {outcome:?}");
+        assert_eq!(bench.file(&outcome, "src/lib.rs").as_deref(), Some("fn beta() {}\n"), "{habits}");
+        assert_eq!(host.tool_results().iter().filter(|(_, failed)| !failed).count(), 3, "{habits}: two calls and one");
+        assert_eq!((host.usages().len(), host.turns().len()), (4, 6), "{habits}: what never ended is no turn");
+        let exact = host.usages().iter().skip(1).all(|usage| usage.exact);
+        assert_eq!(exact, !habits.contains("no_usage"), "{habits}: what is not counted is estimated");
+        let last = bench.requests().pop().unwrap();
+        let thoughts = if habits.contains("reasoning") { "\"reasoning\":" } else { "\"reasoning_content\":" };
+        assert!(last.contains(thoughts), "{habits}: thoughts go back apart from the text, as they came: {last}");
+    }
+}

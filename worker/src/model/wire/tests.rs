@@ -2,6 +2,8 @@
 //! ([`peer`]), and without a network at every byte of the recorded streams ([`offsets`]).
 
 mod bad_input;
+mod bill;
+mod faults;
 mod offsets;
 mod peer;
 mod pressure;
@@ -24,7 +26,10 @@ fn model(codec: Codec, base_url: &str, idle_ms: u64) -> HttpModel {
     let options = WireOptions {
         target: Target { codec, provider: "script".to_owned(), dialect: Dialect::plain() },
         base_url: base_url.to_owned(),
-        auth: Auth::ApiKey("secret-key".to_owned()),
+        auth: match codec {
+            Codec::AnthropicMessages => Auth::ApiKey("secret-key".to_owned()),
+            Codec::OpenaiChat | Codec::OpenaiResponses => Auth::Bearer("secret-key".to_owned()),
+        },
         version: Some("2026-10-21".to_owned()),
         pressure: Default::default(),
     };
