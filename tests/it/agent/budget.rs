@@ -200,3 +200,93 @@ replies:
     assert!(usd < 0.03, "{usd}");
     service.stop();
 }
+
+/// A reply that does not fit is asked for again with more room, and that is more than the cap has left: at that moment
+/// another agent and a command are in the middle of their work.
+#[test]
+fn what_is_under_way_at_a_cap_is_finished_and_committed() {
+    let mut env = TestEnv::new();
+    let (ready, go) = (env.root().join("ready"), env.root().join("go"));
+    let until = |file: &std::path::Path| format!("until test -e {}; do sleep 0.02; done", file.display());
+    let script = format!(
+        r##"
+version: 1
+models: {{ "*": {{ rates: {{ input: 2000, output: 10000, cache_read: 100, write_short: 2500, write_long: 4000 }} }} }}
+replies:
+  - match: {{ text: "Step: greedy", turn: 0 }}
+    blocks: [{{ tool: Bash, input: {{ command: "{first}" }} }}]
+  - match: {{ text: "Step: greedy", turn: 1 }}
+    times: 1
+    stop: max_tokens
+    blocks: [{{ tool: Write, input: {{ file_path: g.txt, content: half }} }}]
+  - match: {{ text: "Step: greedy", turn: 1 }}
+    blocks: [{{ tool: Write, input: {{ file_path: g.txt, content: "g\n" }} }}]
+  - match: {{ text: "Step: patient", turn: 0 }}
+    blocks: [{{ tool: Bash, input: {{ command: "{second}; echo p > p.txt" }} }}]
+  - blocks: [{{ text: Done. }}]
+"##,
+        first = until(&ready),
+        second = until(&go),
+    );
+    let service = Service::start(&mut env, &script);
+    let repo = env.repo("r", &[("a.txt", "a\n")]);
+    let plan = format!(
+        r#"
+version: 1
+task: Three at once
+checks: []
+limits: {{ jobs: 3 }}
+steps:
+  - {{ id: greedy, touches: [g.txt], agent: {{ prompt: Write. }} }}
+  - {{ id: patient, touches: [p.txt], agent: {{ prompt: Write. }} }}
+  - {{ id: command, touches: [c.txt], run: "{}; echo c > c.txt" }}
+  - {{ id: later, needs: [command], touches: [l.txt], run: echo l > l.txt }}
+"#,
+        until(&go)
+    );
+    let plan = super::file(&env, "plan.yaml", &plan);
+    let arguments = ["run", "-f", &plan, "--model", MODEL, "--approve", "auto", "--max-usd", "0.60", "--json"];
+    let mut live = repo.spawn(&arguments);
+    let waiting = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    live.wait_for(|event| {
+        let step = event["step"].as_str().unwrap_or_default().to_owned();
+        let at_work = match step.as_str() {
+            "command" => event["type"] == "step_state" && event["state"] == "running",
+            "patient" | "greedy" => event["type"] == "intent" && event["intent"]["name"] == "Bash",
+            _ => false,
+        };
+        if at_work {
+            waiting.borrow_mut().insert(step);
+        }
+        waiting.borrow().len() == 3
+    });
+    std::fs::write(&ready, "").unwrap();
+    live.wait_for(|event| event["type"] == "bound_hit" && event["bound"] == "budget");
+    std::fs::write(&go, "").unwrap();
+    let events = live.end().code(6).events();
+
+    let end = events.last().unwrap();
+    assert_eq!((&end["state"], &end["exit"]), (&"budget".into(), &6.into()));
+    assert_eq!(standing(&repo, "greedy"), ("parked".to_owned(), Some("budget".to_owned())));
+    let refs = repo.git(&["for-each-ref", "--format=%(refname)", "refs/wattle/attempt"]);
+    for (step, name, text) in [("patient", "p.txt", "p\n"), ("command", "c.txt", "c\n")] {
+        let state = standing(&repo, step).0;
+        assert!(["approved", "queued", "landed"].contains(&state.as_str()), "{step} is {state}");
+        let of_step = refs.lines().find(|name| name.contains(&format!("/{step}/"))).expect("its work is a commit");
+        assert_eq!(repo.git(&["show", &format!("{of_step}:{name}")]), text.trim_end(), "{step}");
+    }
+    assert_eq!(standing(&repo, "later").0, "waiting", "nothing new was started");
+    // Four requests were paid for: two of the greedy one, two of the patient one. All that they could have cost was
+    // reserved before, so the bill is below the cap.
+    let bill: u64 = service.server.journal().iter().map(|record| record.nano_usd.unwrap()).sum();
+    let usd = end["usd"].as_f64().unwrap();
+    assert_eq!((service.requests().len(), (usd * 1e9).round() as u64), (4, bill));
+    assert!(bill < 600_000_000, "{bill}");
+
+    drop(repo.wattle(&["resume", "--max-usd", "5"]).ok());
+    for (name, text) in [("g.txt", "g\n"), ("p.txt", "p\n"), ("c.txt", "c\n"), ("l.txt", "l\n")] {
+        assert_eq!(repo.read(name), text);
+    }
+    sound(&repo);
+    service.stop();
+}

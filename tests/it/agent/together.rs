@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{MODEL, Service, of, run, sound, text_of};
+use super::{MODEL, Service, file, of, run, sound, text_of};
 use crate::env::TestEnv;
 
 const PLAN: &str = r#"
@@ -72,6 +72,76 @@ fn agents_run_at_once_on_one_prefix_and_hear_of_what_they_need() {
     }
     assert!(repo.git(&["log", "--format=%B"]).contains(&format!("Wattle-Model: {MODEL}")));
     assert!(events.last().unwrap()["usd"].as_f64().unwrap() > 0.0);
+    sound(&repo);
+    service.stop();
+}
+
+/// A run as bad as runs are: replies that are cut, a busy provider, an interruption, an instruction file that changes
+/// meanwhile, a redo.
+#[test]
+fn the_shared_bytes_stay_the_same_through_faults_a_resume_and_a_redo() {
+    let mut env = TestEnv::new();
+    let go = env.root().join("go");
+    let script = format!(
+        r##"
+version: 1
+replies:
+  - {{ match: {{ text: "Step: one", turn: 0 }}, times: 1, fault: {{ status: 529, retry_after_ms: 1 }} }}
+  - match: {{ text: "Step: one", turn: 0 }}
+    times: 1
+    fault: {{ cut_after_bytes: 500 }}
+    blocks: [{{ tool: Write, input: {{ file_path: one.txt, content: "half of a reply that is cut" }} }}]
+  - match: {{ text: "Step: one", turn: 0 }}
+    blocks: [{{ tool: Write, input: {{ file_path: one.txt, content: "1\n" }} }}]
+  - match: {{ text: "Step: two", turn: 0 }}
+    blocks: [{{ tool: Bash, input: {{ command: "until test -e {}; do sleep 0.02; done" }} }}]
+  - match: {{ text: "Step: two", turn: 1 }}
+    blocks: [{{ tool: Write, input: {{ file_path: two.txt, content: "2\n" }} }}]
+  - match: {{ text: "make it two", turn: 2 }}
+    blocks: [{{ tool: Write, input: {{ file_path: one.txt, content: "2\n" }} }}]
+  - blocks: [{{ text: Written. }}]
+"##,
+        go.display()
+    );
+    let service = Service::start(&mut env, &script);
+    let repo = env.repo("r", &[("sea.md", "a pearl\n"), ("AGENTS.md", "Be brief.\n")]);
+    let plan = r#"
+version: 1
+task: Write two files
+checks: []
+limits: { jobs: 2 }
+steps:
+  - { id: one, touches: [one.txt], agent: { prompt: Write one.txt. } }
+  - { id: two, touches: [two.txt], agent: { prompt: Write two.txt. } }
+"#;
+    let plan = file(&env, "plan.yaml", plan);
+    let mut live = repo.spawn(&["run", "-f", &plan, "--model", MODEL, "--json"]);
+    live.wait_for(|event| event["step"] == "two" && event["intent"]["name"] == "Bash");
+    live.interrupt();
+    let mut events = live.end().code(130).events();
+    repo.commit("other words", &[("AGENTS.md", "Be long.\n")]);
+    std::fs::write(&go, "").unwrap();
+    events.extend(repo.wattle(&["resume", "--json"]).code(4).events());
+    drop(repo.wattle(&["comment", "one", "-m", "make it two"]).ok());
+    drop(repo.wattle(&["redo", "one"]).ok());
+    events.extend(repo.wattle(&["resume", "--json"]).code(4).events());
+
+    let rows = of(&events, "usage");
+    let prefixes: BTreeSet<&str> = rows.iter().map(|row| row["prefix_sha"].as_str().unwrap()).collect();
+    assert_eq!(prefixes.len(), 1, "{rows:?}");
+    let bodies = service.bodies();
+    let shared: BTreeSet<&str> = bodies.iter().map(|body| body.split("Role: worker").next().unwrap()).collect();
+    assert_eq!(shared.len(), 1, "byte for byte the same");
+    assert!(shared.first().unwrap().contains("Be brief."));
+    assert!(rows.iter().any(|row| row["status"] == 529) && rows.iter().any(|row| row["exact"] == false), "{rows:?}");
+    assert!(bodies.last().unwrap().contains("make it two"), "the redo was asked for");
+    // Every thinking block and every result of the conversation before the redo is in it, byte for byte.
+    let of_one: Vec<&String> = bodies.iter().filter(|body| body.contains("Step: one")).collect();
+    let bare = |body: &str| body.replace(r#","cache_control":{"type":"ephemeral"}"#, "");
+    for pair in of_one.windows(2) {
+        let (before, after) = (bare(pair[0]), bare(pair[1]));
+        assert!(after.starts_with(before.rsplit_once("],\"max_tokens\"").unwrap().0), "history is only added to");
+    }
     sound(&repo);
     service.stop();
 }
