@@ -169,3 +169,29 @@ steps:
     assert_eq!(holding(env.root(), CANARY), Vec::<String>::new());
     service.stop();
 }
+
+#[test]
+fn a_key_that_a_provider_repeats_is_told_to_nobody() {
+    let mut env = TestEnv::new();
+    let script = format!(
+        r##"
+version: 1
+replies:
+  - {{ times: 2, fault: {{ status: 500, message: "no upstream for {CANARY}", kind: "error of {CANARY}" }} }}
+  - {{ fault: {{ status: 401, message: "Incorrect API key provided: {CANARY}." }} }}
+"##
+    );
+    let service = Service::start(&mut env, &script);
+    let repo = env.repo("r", &[("a.txt", "a\n")]);
+    let ran = run(&env, &repo, PLAN, MODEL, &["--approve", "auto", "-v"]).code(5);
+    assert!(ran.out.contains("Incorrect API key provided: (hidden)."), "{}", ran.out);
+    assert_eq!(service.requests().len(), 3);
+    let planned = repo.wattle(&["-v", "plan", "Do it", "--model", MODEL]).code(5);
+    let doctor = repo.wattle(&["--json", "doctor", "--model", MODEL]);
+    let shown = [ran, planned, doctor, repo.wattle(&["log", "w"]), repo.wattle(&["--json", "status"])];
+    for output in shown {
+        assert!(!output.whole().contains(CANARY), "{}", output.whole());
+    }
+    assert_eq!(holding(env.root(), CANARY), Vec::<String>::new());
+    service.stop();
+}

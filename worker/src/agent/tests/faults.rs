@@ -91,11 +91,65 @@ replies:
 }
 
 #[tokio::test]
-async fn a_refusal_ends_the_step() {
-    let script = "version: 1\nreplies:\n  - { stop: refusal, blocks: [{ text: no }] }\n";
+async fn a_reply_that_goes_no_further_ends_the_step_and_says_what_to_do() {
+    for (reply, words) in [
+        ("stop: refusal, blocks: [{ text: no }]", "declined to go on: change the task, or name another model"),
+        ("stop: refusal, category: cyber, blocks: [{ text: no }]", "declined to go on (cyber): change the task"),
+        ("stop: model_context_window_exceeded, blocks: [{ text: and }]", "split the step, or name a model"),
+        ("stop: pause_turn, blocks: [{ text: and }]", "paused its turn"),
+    ] {
+        let bench = Bench::new(&format!("version: 1\nreplies:\n  - {{ {reply} }}\n"), LIB).await;
+        let host = Recorder::new();
+        let outcome = bench.perform(&bench.step("one", Mode::Read, "x"), &host).await;
+        let End::Failed { cause: Cause::Model, message } = outcome.end else { panic!("{reply}: {outcome:?}") };
+        assert!(message.contains(words), "{message}");
+        assert_eq!((host.turns().len(), host.usages().len()), (1, 1), "{reply}: it is no turn, and it was paid for");
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_ends_the_step_and_says_what_to_do() {
+    let script = "version: 1\nmodels: { \"*\": { context_tokens: 100 } }\nreplies: [{ blocks: [{ text: Done. }] }]\n";
     let bench = Bench::new(script, LIB).await;
     let outcome = bench.perform(&bench.step("one", Mode::Read, "x"), &Recorder::new()).await;
-    assert!(matches!(outcome.end, End::Failed { cause: Cause::Model, .. }), "{outcome:?}");
+    let End::Failed { cause: Cause::RequestRefused, message } = outcome.end else { panic!("{outcome:?}") };
+    assert!(message.contains("too long") && message.contains("split the step"), "{message}");
+    let bench = Bench::new("version: 1\nreplies: [{ blocks: [{ text: Done. }] }]\n", LIB).await;
+    let huge = "word ".repeat(7_000_000);
+    let outcome = bench.perform(&bench.step("one", Mode::Read, &huge), &Recorder::new()).await;
+    let End::Failed { cause: Cause::RequestRefused, message } = outcome.end else { panic!("{:?}", outcome.end) };
+    assert!(message.contains("nothing was sent") && message.contains("split the step"), "{message}");
+    assert!(bench.requests().is_empty());
+}
+
+#[tokio::test]
+async fn calls_that_cannot_be_read_are_answered_with_what_is_wrong_with_them() {
+    let script = r##"
+version: 1
+replies:
+  - match: { turn: 0 }
+    blocks:
+      - { tool: Read, arguments: "{\"file_path\": oops" }
+      - { tool: Read, input: { path: a.txt } }
+      - { tool: Nothing, input: {} }
+      - { tool: Read, input: { file_path: a.txt } }
+  - match: { turn: 1 }
+    blocks: [{ text: Seen. }]
+"##;
+    let bench = Bench::new(script, LIB).await;
+    let host = Recorder::new();
+    let outcome = bench.perform(&bench.step("one", Mode::Read, "x"), &host).await;
+    assert_eq!((&outcome.end, outcome.report.as_str()), (&End::Done, "Seen."), "{outcome:?}");
+    let results = host.tool_results();
+    let failed: Vec<bool> = results.iter().map(|(_, failed)| *failed).collect();
+    assert_eq!(failed, [true, true, true, false], "{results:?}");
+    for (result, words) in results.iter().zip([
+        "the input of Read was not valid JSON: expected value at line 1 column 15",
+        "unknown field `path`, expected one of `file_path`, `offset`, `limit`",
+        "Nothing is not allowed here; allowed are Ask, Glob, Grep, Read, Report",
+    ]) {
+        assert!(result.0.contains(words), "{}", result.0);
+    }
 }
 
 #[tokio::test]
