@@ -66,6 +66,13 @@ impl Dialect {
         }
     }
 
+    /// What a server elsewhere takes for a model: no field of OpenAI's own, but where the model is one of OpenAI's that
+    /// reason (behind a gateway), the bound on output has the only name that it knows.
+    pub fn elsewhere(model: &str) -> Dialect {
+        let output_field = if reasons(model) { OutputField::MaxCompletionTokens } else { OutputField::MaxTokens };
+        Dialect { output_field, ..Dialect::plain() }
+    }
+
     /// What OpenAI's own service takes for a model. Explicit breakpoints came with 5.6.
     pub fn openai(model: &str) -> Dialect {
         Dialect {
@@ -80,13 +87,24 @@ impl Dialect {
 
 /// Is the model `gpt-5.6` or later?
 fn takes_breakpoints(model: &str) -> bool {
-    let Some(rest) = model.strip_prefix("gpt-") else { return false };
+    gpt(model).is_some_and(|version| version >= (5, 6))
+}
+
+/// Is the model one of OpenAI's that refuse `max_tokens`: `gpt-5` or later, `o1` and its like? Gateways put the
+/// vendor's name before it (`openai/gpt-5.5`).
+fn reasons(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    let numbered =
+        |rest: &str| rest.split('-').next().is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    gpt(name).is_some_and(|version| version >= (5, 0)) || name.strip_prefix('o').is_some_and(numbered)
+}
+
+/// The version in a name of the form `gpt-5.6-mini`.
+fn gpt(model: &str) -> Option<(u32, u32)> {
+    let rest = model.strip_prefix("gpt-")?;
     let number: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
     let (major, minor) = number.split_once('.').unwrap_or((&number, "0"));
-    match (major.parse::<u32>(), minor.parse::<u32>()) {
-        (Ok(major), Ok(minor)) => (major, minor) >= (5, 6),
-        _ => false,
-    }
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// Whom a request is rendered for.
@@ -152,7 +170,7 @@ fn family(model: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Codec, Origin, Target, family, takes_breakpoints};
+    use super::{Codec, Dialect, Origin, OutputField, Target, family, takes_breakpoints};
 
     #[test]
     fn a_family_is_a_name_without_its_date() {
@@ -181,6 +199,28 @@ mod tests {
             ("o4", false),
         ] {
             assert_eq!(takes_breakpoints(model), expected, "{model}");
+        }
+    }
+
+    #[test]
+    fn models_that_reason_are_bounded_by_the_name_they_know() {
+        use OutputField::{MaxCompletionTokens, MaxTokens};
+        for (model, expected) in [
+            ("gpt-5", MaxCompletionTokens),
+            ("gpt-5.5-mini", MaxCompletionTokens),
+            ("openai/gpt-6-sol", MaxCompletionTokens),
+            ("o1", MaxCompletionTokens),
+            ("o4-mini", MaxCompletionTokens),
+            ("gpt-4.1", MaxTokens),
+            ("gpt-4o", MaxTokens),
+            ("gpt-oss:20b", MaxTokens),
+            ("openai/gpt-oss-120b", MaxTokens),
+            ("olmo-3", MaxTokens),
+            ("qwen3:32b", MaxTokens),
+            ("deepseek-v4-flash", MaxTokens),
+        ] {
+            let expected = Dialect { output_field: expected, ..Dialect::plain() };
+            assert_eq!(Dialect::elsewhere(model), expected, "{model}");
         }
     }
 

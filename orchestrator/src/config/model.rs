@@ -233,7 +233,7 @@ fn dialect(base_url: &str, name: &str) -> Dialect {
     match host {
         "api.openai.com" => Dialect::openai(name),
         DEEPSEEK_HOST => Dialect { brief: BriefPlace::Message, ..Dialect::plain() },
-        _ => Dialect::plain(),
+        _ => Dialect::elsewhere(name),
     }
 }
 
@@ -328,7 +328,9 @@ mod tests {
         assert_eq!(dialect("https://api.openai.com/v1", "gpt-6-sol"), Dialect::openai("gpt-6-sol"));
         assert_eq!(dialect("https://api.deepseek.com", "deepseek-chat").brief, BriefPlace::Message);
         for url in ["http://127.0.0.1:11434/v1", "https://api.openai.com.example.org/v1"] {
-            assert_eq!(dialect(url, "gpt-6-sol"), Dialect::plain(), "{url}");
+            assert_eq!(dialect(url, "qwen3"), Dialect::plain(), "{url}");
+            // A gateway to a model that knows no other name for the bound on output.
+            assert_eq!(dialect(url, "gpt-6-sol"), Dialect::elsewhere("gpt-6-sol"), "{url}");
         }
     }
 }
