@@ -134,6 +134,34 @@ fn a_server_of_the_users_own_is_a_model() {
 }
 
 #[test]
+fn a_server_of_the_users_own_may_want_no_key() {
+    for (wire, below) in [("anthropic", ""), ("openai", "/v1"), ("openai-responses", "/v1")] {
+        for (script, code) in [("keyless: true\nreplies:", 0), ("replies:", 5)] {
+            let mut env = TestEnv::new();
+            let service = Service::start(&mut env, &format!("version: 1\n{script}{WORK}"));
+            let url = service.server.base_url();
+            std::fs::create_dir_all(env.root().join("config/wattle")).unwrap();
+            let config = format!(
+                "models: {{ local: {{ base_url: \"{url}{below}\", wire: {wire} }} }}\nmodel: local/some\nlimits: {{ tokens: 1000000 }}\n"
+            );
+            std::fs::write(env.root().join("config/wattle/config.yaml"), config).unwrap();
+            let path = env.repo("r", &[("a.txt", "a\n")]).path.clone();
+            let plan = file(&env, "plan.yaml", PLAN);
+            // The vendors' keys are in the environment, and none of them is for this server.
+            env.set("OPENAI_API_KEY", CANARY);
+            let ran = env.wattle(&path, &["run", "-f", &plan, "--approve", "auto", "--json"]).code(code);
+            if code == 5 {
+                let events = ran.events();
+                let hit = of(&events, "bound_hit")[0]["message"].as_str().unwrap();
+                assert!(hit.contains("set a key"), "{wire}: {hit}");
+            }
+            assert!(service.server.journal().iter().all(|record| record.status == if code == 0 { 200 } else { 401 }));
+            service.stop();
+        }
+    }
+}
+
+#[test]
 fn a_key_is_told_to_nobody() {
     let mut env = TestEnv::new();
     let script = r##"

@@ -21,11 +21,12 @@ const NAME_CHARS_MAX: usize = 64;
 pub(super) fn body(headers: &HeaderMap, body: &[u8], settings: &Settings, fields: &[&str]) -> Result<Object, Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let key = text("authorization").strip_prefix("Bearer ").unwrap_or_default();
-    if key.is_empty() {
+    if key.is_empty() && !settings.keyless {
         let message = "You didn't provide an API key. Provide it in an Authorization header using Bearer auth.";
         return Err(Refusal::new(401, message).code("missing_api_key"));
     }
-    if !settings.keys.is_empty() && !settings.keys.iter().any(|known| known == key) {
+    let known = settings.keys.is_empty() || settings.keys.iter().any(|known| known == key);
+    if !known && !(settings.keyless && key.is_empty()) {
         return Err(Refusal::new(401, "Incorrect API key provided.").code("invalid_api_key"));
     }
     if !text("content-type").starts_with("application/json") {

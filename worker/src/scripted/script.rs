@@ -70,6 +70,7 @@ pub struct Script {
 pub(super) struct Settings {
     pub(super) seed: u64,
     pub(super) keys: Vec<String>,
+    pub(super) keyless: bool,
     pub(super) prefill_tokens_per_second: Option<u64>,
     pub(super) models: BTreeMap<String, ModelForm>,
     pub(super) limits: Option<Limits>,
@@ -154,6 +155,7 @@ impl Script {
         let settings = Settings {
             seed: file.seed,
             keys: file.keys,
+            keyless: file.keyless,
             prefill_tokens_per_second: file.prefill_tokens_per_second.filter(|rate| *rate > 0),
             models: file.models,
             limits: file.limits,

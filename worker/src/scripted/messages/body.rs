@@ -110,13 +110,14 @@ fn check_headers(headers: &HeaderMap, settings: &Settings) -> Result<bool, Refus
         .and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned))
         .filter(|token| !token.is_empty());
     let key = match (key, bearer) {
-        (Some(key), None) | (None, Some(key)) => key,
+        (Some(key), None) | (None, Some(key)) => Some(key),
+        (None, None) if settings.keyless => None,
         (None, None) => return Err(denied("x-api-key header is required")),
         (Some(_), Some(_)) => {
             return Err(denied("only one of x-api-key and authorization may be given"));
         }
     };
-    if !settings.keys.is_empty() && !settings.keys.contains(&key) {
+    if key.is_some_and(|key| !settings.keys.is_empty() && !settings.keys.contains(&key)) {
         return Err(denied("invalid x-api-key"));
     }
     if !text("content-type").is_some_and(|kind| kind.starts_with("application/json")) {

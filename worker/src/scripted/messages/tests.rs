@@ -69,6 +69,7 @@ fn headers_are_checked() {
     check_headers(&[GOOD[0], GOOD[2]], 400, "content-type");
     check_headers(&GOOD[..2], 400, "anthropic-version");
     check_headers(&[GOOD[0], GOOD[1], ("anthropic-version", "2024-01-01")], 400, "valid version");
+    assert!(check(&headers(&GOOD[1..]), &good(), "keyless: true").is_ok());
 }
 
 /// Applies a change to a proper request and expects a refusal that says `part`.

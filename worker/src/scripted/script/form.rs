@@ -24,6 +24,9 @@ pub(super) struct File {
     /// Keys that are accepted; none = every key.
     #[serde(default)]
     pub(super) keys: Vec<String>,
+    /// Requests need no key, as at a local server.
+    #[serde(default)]
+    pub(super) keyless: bool,
     /// Speed at which a prompt is read that is not in the cache; absent = no time passes.
     pub(super) prefill_tokens_per_second: Option<u64>,
     /// Models by name, `*` for all others; none = every name is served.
