@@ -25,8 +25,9 @@ pub(super) fn body(headers: &HeaderMap, body: &[u8], settings: &Settings, fields
         let message = "You didn't provide an API key. Provide it in an Authorization header using Bearer auth.";
         return Err(Refusal::new(401, message).code("missing_api_key"));
     }
-    let known = settings.keys.is_empty() || settings.keys.iter().any(|known| known == key);
-    if !known && !(settings.keyless && key.is_empty()) {
+    let unasked = settings.keyless && key.is_empty();
+    let known = unasked || settings.keys.is_empty() || settings.keys.iter().any(|known| known == key);
+    if !known {
         return Err(Refusal::new(401, "Incorrect API key provided.").code("invalid_api_key"));
     }
     if !text("content-type").starts_with("application/json") {
