@@ -259,6 +259,16 @@ mod tests {
     }
 
     #[test]
+    fn a_model_whose_cache_is_written_for_money_has_a_rate_for_it() {
+        // Without one a request that wrote would have no price, and a run no budget.
+        for row in Table::builtin().models.iter().filter(|row| row.provider == "openai") {
+            assert!(row.rates.cache_read.is_some() && row.rates.cache_write_short.is_some(), "{}", row.model);
+            assert!(row.rates.tiers.iter().all(|tier| tier.rates.cache_write_short.is_some()), "{}", row.model);
+            assert_eq!(row.rates.at(272_001).input, 2 * row.rates.at(272_000).input, "{}", row.model);
+        }
+    }
+
+    #[test]
     fn a_dated_name_has_the_price_of_its_name() {
         let newest = |name: &str| Table::builtin().newest("anthropic", name);
         assert_eq!(newest("claude-opus-5-20260901"), newest("claude-opus-5"));

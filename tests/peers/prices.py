@@ -33,9 +33,9 @@ def theirs():
 
 
 def row_of(table, row):
-    """Their entry of a model: under its name, under its provider, or under the provider's name in both."""
+    """Their entry of a model: under its name, or under its provider."""
     provider, model = row["provider"], row["model"]
-    for name in (model, f"{provider}/{model}", f"{provider}/{provider}-{model}"):
+    for name in (model, f"{provider}/{model}"):
         found = table.get(name)
         if found and found.get("litellm_provider") == provider:
             return found

@@ -52,7 +52,7 @@ fn every_attempt_is_a_row_with_the_price_it_was_paid_at() {
     assert!(rows.iter().all(|row| row["prefix_sha"] == rows[0]["prefix_sha"]), "one prefix for all of a run");
     for row in &rows {
         let rates = &row["price"]["rates"];
-        assert_eq!((&row["price"]["table"], &rates["output"]), (&"2026-11-20".into(), &10_000_000.into()));
+        assert_eq!((&row["price"]["table"], &rates["output"]), (&"2026-11-28".into(), &10_000_000.into()));
         let priced = |key: &str, rate: &str| row[key].as_u64().unwrap() * rates[rate].as_u64().unwrap();
         let pico = priced("uncached_in", "input")
             + priced("cache_read", "cache_read")
