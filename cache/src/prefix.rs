@@ -126,6 +126,18 @@ pub struct RequestOptions {
     pub stream: bool,
     /// Time to live of A and B.
     pub prefix_ttl: PrefixTtl,
+    /// Tokens below which the provider caches nothing; 0 = unknown. What is surely shorter is not marked.
+    pub min_cache_tokens: u64,
+}
+
+/// Fewest bytes of a token in any text we send: dense JSON under the newest tokenizers has 2.5.
+const BYTES_PER_TOKEN_MIN: u64 = 2;
+
+impl RequestOptions {
+    /// Has a part of a request so few bytes that no provider would cache it, however it counts?
+    fn surely_too_short(&self, bytes: usize) -> bool {
+        (bytes as u64).div_ceil(BYTES_PER_TOKEN_MIN) < self.min_cache_tokens
+    }
 }
 
 /// Who wrote a message.
@@ -319,13 +331,35 @@ pub fn render_for(
             let (history, dropped_blocks) = turns::for_anthropic(history, target, &options.model);
             Rendered { dropped_blocks, ..render(shared, worker_message, &history, options) }
         }
-        Codec::OpenaiChat => openai_chat::render(target, shared, worker_message, history, options),
-        Codec::OpenaiResponses => openai_responses::render(target, shared, worker_message, history, options),
+        Codec::OpenaiChat => {
+            marked_where_it_helps(openai_chat::render, target, shared, worker_message, history, options)
+        }
+        Codec::OpenaiResponses => {
+            marked_where_it_helps(openai_responses::render, target, shared, worker_message, history, options)
+        }
     }
 }
 
+/// Renders for one of the OpenAI wires, and without a breakpoint where the shared part turns out to be too short for one.
+fn marked_where_it_helps(
+    render: impl Fn(&Target, &SharedPrefix, &str, &[RawMessage], &RequestOptions) -> Rendered,
+    target: &Target,
+    shared: &SharedPrefix,
+    worker_message: &str,
+    history: &[RawMessage],
+    options: &RequestOptions,
+) -> Rendered {
+    let rendered = render(target, shared, worker_message, history, options);
+    if !target.dialect.breakpoint || !options.surely_too_short(rendered.prefix_len) {
+        return rendered;
+    }
+    let dialect = Dialect { breakpoint: false, ..target.dialect.clone() };
+    render(&Target { dialect, ..target.clone() }, shared, worker_message, history, options)
+}
+
 /// Builds the body of one request for the Anthropic wire: the shared part, the worker's part, then `history` (all
-/// messages after the first one) as it is.
+/// messages after the first one) as it is. A and B are left out where the shared part is too short to be cached, which
+/// it then is for every worker; all of them where the whole request is.
 pub fn render(
     shared: &SharedPrefix,
     worker_message: &str,
@@ -336,6 +370,24 @@ pub fn render(
         PrefixTtl::FiveMinutes => MARK,
         PrefixTtl::OneHour => MARK_ONE_HOUR,
     };
+    let rendered = render_marked(shared, worker_message, history, options, mark, tails(history));
+    if options.surely_too_short(rendered.bytes.len()) {
+        render_marked(shared, worker_message, history, options, "", Tails::none())
+    } else if options.surely_too_short(rendered.prefix_len) {
+        render_marked(shared, worker_message, history, options, "", tails(history))
+    } else {
+        rendered
+    }
+}
+
+fn render_marked(
+    shared: &SharedPrefix,
+    worker_message: &str,
+    history: &[RawMessage],
+    options: &RequestOptions,
+    mark: &str,
+    tail: Tails,
+) -> Rendered {
     let mut out = String::new();
     out.push_str("{\"model\":");
     push_string(&mut out, &options.model);
@@ -350,7 +402,6 @@ pub fn render(
     out.push_str(mark);
     out.push_str("}],\"messages\":[");
 
-    let tail = tails(history);
     let prefix_len = push_first(&mut out, shared, mark, worker_message, tail.first);
     for (index, message) in history.iter().enumerate() {
         out.push(',');
@@ -370,6 +421,12 @@ struct Tails {
     first: bool,
     /// Indices into the history.
     marked: Vec<usize>,
+}
+
+impl Tails {
+    fn none() -> Tails {
+        Tails { first: false, marked: Vec::new() }
+    }
 }
 
 /// D ends the request; C ended the request before it, which is what stood before the newest assistant message.

@@ -280,6 +280,7 @@ impl Talk<'_> {
             effort: None,
             stream: true,
             prefix_ttl: self.task.prefix_ttl,
+            min_cache_tokens: self.caller.min_cache_tokens(),
         };
         let rendered = self.transcript.render(self.caller.target(), &options);
         if rendered.dropped_blocks > 0 {

@@ -29,6 +29,7 @@ mod tests {
                 effort: None,
                 stream: true,
                 prefix_ttl: PrefixTtl::FiveMinutes,
+                min_cache_tokens: 0,
             };
             let rendered = render(&shared, "worker", &[], &options);
             let part = &rendered.bytes[..rendered.prefix_len];

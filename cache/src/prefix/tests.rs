@@ -29,6 +29,7 @@ fn options(max_tokens: u32) -> RequestOptions {
         effort: Some("high".to_owned()),
         stream: true,
         prefix_ttl: PrefixTtl::FiveMinutes,
+        min_cache_tokens: 0,
     }
 }
 
@@ -123,6 +124,29 @@ fn what_a_provider_would_reject_is_refused() {
     broken.input_schema = "[]".to_owned();
     assert!(SharedPrefix::new(vec![broken], "s", "").is_err());
     assert!(SharedPrefix::new(vec![], " \n", "").is_err());
+}
+
+#[test]
+fn what_is_surely_too_short_to_be_cached_is_not_marked() {
+    let history = messages(&[
+        assistant(&json!([{"type": "tool_use", "id": "1", "name": "Read", "input": {}}])),
+        user(&json!([{"type": "tool_result", "tool_use_id": "1", "content": "x".repeat(1000)}])),
+    ]);
+    let (a, b, worker, tail) = ("/system/0", "/messages/0/content/0", "/messages/0/content/1", "/messages/2/content/0");
+    let prefix = render(&shared(), "step", &[], &options(1)).prefix_len as u64;
+    for (min, history, expected) in [
+        (0, &[][..], vec![a, b, worker]),
+        (prefix / 2, &[], vec![a, b, worker]),
+        // The first request is too short as well, a later one is not: only what rolls can be cached.
+        (prefix, &[], vec![]),
+        (prefix, &history, vec![worker, tail]),
+    ] {
+        let options = RequestOptions { min_cache_tokens: min, ..options(1) };
+        let one = render(&shared(), "step", history, &options);
+        assert_eq!(marks(&one), expected, "{min}");
+        let other = render(&shared(), "another", &[], &options);
+        assert_eq!(one.prefix_sha, other.prefix_sha, "it is the same for all workers: {min}");
+    }
 }
 
 #[test]

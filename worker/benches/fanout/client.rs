@@ -71,6 +71,7 @@ impl Worker {
             effort: None,
             stream: true,
             prefix_ttl: PrefixTtl::FiveMinutes,
+            min_cache_tokens: 0,
         };
         let rendered = render(&self.shared, &self.message, &self.history, &options);
         let request = ModelRequest {

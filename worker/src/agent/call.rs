@@ -129,6 +129,12 @@ impl Caller {
         &self.target
     }
 
+    /// Tokens below which the model's provider caches nothing; 0 = unknown.
+    pub(super) fn min_cache_tokens(&self) -> u64 {
+        let price = self.account.model.price(&self.account.model_name);
+        price.and_then(|price| price.min_cache_tokens).unwrap_or(0)
+    }
+
     /// Sends a request for the message with this index; gives the reply, and its row for the journal.
     pub(super) async fn call(
         &mut self,

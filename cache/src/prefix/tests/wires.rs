@@ -86,6 +86,19 @@ fn a_responses_request_echoes_every_item() {
 }
 
 #[test]
+fn a_breakpoint_stands_only_where_the_shared_part_can_be_cached() {
+    for codec in [Codec::OpenaiChat, Codec::OpenaiResponses] {
+        let target = target(codec, Dialect::openai("gpt-6-sol"));
+        for (min_cache_tokens, expected) in [(0, true), (100, true), (1024, false)] {
+            let options = super::super::RequestOptions { min_cache_tokens, ..options(7) };
+            let body = render_for(&target, &shared(), "w", &[], &options).bytes;
+            let marked = String::from_utf8(body).unwrap().contains("prompt_cache_breakpoint");
+            assert_eq!(marked, expected, "{codec:?} {min_cache_tokens}");
+        }
+    }
+}
+
+#[test]
 fn fields_of_openais_own_go_to_openai_alone() {
     for (dialect, expected) in [(Dialect::openai("gpt-6-sol"), true), (Dialect::openai("gpt-5.5"), false)] {
         let rendered = render_for(&target(Codec::OpenaiChat, dialect), &shared(), "w", &[], &options(7));

@@ -48,6 +48,7 @@ fn request(brief_bytes: usize, worker: &str, watch: Option<Arc<dyn Watch>>) -> M
         effort: None,
         stream: true,
         prefix_ttl: PrefixTtl::FiveMinutes,
+        min_cache_tokens: 0,
     };
     let rendered = prefix::render(&shared, worker, &[], &options);
     ModelRequest {

@@ -40,8 +40,14 @@ fn tokens(text: &str) -> u64 {
 
 async fn ask(server: &Server, said: &Said, worker: &str) -> Vec<Attempt> {
     let shared = SharedPrefix::new(Vec::new(), &said.system, &said.brief).unwrap();
-    let options =
-        RequestOptions { model: MODEL.to_owned(), max_tokens: 100, effort: None, stream: true, prefix_ttl: said.ttl };
+    let options = RequestOptions {
+        model: MODEL.to_owned(),
+        max_tokens: 100,
+        effort: None,
+        stream: true,
+        prefix_ttl: said.ttl,
+        min_cache_tokens: 0,
+    };
     let rendered = prefix::render(&shared, worker, &[], &options);
     let request = ModelRequest {
         bytes: rendered.bytes.into(),
