@@ -175,7 +175,10 @@ impl HttpModel {
             (attempt.usage, attempt.exact) = told.usage(request.bytes.len());
         }
         attempt.reasoning_out = told.reasoning_out;
-        attempt.served.clone_from(&told.served);
+        // Names that its sender has given; one that repeats what it was sent may repeat a key.
+        let hide = |text: &String| redacted(text, &self.setup.secrets);
+        attempt.served = told.served.as_ref().map(hide);
+        attempt.request_id = attempt.request_id.as_ref().map(hide);
         attempt.tier.clone_from(&told.tier);
         attempt.total_ms = millis(sent.elapsed());
         attempt.fault = fault.map(|fault| fault.code.clone());

@@ -41,6 +41,18 @@ async fn a_wrong_key_is_said_and_never_shown() {
 }
 
 #[tokio::test]
+async fn a_key_that_comes_back_in_a_name_is_not_shown() {
+    let (codec, stream) = STREAMS[0];
+    let stream = std::str::from_utf8(stream).unwrap().replace("claude-sonnet-5-5-20261001", "for secret-key");
+    let headers: &[(&str, &str)] = &[("content-type", "text/event-stream"), ("request-id", "req-secret-key-1")];
+    let broken = Answer::json("500 Oh", r#"{"error":{"code":"no_secret-key","message":"m"}}"#);
+    let reply = ask(codec, vec![broken, Answer::new("200 OK", headers, stream.as_bytes())]).await.unwrap();
+    assert_eq!(reply.attempts[0].fault.as_deref(), Some("no_(hidden)"));
+    assert_eq!(reply.attempts[1].served.as_deref(), Some("for (hidden)"));
+    assert_eq!(reply.attempts[1].request_id.as_deref(), Some("req-(hidden)-1"));
+}
+
+#[tokio::test]
 async fn a_wrong_address_is_said() {
     for codec in WIRES {
         // Nobody listens there: a port that was free a moment ago.
