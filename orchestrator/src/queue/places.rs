@@ -33,6 +33,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    fn key(&self) -> Key {
+        (self.queued_seq, self.item)
+    }
+
     fn holds(&self, step: usize, commit: &CommitId) -> bool {
         self.steps.iter().zip(&self.entries).any(|(own, entry)| *own == step && entry.commit == *commit)
     }
@@ -44,67 +48,97 @@ type Key = (u64, Item);
 /// Every place that is whole and asked for, kept up to date step by step.
 #[derive(Debug)]
 pub(crate) struct Waiting {
+    /// In order, but for those of `blocked`.
     places: BTreeMap<Key, Arc<Place>>,
-    /// When each item joined; `None` = it does not wait.
-    joined: Vec<Option<u64>>,
+    /// What stands on a step that neither waits nor has landed: it is looked at again when that step changes.
+    blocked: HashMap<usize, Vec<Arc<Place>>>,
+    /// When each item joined, and by which step it is blocked; `None` = it does not wait.
+    joined: Vec<Option<(u64, Option<usize>)>>,
 }
 
 impl Waiting {
     /// Nothing waits, of a plan of so many steps.
     pub(crate) fn new(steps: usize) -> Self {
-        Self { places: BTreeMap::new(), joined: vec![None; steps] }
+        Self { places: BTreeMap::new(), blocked: HashMap::new(), joined: vec![None; steps] }
     }
 
-    /// Looks at a step, and what lands with it, once more. Does `line` stay what is in front?
+    /// Looks at a step, what lands with it and what it has blocked once more. Does `line` stay what is in front?
     pub(crate) fn note(&mut self, view: &RunView, step: usize, line: Option<&Line>) -> bool {
+        let is_behind = |key: &Key| line.and_then(|line| line.full).is_some_and(|full| *key > full);
         let members = match &view.plan.steps()[step].group {
             None => std::slice::from_ref(&step),
             Some(group) => view.plan.group_places(group),
         };
-        let item = members[0] as Item;
-        let now = place(view, item, members);
-        let before = self.joined[members[0]].map(|seq| (seq, item));
-        let same = match (&before, &now) {
-            (Some(key), Some(now)) => *self.places[key] == *now,
-            (before, now) => before.is_none() && now.is_none(),
-        };
-        if same {
-            return true;
+        let mut same = true;
+        for place in members.iter().flat_map(|member| self.blocked.remove(member).unwrap_or_default()) {
+            same &= is_behind(&place.key());
+            self.joined[place.item as usize] = Some((place.queued_seq, None));
+            self.places.insert(place.key(), place);
         }
-        let mut behind = true;
-        let is_behind = |key: &Key| line.and_then(|line| line.full).is_some_and(|full| *key > full);
-        if let Some(key) = before {
-            behind &= is_behind(&key);
+        let item = members[0];
+        let now = place(view, item as Item, members);
+        let before = self.joined[item].and_then(|(seq, by)| self.find(&(seq, item as Item), by));
+        if before.map(Arc::as_ref) == now.as_ref() {
+            return same;
+        }
+        if let Some((seq, by)) = self.joined[item].take() {
+            let key = (seq, item as Item);
+            same &= by.is_some() || is_behind(&key);
             self.places.remove(&key);
-            self.joined[members[0]] = None;
+            if let Some(blocked) = by.and_then(|by| self.blocked.get_mut(&by)) {
+                blocked.retain(|place| place.key() != key);
+            }
         }
         if let Some(now) = now {
-            let key = (now.queued_seq, item);
-            behind &= is_behind(&key);
-            self.joined[members[0]] = Some(now.queued_seq);
-            self.places.insert(key, Arc::new(now));
+            same &= is_behind(&now.key());
+            self.joined[item] = Some((now.queued_seq, None));
+            self.places.insert(now.key(), Arc::new(now));
         }
-        behind
+        same
+    }
+
+    fn find(&self, key: &Key, blocked_by: Option<usize>) -> Option<&Arc<Place>> {
+        match blocked_by {
+            None => self.places.get(key),
+            Some(by) => self.blocked.get(&by)?.iter().find(|place| place.key() == *key),
+        }
+    }
+
+    /// Does a step wait, or what lands with it?
+    fn waits(&self, view: &RunView, step: usize) -> bool {
+        let group = view.plan.steps()[step].group.as_ref();
+        let first = group.and_then(|group| view.plan.group_places(group).first().copied());
+        self.joined[first.unwrap_or(step)].is_some()
     }
 
     /// What may land now, front first: first come, first served, but nothing before what it stands on.
-    pub(crate) fn line(&self, view: &RunView) -> Line {
+    pub(crate) fn line(&mut self, view: &RunView) -> Line {
         let mut line = Line::default();
-        // What came before what it stands on, with a step that it waits for.
-        let mut passed: Vec<(usize, &Arc<Place>)> = Vec::new();
+        let mut blocked: Vec<(usize, Arc<Place>)> = Vec::new();
+        // What came before what it stands on, by the step that it waits for.
+        let mut passed: HashMap<usize, BTreeMap<Key, &Arc<Place>>> = HashMap::new();
         for (key, place) in &self.places {
-            match line.join(view, place) {
-                Err(missing) => passed.push((missing, place)),
-                Ok(()) => {
-                    while let Some(next) = passed.iter_mut().position(|place| line.rejoin(view, place)) {
-                        passed.remove(next);
+            let mut next = BTreeMap::from([(*key, place)]);
+            while line.places.len() < PLACES_MAX
+                && let Some((key, place)) = next.pop_first()
+            {
+                match line.join(view, place) {
+                    Ok(()) => next.extend(place.steps.iter().flat_map(|step| passed.remove(step).unwrap_or_default())),
+                    Err(missing) if self.waits(view, missing) => {
+                        passed.entry(missing).or_default().insert(key, place);
                     }
+                    Err(missing) => blocked.push((missing, Arc::clone(place))),
                 }
             }
             if line.places.len() >= PLACES_MAX {
                 line.full = Some(*key);
                 break;
             }
+        }
+        for (step, place) in blocked {
+            self.places.remove(&place.key());
+            self.joined[place.item as usize] = Some((place.queued_seq, Some(step)));
+            self.blocked.entry(step).or_default().push(place);
         }
         line
     }
@@ -138,20 +172,6 @@ impl Line {
         self.needs.push(needs);
         self.at.extend(place.steps.iter().map(|step| (*step, end)));
         Ok(())
-    }
-
-    /// The same with a place that waits for a step. A full line takes none.
-    fn rejoin(&mut self, view: &RunView, (missing, place): &mut (usize, &Arc<Place>)) -> bool {
-        if self.places.len() >= PLACES_MAX || !self.at.contains_key(missing) {
-            return false;
-        }
-        match self.join(view, place) {
-            Ok(()) => true,
-            Err(next) => {
-                *missing = next;
-                false
-            }
-        }
     }
 
     /// The items of the queue.
