@@ -143,11 +143,23 @@ pub(crate) fn push_entry(out: &mut Vec<u8>, key: &str, value: Option<&[u8]>) {
     out.push(b'\n');
 }
 
-/// The text of the admitted configuration. `excludes` is where git looks for personal ignore rules when nothing says so.
-fn admitted_text(effective: &Effective, common: &Path, excludes: Option<&Path>) -> Vec<u8> {
+/// Files of the user's that git reads when no setting names others.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Personal {
+    /// What is ignored.
+    pub(crate) excludes: Option<PathBuf>,
+    /// Attributes of files.
+    pub(crate) attributes: Option<PathBuf>,
+}
+
+/// The text of the admitted configuration.
+fn admitted_text(effective: &Effective, common: &Path, personal: &Personal) -> Vec<u8> {
     let mut out = b"# Written by wattle at the start of a run from the effective git configuration.\n".to_vec();
-    if let Some(path) = excludes.filter(|_| effective.value("core.excludesfile").is_none()) {
-        push_entry(&mut out, "core.excludesfile", Some(path.as_os_str().as_bytes()));
+    let files = [("core.excludesfile", &personal.excludes), ("core.attributesfile", &personal.attributes)];
+    for (key, path) in files {
+        if let Some(path) = path.as_ref().filter(|_| effective.value(key).is_none()) {
+            push_entry(&mut out, key, Some(path.as_os_str().as_bytes()));
+        }
     }
     let lfs = effective.value("filter.lfs.smudge").or(effective.value("filter.lfs.process")).is_some();
     if lfs {
@@ -203,13 +215,13 @@ pub(crate) fn write_store(
     store: &Path,
     common: &Path,
     effective: &Effective,
-    excludes: Option<&Path>,
+    personal: &Personal,
 ) -> Result<(), GitError> {
     let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
     files.insert(store.join("HEAD"), b"ref: refs/heads/none\n".to_vec());
     files.insert(store.join(COMMON), common.as_os_str().as_bytes().to_vec());
     files.insert(store.join("config"), store_text(effective));
-    files.insert(store.join("user.config"), admitted_text(effective, common, excludes));
+    files.insert(store.join("user.config"), admitted_text(effective, common, personal));
     let objects = common.join("objects").into_os_string().into_vec();
     // The file has no way to write a line end that libgit2 could read; then git serves the objects.
     if objects.contains(&b'\n') {
@@ -318,7 +330,7 @@ mod tests {
         let list = f.git(&["config", "--list", "--local", "-z"]);
         let effective = Effective::parse(list.as_bytes());
         let path = dir.path().join("config");
-        fs::write(&path, admitted_text(&effective, dir.path(), None)).unwrap();
+        fs::write(&path, admitted_text(&effective, dir.path(), &Personal::default())).unwrap();
         let again = f.git(&["config", "--file", path.to_str().unwrap(), "--list", "-z"]);
         let again = Effective::parse(again.as_bytes());
         for (n, value) in values.iter().enumerate() {

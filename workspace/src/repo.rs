@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, Effective};
+use crate::config::{self, Effective, Personal};
 use crate::git::{self, At, Git, GitError, Ran, Run, Version};
 use crate::ids::{CommitId, RepoId, Signature};
 use crate::modules;
@@ -142,8 +142,7 @@ impl Repo {
         let effective = effective(&exe, &found.git_dir, o)?;
         let store = state.join("git");
         if !config::stands_for(&store, &found.common) {
-            let excludes = default_excludes(o);
-            let written = config::write_store(&store, &found.common, &effective, excludes.as_deref())
+            let written = config::write_store(&store, &found.common, &effective, &defaults(o))
                 .and_then(|()| modules::write(&store, &found.common, found.main_worktree.as_deref()));
             written.map_err(|e| match e {
                 GitError::Io { path, source } if path.starts_with(&state) => OpenError::StateDir { path, source },
@@ -214,8 +213,7 @@ impl Repo {
     pub fn configure(&self, base: &CommitId) -> Result<(), GitError> {
         let inner = &self.inner;
         let effective = effective(&inner.exe, &inner.git_dir, &inner.options)?;
-        let excludes = default_excludes(&inner.options);
-        config::write_store(inner.git.store(), &inner.common, &effective, excludes.as_deref())?;
+        config::write_store(inner.git.store(), &inner.common, &effective, &defaults(&inner.options))?;
         modules::write(inner.git.store(), &inner.common, self.main_worktree())?;
         inner.git.set_attributes(base.as_str());
         Ok(())
@@ -224,8 +222,7 @@ impl Repo {
     /// Makes a folder stand for the repository with the user's configuration of now, whatever a run has fixed.
     pub(crate) fn write_rules(&self, store: &Path) -> Result<(), GitError> {
         let inner = &self.inner;
-        let excludes = default_excludes(&inner.options);
-        config::write_store(store, &inner.common, &inner.effective, excludes.as_deref())?;
+        config::write_store(store, &inner.common, &inner.effective, &defaults(&inner.options))?;
         modules::write(store, &inner.common, self.main_worktree())
     }
 
@@ -237,7 +234,7 @@ impl Repo {
                 Some(below) => home.map(|home| home.join(below)),
                 None => Some(PathBuf::from(given)),
             },
-            None => home.map(|home| home.join(".config/git/attributes")),
+            None => defaults(&self.inner.options).attributes,
         }
     }
 
@@ -350,10 +347,14 @@ fn environment(identity: &Signature, o: &OpenOptions) -> Vec<(OsString, OsString
     env
 }
 
-/// Where git looks for personal ignore rules when `core.excludesFile` is not set.
-fn default_excludes(o: &OpenOptions) -> Option<PathBuf> {
-    let base = o.xdg_config_home.clone().or_else(|| o.home.as_ref().map(|home| home.join(".config")))?;
-    Some(base.join("git/ignore")).filter(|path| path.exists())
+/// Where git looks for personal files when no setting names them. Our git knows the user's home and no `XDG_CONFIG_HOME`:
+/// where that is given its files are named though they do not exist, or those of the home would be read.
+fn defaults(o: &OpenOptions) -> Personal {
+    let xdg = o.xdg_config_home.as_ref();
+    let base = xdg.cloned().or_else(|| o.home.as_ref().map(|home| home.join(".config")));
+    let file = |name: &str| base.as_ref().map(|base| base.join("git").join(name));
+    let named = |path: &PathBuf| xdg.is_some() || path.exists();
+    Personal { excludes: file("ignore").filter(named), attributes: file("attributes").filter(named) }
 }
 
 fn effective(exe: &Path, git_dir: &Path, o: &OpenOptions) -> Result<Effective, GitError> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::history::git_merge;
 use super::*;
+use crate::repo::OpenOptions;
 
 /// Ours and `git merge` agree; what it is.
 #[track_caller]
@@ -93,4 +94,26 @@ fn a_submodule_that_both_sides_move_forward_merges_as_far_as_the_checkout_has_it
     std::fs::rename(&away, f.main().join(".git/modules")).unwrap();
     std::fs::write(f.main().join("vendor/sub/.git"), "gitdir: ../../.git/modules/the sub\n").unwrap();
     assert!(agree(&f, &near, &far).is_ok());
+}
+
+#[test]
+fn personal_attributes_are_those_of_the_folder_that_the_user_has_named() {
+    let f = Fixture::with(&[("CHANGES", "first\n")]);
+    let base = f.head();
+    let sides = ["one", "two"].map(|text| f.side(&base, &[("CHANGES", Some(&format!("first\n{text}\n")))]));
+    let options = |folder: &str| OpenOptions { xdg_config_home: Some(f.root().join(folder)), ..f.options() };
+    let pairs: [(CommitId, CommitId); 1] = [sides.into()];
+    let clean = |folder: &str| {
+        let repo = Repo::open(&f.main(), &options(folder)).unwrap();
+        repo.configure(&base).unwrap();
+        let landing = repo.merge(&spec(&pairs[0].0, &pairs[0].1)).unwrap();
+        let trials = repo.merge_pairs(&pairs).unwrap();
+        [&landing, &trials[0]].map(|merged| matches!(merged, Merged::Clean { .. }))
+    };
+    for folder in ["mine", "home/.config"] {
+        crate::fixture::write(&f.root().join(folder), "git/attributes", "CHANGES merge=union\n");
+    }
+    assert_eq!(clean("none"), [false, false]);
+    assert_eq!(clean("mine"), [true, true]);
+    assert_eq!(clean("home/.config"), [true, true]);
 }
