@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::RwLock;
 
 use crate::fault;
+use crate::ids::CommitId;
 use claim::Claim;
 
 pub(crate) mod claim;
@@ -120,7 +121,7 @@ pub(crate) struct Git {
     /// The repository's real common directory.
     common: PathBuf,
     config: PathBuf,
-    attributes: RwLock<Option<String>>,
+    attributes: RwLock<Option<CommitId>>,
     /// What new slots hold, by name (see `shape`).
     shape: RwLock<String>,
 }
@@ -171,12 +172,12 @@ impl Git {
     }
 
     /// The commit whose `.gitattributes` count from now on, in every worktree.
-    pub(crate) fn set_attributes(&self, commit: &str) {
-        *self.attributes.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(commit.to_owned());
+    pub(crate) fn set_attributes(&self, commit: &CommitId) {
+        *self.attributes.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(commit.clone());
     }
 
     /// The commit whose `.gitattributes` count, if one has been fixed.
-    pub(crate) fn attributes(&self) -> Option<String> {
+    pub(crate) fn attributes(&self) -> Option<CommitId> {
         self.attributes.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
@@ -234,7 +235,7 @@ impl Git {
         // In the user's own checkout the attributes are what the user's own git would see.
         let ours = matches!(at, At::Store | At::Files { .. });
         if let Some(source) = self.attributes().filter(|_| ours) {
-            command.env("GIT_ATTR_SOURCE", source);
+            command.env("GIT_ATTR_SOURCE", source.as_str());
         }
         Run { command, stdin: None, accepted: 0, claims: Some(self.claims()), locks: Vec::new() }
     }
@@ -328,6 +329,12 @@ impl Run {
 
     pub(crate) fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Run {
         self.command.env(key, value);
+        self
+    }
+
+    /// Attributes are those of the files in a folder, which stands for a checkout.
+    pub(crate) fn in_checkout(mut self, folder: &Path) -> Run {
+        self.command.env_remove("GIT_ATTR_SOURCE").current_dir(folder);
         self
     }
 

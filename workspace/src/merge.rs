@@ -5,6 +5,7 @@
 
 mod attributes;
 mod known;
+mod renormalize;
 mod scratch;
 mod trial;
 
@@ -139,11 +140,9 @@ impl Repo {
             args.push(&base);
         }
         args.extend([m.ours.as_str(), m.theirs.as_str()]);
-        let mut run = self.store().args(args);
-        if self.git().attributes().is_none() {
-            // Outside a run as `git merge` in a checkout of ours.
-            run = run.env("GIT_ATTR_SOURCE", m.ours.as_str());
-        }
+        // Outside a run as `git merge` in a checkout of ours.
+        let attributes = self.git().attributes().unwrap_or_else(|| m.ours.clone());
+        let (run, _folder) = self.attributed(self.store().args(args), &attributes, self.git().store())?;
         let ran = run.accept(1).run()?;
         let mut fields = ran.stdout.split(|b| *b == 0);
         one(&ran, &mut fields, ran.code == 0)

@@ -215,7 +215,7 @@ impl Repo {
         let effective = effective(&inner.exe, &inner.git_dir, &inner.options)?;
         config::write_store(inner.git.store(), &inner.common, &effective, &defaults(&inner.options))?;
         modules::write(inner.git.store(), &inner.common, self.main_worktree())?;
-        inner.git.set_attributes(base.as_str());
+        inner.git.set_attributes(base);
         Ok(())
     }
 

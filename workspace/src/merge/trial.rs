@@ -223,7 +223,8 @@ impl Trial<'_> {
             let (a, b) = &pairs[*place];
             input.push_str(&format!("{a} {b}\n"));
         }
-        let ran = self.git(batch.attributes.as_ref(), objects).stdin(input).accept(1).run()?;
+        let (run, _folder) = self.git(batch.attributes.as_ref(), objects)?;
+        let ran = run.stdin(input).accept(1).run()?;
         let mut fields = ran.stdout.split(|b| *b == 0);
         let mut answers = Vec::with_capacity(batch.places.len());
         for place in &batch.places {
@@ -240,7 +241,8 @@ impl Trial<'_> {
         Ok(answers)
     }
 
-    fn git(&self, attributes: Option<&CommitId>, objects: Option<&Path>) -> Run {
+    /// The command, and a folder that it needs until it has ended.
+    fn git(&self, attributes: Option<&CommitId>, objects: Option<&Path>) -> Result<(Run, Option<Scratch>), GitError> {
         // What nobody keeps need not be durable, nor small.
         let unkept = ["-c", "core.fsync=none", "-c", "core.looseCompression=0", "-c", "core.createObject=rename"];
         let mut run = self.repo.store().args(unkept.iter().filter(|_| objects.is_some()));
@@ -248,14 +250,21 @@ impl Trial<'_> {
         if let Some(objects) = objects {
             run = run.env("GIT_OBJECT_DIRECTORY", objects);
         }
-        if self.rules == Rules::Checkout {
-            let rules = self.repo.state_dir().join(RULES);
-            run = run.env("GIT_DIR", &rules).env("GIT_CONFIG_GLOBAL", rules.join("user.config"));
-            if let Some(commit) = attributes {
-                run = run.env("GIT_ATTR_SOURCE", commit.as_str());
+        match self.rules {
+            Rules::Run => match self.repo.git().attributes() {
+                Some(fixed) => self.repo.attributed(run, &fixed, self.repo.git().store()),
+                None => Ok((run, None)),
+            },
+            Rules::Checkout => {
+                let rules = self.repo.state_dir().join(RULES);
+                run = run.env("GIT_DIR", &rules).env("GIT_CONFIG_GLOBAL", rules.join("user.config"));
+                match attributes {
+                    Some(commit) => self.repo.attributed(run, commit, &rules),
+                    // The folder has none either.
+                    None => Ok((run.in_checkout(&rules), None)),
+                }
             }
         }
-        run
     }
 }
 

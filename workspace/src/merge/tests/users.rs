@@ -97,6 +97,45 @@ fn a_submodule_that_both_sides_move_forward_merges_as_far_as_the_checkout_has_it
 }
 
 #[test]
+fn line_ends_are_brought_under_one_rule_by_the_attributes_that_git_merge_takes() {
+    let (crlf, lf) = ("1\r\n2\r\n3\r\n4\r\n5\r\n", "1\n2\n3\n4\nfive\n");
+    let rules = (".gitattributes", Some("* text=auto\n"));
+    let edited = crlf.replace('1', "one");
+    let f = Fixture::with(&[("dir/a", crlf), ("dir/.gitattributes", "*.bin binary\n")]);
+    let base = f.head();
+    let before = f.side(&base, &[("dir/a", Some(&edited))]);
+    let after = f.side(&base, &[rules, ("dir/a", Some(lf))]);
+    assert!(agree(&f, &before, &after).is_err() && agree(&f, &after, &before).is_err());
+    f.git(&["config", "merge.renormalize", "true"]);
+    let trees = [agree(&f, &before, &after), agree(&f, &after, &before)];
+    assert!(trees[0].is_ok() && trees[0] == trees[1], "{trees:?}");
+    // With no file of attributes at all on one side, and with one that says otherwise in a folder.
+    let bare = f.side(&base, &[("dir/a", Some(&edited)), ("dir/.gitattributes", None)]);
+    assert!(agree(&f, &bare, &after).is_ok());
+    let kept = f.side(&base, &[("dir/a", Some(&edited)), ("dir/.gitattributes", Some("a -text\n"))]);
+    assert!(agree(&f, &kept, &after).is_err());
+    // Normalized by the rule, its file goes again on one side.
+    let gone = f.side(&after, &[(".gitattributes", None), ("dir/a", Some(&lf.replace('3', "three")))]);
+    let stays = f.side(&after, &[("dir/a", Some(&lf.replace('1', "one")))]);
+    assert!(agree(&f, &gone, &stays).is_ok() && agree(&f, &stays, &gone).is_ok());
+    f.git(&["config", "merge.renormalize", "false"]);
+    assert!(agree(&f, &before, &after).is_err());
+}
+
+#[test]
+fn a_trial_in_a_run_knows_no_attributes_of_the_run() {
+    let f = Fixture::with(&[("CHANGES", "first\n")]);
+    let base = f.head();
+    let with = f.side(&base, &[(".gitattributes", Some("CHANGES merge=union\n"))]);
+    let sides = ["one", "two"].map(|text| f.side(&base, &[("CHANGES", Some(&format!("first\n{text}\n")))]));
+    let repo = f.open();
+    repo.configure(&with).unwrap();
+    let pairs = [sides.into()];
+    let clean = |rules| matches!(repo.trial(rules).unwrap().merge_all(&pairs).unwrap()[0], Merged::Clean { .. });
+    assert_eq!([Rules::Run, Rules::Checkout].map(clean), [true, false]);
+}
+
+#[test]
 fn personal_attributes_are_those_of_the_folder_that_the_user_has_named() {
     let f = Fixture::with(&[("CHANGES", "first\n")]);
     let base = f.head();
