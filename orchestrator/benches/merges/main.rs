@@ -1,11 +1,16 @@
 //! Every two-parent merge of a history, merged again by the product and by `git merge`, and compared.
 //!
-//! `cargo bench -p wattle --bench merges -- REPOSITORY [--from K] [--limit N] [--whole] [--edited] [--set KEY=VALUE]…`.
-//! The repository is only read. For each merge commit, newest first, its parents are merged three times: by the trial
-//! merges of `wattle conflicts --stdin`, by the merge that lands a step, and by `git merge` in a checkout (see `oracle`).
-//! What must agree is the tree where it merges, else the paths in conflict. Every difference is printed, then the totals;
-//! the bench fails if there is one. The tree that the history records is compared with git's for information: where they
-//! differ somebody has resolved, edited or made the merge in another way, and `--edited` names those.
+//! `cargo bench -p wattle --bench merges -- REPOSITORY [OPTION]…`; the options are `--from K`, `--limit N`, `--whole`,
+//! `--edited`, `--unlike` and `--set KEY=VALUE`, which may be given several times. The repository is only read.
+//!
+//! For each merge commit, newest first, its parents are merged three times: by the trial merges of
+//! `wattle conflicts --stdin`, by the merge that lands a step, and by `git merge` in a checkout (see `oracle`). What must
+//! agree is the tree where it merges, else the paths in conflict. Every difference is printed, then the totals; the bench
+//! fails if there is one. The tree that the history records is compared with git's for information: where they differ
+//! somebody has resolved, edited or made the merge in another way, and `--edited` names those.
+//!
+//! A history of tens of thousands of merges ends within minutes with `--unlike`: where the trial gives the very tree that
+//! is recorded, which `git merge` gave the author of the merge, it is not made again, neither by git nor as a landing.
 
 mod history;
 mod oracle;
@@ -43,6 +48,8 @@ struct Asked {
     whole: bool,
     /// Merges that the history records otherwise are named.
     edited: bool,
+    /// Merges whose trial is what the history records are not made again.
+    unlike: bool,
     /// Lines for the user's configuration, `key=value`.
     settings: Vec<String>,
 }
@@ -97,6 +104,7 @@ fn read(mut arguments: impl Iterator<Item = String>) -> Res<Option<Asked>> {
         limit: usize::MAX,
         whole: false,
         edited: false,
+        unlike: false,
         settings: Vec::new(),
     };
     while let Some(argument) = arguments.next() {
@@ -107,6 +115,7 @@ fn read(mut arguments: impl Iterator<Item = String>) -> Res<Option<Asked>> {
             "--set" => asked.settings.push(value()?),
             "--whole" => asked.whole = true,
             "--edited" => asked.edited = true,
+            "--unlike" => asked.unlike = true,
             unknown if unknown.starts_with('-') => return Err(format!("no option {unknown}").into()),
             path => asked.repository = Path::new(path).canonicalize()?,
         }
@@ -143,7 +152,14 @@ fn compare(asked: &Asked) -> Res<bool> {
             Err(_) => pairs.iter().map(|pair| tried(&repo, pair)).collect(),
         };
         for (merge, trial) in round.iter().zip(&trials) {
-            one(asked, &repo, &mut oracle, merge, trial, &mut totals)?;
+            if asked.unlike && *trial == End::Clean(merge.tree.clone()) {
+                totals.add_recorded();
+            } else {
+                one(asked, &repo, &mut oracle, merge, trial, &mut totals)?;
+            }
+            if totals.merges.is_multiple_of(SAID_EVERY) {
+                say(&format!("… {}", totals.shown()));
+            }
         }
     }
     say(&totals.shown());
@@ -172,9 +188,6 @@ fn one(asked: &Asked, repo: &Repo, oracle: &mut Oracle, merge: &Merge, trial: &E
         say(&format!("recorded otherwise: {} = {} + {}", merge.commit, merge.ours, merge.theirs));
     }
     totals.add(&git, agree == [true, true], recorded);
-    if totals.merges.is_multiple_of(SAID_EVERY) {
-        say(&format!("… {}", totals.shown()));
-    }
     Ok(())
 }
 

@@ -13,6 +13,8 @@ pub(crate) struct Totals {
     failed: usize,
     /// Clean, and the history records the tree that git gives.
     recorded: usize,
+    /// Of these, what git was not asked about.
+    unasked: usize,
 }
 
 impl Totals {
@@ -28,12 +30,21 @@ impl Totals {
         }
     }
 
+    /// Counts one whose trial is what the history records.
+    pub(crate) fn add_recorded(&mut self) {
+        self.unasked += 1;
+        self.merges += 1;
+        self.recorded += 1;
+        self.clean += 1;
+    }
+
     /// As a line.
     pub(crate) fn shown(&self) -> String {
-        let Totals { merges, different, clean, conflicts, failed, recorded } = self;
+        let Totals { merges, different, clean, conflicts, failed, recorded, unasked } = self;
+        let asked = merges - unasked;
         format!(
-            "{merges} merges: {different} differ from git merge; {clean} clean ({recorded} as the history records them), \
-             {conflicts} in conflict, {failed} that git cannot write"
+            "{merges} merges, git merge asked of {asked}: {different} differ from it; {clean} clean ({recorded} as the \
+             history records them), {conflicts} in conflict, {failed} that git cannot write"
         )
     }
 }
