@@ -176,7 +176,14 @@ fn tried(repo: &Repo, pair: &(CommitId, CommitId)) -> End {
 
 fn one(asked: &Asked, repo: &Repo, oracle: &mut Oracle, merge: &Merge, trial: &End, totals: &mut Totals) -> Res<()> {
     let spec = MergeSpec { base: None, ours: merge.ours.clone(), theirs: merge.theirs.clone() };
-    let landing = repo.merge(&spec).map_or_else(|error| End::Failed(error.to_string()), |merged| End::from(&merged));
+    let landing = match repo.merge(&spec) {
+        Ok(mut merged) => {
+            // git calls the commit of its checkout so, also in the names that it gives to files.
+            merged.rename_side(merge.ours.as_str(), "HEAD");
+            End::from(&merged)
+        }
+        Err(error) => End::Failed(error.to_string()),
+    };
     let git = oracle.merge(&merge.ours, &merge.theirs)?;
     let agree = [trial, &landing].map(|ours| agrees(ours, &git));
     if agree != [true, true] {
