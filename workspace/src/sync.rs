@@ -16,10 +16,12 @@ pub(crate) fn sync(paths: &[PathBuf]) -> Result<(), GitError> {
     in_lanes(paths, sync_one)
 }
 
-/// Syncs those of these that are there.
+/// Syncs those of these that are there; where a folder should be on the way, a reftable repository has a file.
 pub(crate) fn sync_present(paths: &[PathBuf]) -> Result<(), GitError> {
     in_lanes(paths, |path| match sync_one(path) {
-        Err(GitError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+        Err(GitError::Io { source, .. }) if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(())
+        }
         ended => ended,
     })
 }
