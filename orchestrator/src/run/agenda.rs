@@ -8,8 +8,11 @@
 
 use std::collections::BTreeSet;
 
+use wattle_planner::EdgeKind;
+use wattle_workspace::CommitId;
+
 use super::ranks::Ranks;
-use super::scheduler::{Decision, Halt, finish, ready_to_start, settle};
+use super::scheduler::{Decision, Halt, Need, finish, need, ready_to_start, settle, spoils};
 use crate::journal::RunView;
 use crate::queue::plan::next_wish;
 use crate::queue::standing::Standing;
@@ -21,8 +24,10 @@ pub(crate) struct Agenda {
     places: Vec<usize>,
     /// The reverse.
     ranks: Vec<usize>,
-    /// What comes directly after each.
-    next: Vec<Vec<usize>>,
+    /// What comes directly after each, and how.
+    next: Vec<Vec<(usize, EdgeKind)>>,
+    /// Of what each comes directly after, how much is still to come, and how much has gone wrong.
+    before: Vec<(usize, usize)>,
     /// What others see of each.
     seen: Vec<Option<Seen>>,
     /// May have something to settle.
@@ -40,11 +45,12 @@ pub(crate) struct Agenda {
 }
 
 /// What others see of a step: when this is the same, nothing has changed for them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Seen {
     state: Step,
     moved_seq: u64,
-    has_work: bool,
+    commit: Option<CommitId>,
+    /// What that stands on directly.
     on: Vec<usize>,
 }
 
@@ -56,8 +62,14 @@ impl Agenda {
         let places = view.plan.places_in_order().to_vec();
         let mut ranks = vec![0; places.len()];
         places.iter().enumerate().for_each(|(rank, place)| ranks[*place] = rank);
-        let behind = |place: &usize| view.plan.behind(*place).iter().map(|(behind, _)| ranks[*behind]).collect();
+        let behind =
+            |place: &usize| view.plan.behind(*place).iter().map(|(behind, kind)| (ranks[*behind], *kind)).collect();
         let next = places.iter().map(behind).collect();
+        let before = |place: &usize| {
+            let needs = view.plan.before(*place).iter().map(|(before, kind)| need(view.steps.at(*before).state, *kind));
+            needs.fold((0, 0), |counts, need| counted(counts, need, true))
+        };
+        let before = places.iter().map(before).collect();
         let mut agenda = Self {
             seen: vec![None; places.len()],
             open: Ranks::new(places.len()),
@@ -70,6 +82,7 @@ impl Agenda {
             places,
             ranks,
             next,
+            before,
         };
         (0..agenda.places.len()).for_each(|rank| agenda.note(view, rank));
         agenda
@@ -98,6 +111,10 @@ impl Agenda {
             return (!self.in_flight(view)).then_some(Decision::Finish { event: halt.event(), why: halt.why() });
         }
         while let Some(rank) = self.open.first() {
+            if self.waits(view, rank) {
+                self.open.remove(rank);
+                continue;
+            }
             if let Some(decision) = settle(view, self.places[rank]) {
                 return Some(decision);
             }
@@ -136,36 +153,89 @@ impl Agenda {
         let record = view.steps.at(self.places[rank]);
         self.at_work.set(rank, matches!(record.state, Step::Running | Step::Checking));
         self.conflicted.set(rank, record.conflict_at.is_some());
-        let now = Seen {
-            state: record.state,
-            moved_seq: record.moved_seq,
-            has_work: record.work.is_some(),
-            on: record.below().iter().map(|(place, _)| self.ranks[*place]).collect(),
+        let commit = record.work.as_ref().map(|work| &work.commit);
+        let before = self.seen[rank].take();
+        let moved =
+            before.as_ref().is_none_or(|seen| seen.moved_seq != record.moved_seq || seen.commit.as_ref() != commit);
+        let was = before.as_ref().map(|seen| seen.state);
+        let mut now = match before {
+            Some(seen) if !moved => seen,
+            before => {
+                for below in before.iter().flat_map(|seen| &seen.on) {
+                    self.on_top[*below].remove(&rank);
+                }
+                let on: Vec<usize> = record.below().iter().map(|(place, _)| self.ranks[*place]).collect();
+                for below in &on {
+                    self.on_top[*below].insert(rank);
+                }
+                let new = before.is_none_or(|seen| seen.commit.as_ref() != commit);
+                if new {
+                    self.on_top[rank].iter().for_each(|above| self.open.insert(*above));
+                }
+                Seen { state: record.state, moved_seq: record.moved_seq, commit: commit.cloned(), on }
+            }
         };
-        if self.seen[rank].as_ref() == Some(&now) {
+        now.state = record.state;
+        self.seen[rank] = Some(now);
+        if was == Some(record.state) && !moved {
             return;
         }
-        for below in self.seen[rank].iter().flat_map(|seen| &seen.on) {
-            self.on_top[*below].remove(&rank);
+        if spoils(record.state) {
+            self.on_top[rank].iter().for_each(|above| self.open.insert(*above));
         }
-        for below in &now.on {
-            self.on_top[*below].insert(rank);
+        self.tell(view, rank, was);
+    }
+
+    /// Tells what comes after a step that it has changed, which was in another state before.
+    fn tell(&mut self, view: &RunView, rank: usize, was: Option<Step>) {
+        let now = view.steps.at(self.places[rank]).state;
+        for (next, kind) in &self.next[rank] {
+            if let Some(was) = was {
+                let counts = counted(self.before[*next], need(was, *kind), false);
+                self.before[*next] = counted(counts, need(now, *kind), true);
+            }
         }
-        self.seen[rank] = Some(now);
-        self.on_top[rank].iter().for_each(|above| self.open.insert(*above));
         let mut steps = vec![rank];
         let mut passed = BTreeSet::new();
         while let Some(step) = steps.pop() {
-            for &next in &self.next[step] {
-                self.open.insert(next);
+            for &(next, _) in &self.next[step] {
+                let state = view.steps.at(self.places[next]).state;
+                if asks_before(state) {
+                    self.open.insert(next);
+                }
                 self.ready.remove(next);
                 // Who comes after something that leaves nothing to stand on looks at what is before it, too.
-                if leaves_nothing(view.steps.at(self.places[next]).state) && passed.insert(next) {
+                if leaves_nothing(state) && passed.insert(next) {
                     steps.push(next);
                 }
             }
         }
     }
+
+    /// Does a step wait for what it comes after, so that there is nothing to ask?
+    fn waits(&self, view: &RunView, rank: usize) -> bool {
+        let (pending, bad) = self.before[rank];
+        match view.steps.at(self.places[rank]).state {
+            Step::Waiting | Step::Ready | Step::Stale => pending > 0 && bad == 0,
+            Step::Blocked => bad > 0,
+            _ => false,
+        }
+    }
+}
+
+/// Counts what is still to come and what has gone wrong, with one more or one less.
+fn counted((pending, bad): (usize, usize), need: Need, more: bool) -> (usize, usize) {
+    let change = |count: usize| if more { count + 1 } else { count - 1 };
+    match need {
+        Need::There => (pending, bad),
+        Need::Pending => (change(pending), bad),
+        Need::Bad => (pending, change(bad)),
+    }
+}
+
+/// Does a step in this state ask what it comes after?
+fn asks_before(state: Step) -> bool {
+    matches!(state, Step::Waiting | Step::Ready | Step::Stale | Step::Blocked)
 }
 
 /// Is it over, with nothing that others could stand on or that the tip holds?

@@ -126,13 +126,13 @@ fn in_queue(view: &RunView) -> bool {
 
 /// What a step that is needed means for the one that needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
+pub(super) enum Need {
     There,
     Pending,
     Bad,
 }
 
-fn need(state: Step, kind: EdgeKind) -> Need {
+pub(super) fn need(state: Step, kind: EdgeKind) -> Need {
     match state {
         Step::Done | Step::Unchanged | Step::Landed => Need::There,
         Step::Review | Step::Approved | Step::Queued | Step::Landing => Need::There,
@@ -215,8 +215,13 @@ fn outdated(view: &RunView, record: &StepRecord) -> bool {
     record.below().iter().any(|(place, commit)| {
         let now = view.steps.at(*place);
         let same = now.work.as_ref().is_some_and(|work| work.commit == *commit);
-        !same || matches!(now.state, Step::Rejected | Step::Cancelled | Step::Failed | Step::Blocked | Step::Stale)
+        !same || spoils(now.state)
     })
+}
+
+/// Will the commit of a step in this state not land as it is?
+pub(super) fn spoils(state: Step) -> bool {
+    matches!(state, Step::Rejected | Step::Cancelled | Step::Failed | Step::Blocked | Step::Stale)
 }
 
 /// Is the step's result in the tip, or something to stand on?
