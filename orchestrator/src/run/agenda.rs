@@ -12,7 +12,7 @@ use wattle_planner::EdgeKind;
 use wattle_workspace::CommitId;
 
 use super::ranks::Ranks;
-use super::scheduler::{Decision, Halt, Need, finish, need, ready_to_start, settle, spoils};
+use super::scheduler::{Decision, Halt, Need, finish, holds, need, ready_to_start, settle, spoils};
 use crate::journal::RunView;
 use crate::queue::plan::next_wish;
 use crate::queue::standing::Standing;
@@ -26,8 +26,12 @@ pub(crate) struct Agenda {
     ranks: Vec<usize>,
     /// What comes directly after each, and how.
     next: Vec<Vec<(usize, EdgeKind)>>,
-    /// Of what each comes directly after, how much is still to come, and how much has gone wrong.
-    before: Vec<(usize, usize)>,
+    /// Of what each comes directly after, how much has gone wrong.
+    bad: Vec<usize>,
+    /// The same for what is not settled.
+    unsettled: Vec<usize>,
+    /// Is each there, and all that has to be there with it? What left nothing to stand on stands for what it came after.
+    settled: Vec<bool>,
     /// What others see of each.
     seen: Vec<Option<Seen>>,
     /// May have something to settle.
@@ -65,12 +69,10 @@ impl Agenda {
         let behind =
             |place: &usize| view.plan.behind(*place).iter().map(|(behind, kind)| (ranks[*behind], *kind)).collect();
         let next = places.iter().map(behind).collect();
-        let before = |place: &usize| {
-            let needs = view.plan.before(*place).iter().map(|(before, kind)| need(view.steps.at(*before).state, *kind));
-            needs.fold((0, 0), |counts, need| counted(counts, need, true))
-        };
-        let before = places.iter().map(before).collect();
         let mut agenda = Self {
+            bad: vec![0; places.len()],
+            unsettled: vec![0; places.len()],
+            settled: vec![false; places.len()],
             seen: vec![None; places.len()],
             open: Ranks::new(places.len()),
             ready: Ranks::new(places.len()),
@@ -82,8 +84,15 @@ impl Agenda {
             places,
             ranks,
             next,
-            before,
         };
+        // In order, so that what a step comes after is counted before it.
+        for rank in 0..agenda.places.len() {
+            let before = view.plan.before(agenda.places[rank]);
+            let bad = |(before, kind): &&(usize, EdgeKind)| need(view.steps.at(*before).state, *kind) == Need::Bad;
+            agenda.bad[rank] = before.iter().filter(bad).count();
+            agenda.unsettled[rank] = before.iter().filter(|(before, _)| !agenda.settled[agenda.ranks[*before]]).count();
+            agenda.settled[rank] = agenda.is_settled(view, rank);
+        }
         (0..agenda.places.len()).for_each(|rank| agenda.note(view, rank));
         agenda
     }
@@ -183,67 +192,51 @@ impl Agenda {
         if spoils(record.state) {
             self.on_top[rank].iter().for_each(|above| self.open.insert(*above));
         }
-        self.tell(view, rank, was);
+        if moved {
+            self.conflicted.iter().for_each(|waiting| self.open.insert(waiting));
+        }
+        self.tell(view, rank, was.unwrap_or(record.state));
     }
 
     /// Tells what comes after a step that it has changed, which was in another state before.
-    fn tell(&mut self, view: &RunView, rank: usize, was: Option<Step>) {
+    fn tell(&mut self, view: &RunView, rank: usize, was: Step) {
         let now = view.steps.at(self.places[rank]).state;
         for (next, kind) in &self.next[rank] {
-            if let Some(was) = was {
-                let counts = counted(self.before[*next], need(was, *kind), false);
-                self.before[*next] = counted(counts, need(now, *kind), true);
+            let (before, after) = (need(was, *kind) == Need::Bad, need(now, *kind) == Need::Bad);
+            self.bad[*next] = self.bad[*next] + usize::from(after) - usize::from(before);
+            if before || after {
+                self.open.insert(*next);
+                self.ready.remove(*next);
             }
         }
-        let mut steps = vec![rank];
-        let mut passed = BTreeSet::new();
-        while let Some(step) = steps.pop() {
-            for &(next, _) in &self.next[step] {
-                let state = view.steps.at(self.places[next]).state;
-                if asks_before(state) {
-                    self.open.insert(next);
-                }
-                self.ready.remove(next);
-                // Who comes after something that leaves nothing to stand on looks at what is before it, too.
-                if leaves_nothing(state) && passed.insert(next) {
-                    steps.push(next);
-                }
+        let mut changed = vec![rank];
+        while let Some(rank) = changed.pop() {
+            let settled = self.is_settled(view, rank);
+            if settled == std::mem::replace(&mut self.settled[rank], settled) {
+                continue;
+            }
+            for (next, _) in &self.next[rank] {
+                let count = &mut self.unsettled[*next];
+                *count = if settled { *count - 1 } else { *count + 1 };
+                self.open.insert(*next);
+                self.ready.remove(*next);
+                changed.push(*next);
             }
         }
+    }
+
+    fn is_settled(&self, view: &RunView, rank: usize) -> bool {
+        let place = self.places[rank];
+        let there = need(view.steps.at(place).state, EdgeKind::After) == Need::There;
+        there && (holds(view, place) || self.unsettled[rank] == 0)
     }
 
     /// Does a step wait for what it comes after, so that there is nothing to ask?
     fn waits(&self, view: &RunView, rank: usize) -> bool {
-        let (pending, bad) = self.before[rank];
         match view.steps.at(self.places[rank]).state {
-            Step::Waiting | Step::Ready | Step::Stale => pending > 0 && bad == 0,
-            Step::Blocked => bad > 0,
+            Step::Waiting | Step::Ready | Step::Stale => self.unsettled[rank] > 0 && self.bad[rank] == 0,
+            Step::Blocked => self.bad[rank] > 0,
             _ => false,
         }
-    }
-}
-
-/// Counts what is still to come and what has gone wrong, with one more or one less.
-fn counted((pending, bad): (usize, usize), need: Need, more: bool) -> (usize, usize) {
-    let change = |count: usize| if more { count + 1 } else { count - 1 };
-    match need {
-        Need::There => (pending, bad),
-        Need::Pending => (change(pending), bad),
-        Need::Bad => (pending, change(bad)),
-    }
-}
-
-/// Does a step in this state ask what it comes after?
-fn asks_before(state: Step) -> bool {
-    matches!(state, Step::Waiting | Step::Ready | Step::Stale | Step::Blocked)
-}
-
-/// Is it over, with nothing that others could stand on or that the tip holds?
-fn leaves_nothing(state: Step) -> bool {
-    match state {
-        Step::Done | Step::Unchanged | Step::Failed | Step::Blocked => true,
-        Step::Skipped | Step::Cancelled | Step::Rejected => true,
-        Step::Waiting | Step::Ready | Step::Running | Step::NeedsInput | Step::Checking | Step::Review => false,
-        Step::Approved | Step::Queued | Step::Landing | Step::Parked | Step::Stale | Step::Landed => false,
     }
 }

@@ -225,7 +225,7 @@ pub(super) fn spoils(state: Step) -> bool {
 }
 
 /// Is the step's result in the tip, or something to stand on?
-fn holds(view: &RunView, place: usize) -> bool {
+pub(super) fn holds(view: &RunView, place: usize) -> bool {
     view.steps.at(place).stands() || view.steps.at(place).state == Step::Landed
 }
 
