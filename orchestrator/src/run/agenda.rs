@@ -14,6 +14,7 @@ use wattle_workspace::CommitId;
 use super::ranks::Ranks;
 use super::scheduler::{Decision, Halt, Need, finish, holds, need, ready_to_start, settle, spoils};
 use crate::journal::RunView;
+use crate::journal::record::StepRecord;
 use crate::queue::plan::next_wish;
 use crate::queue::standing::Standing;
 use crate::state::step::Step;
@@ -56,6 +57,12 @@ struct Seen {
     commit: Option<CommitId>,
     /// What that stands on directly.
     on: Vec<usize>,
+}
+
+impl Seen {
+    fn of(record: &StepRecord) -> Self {
+        Self { state: record.state, moved_seq: record.moved_seq, commit: None, on: Vec::new() }
+    }
 }
 
 impl Agenda {
@@ -163,29 +170,24 @@ impl Agenda {
         self.at_work.set(rank, matches!(record.state, Step::Running | Step::Checking));
         self.conflicted.set(rank, record.conflict_at.is_some());
         let commit = record.work.as_ref().map(|work| &work.commit);
-        let before = self.seen[rank].take();
-        let moved =
-            before.as_ref().is_none_or(|seen| seen.moved_seq != record.moved_seq || seen.commit.as_ref() != commit);
-        let was = before.as_ref().map(|seen| seen.state);
-        let mut now = match before {
-            Some(seen) if !moved => seen,
-            before => {
-                for below in before.iter().flat_map(|seen| &seen.on) {
-                    self.on_top[*below].remove(&rank);
-                }
-                let on: Vec<usize> = record.below().iter().map(|(place, _)| self.ranks[*place]).collect();
-                for below in &on {
-                    self.on_top[*below].insert(rank);
-                }
-                let new = before.is_none_or(|seen| seen.commit.as_ref() != commit);
-                if new {
-                    self.on_top[rank].iter().for_each(|above| self.open.insert(*above));
-                }
-                Seen { state: record.state, moved_seq: record.moved_seq, commit: commit.cloned(), on }
+        let was = self.seen[rank].as_ref().map(|seen| seen.state);
+        let mut seen = self.seen[rank].take().unwrap_or_else(|| Seen::of(record));
+        let moved = was.is_none() || seen.moved_seq != record.moved_seq;
+        if seen.commit.as_ref() != commit {
+            seen.commit = commit.cloned();
+            self.on_top[rank].iter().for_each(|above| self.open.insert(*above));
+        }
+        if moved && !record.below().iter().map(|(place, _)| &self.ranks[*place]).eq(&seen.on) {
+            for below in &seen.on {
+                self.on_top[*below].remove(&rank);
             }
-        };
-        now.state = record.state;
-        self.seen[rank] = Some(now);
+            seen.on = record.below().iter().map(|(place, _)| self.ranks[*place]).collect();
+            for below in &seen.on {
+                self.on_top[*below].insert(rank);
+            }
+        }
+        (seen.state, seen.moved_seq) = (record.state, record.moved_seq);
+        self.seen[rank] = Some(seen);
         if was == Some(record.state) && !moved {
             return;
         }
