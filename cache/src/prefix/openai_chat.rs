@@ -8,7 +8,7 @@
 //! are explicit, one stands at the end of the brief, for workers differ right behind it. Settings that may differ
 //! between workers (`prompt_cache_key`, the bound on output) come last.
 
-use super::target::{BriefPlace, OutputField, Target};
+use super::target::{BriefPlace, Target};
 use super::turns::{self, Block, Turn, told};
 use super::{RawMessage, Rendered, RequestOptions, Role, SharedPrefix, push_string};
 
@@ -44,10 +44,7 @@ pub(super) fn render(
             Role::Assistant => push_assistant(&mut out, turn),
         }
     }
-    let field = match dialect.output_field {
-        OutputField::MaxTokens => "max_tokens",
-        OutputField::MaxCompletionTokens => "max_completion_tokens",
-    };
+    let field = dialect.output_field.name();
     out.push_str(&format!("],\"{field}\":{}", options.max_tokens));
     if let Some(key) = &dialect.cache_key {
         out.push_str(",\"prompt_cache_key\":");

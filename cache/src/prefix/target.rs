@@ -39,6 +39,16 @@ pub enum OutputField {
     MaxCompletionTokens,
 }
 
+impl OutputField {
+    /// The name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            OutputField::MaxTokens => "max_tokens",
+            OutputField::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+}
+
 /// What the two OpenAI wires look like to one receiver; compatible servers refuse fields that they do not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialect {

@@ -3,6 +3,8 @@
 //! The facts are those of the specification's sections 3 to 5. What cannot be told from outside (a server behind a
 //! gateway) is taken to be the least capable: then only the lead's own request warms it.
 
+use crate::prefix::{BriefPlace, Codec, Target};
+
 /// How a provider caches prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheKind {
@@ -33,6 +35,16 @@ pub enum Prewarm {
 }
 
 impl CacheKind {
+    /// How the cache of a receiver works, as far as it can be told from how requests are rendered for it.
+    pub fn of(target: &Target) -> Self {
+        match (target.codec, target.dialect.brief) {
+            (Codec::AnthropicMessages, _) => CacheKind::Marks,
+            _ if target.dialect.breakpoint => CacheKind::Breakpoints,
+            (Codec::OpenaiChat, BriefPlace::Message) => CacheKind::Units,
+            (Codec::OpenaiChat | Codec::OpenaiResponses, _) => CacheKind::Automatic,
+        }
+    }
+
     /// How it is warmed without a worker.
     pub fn prewarm(self) -> Prewarm {
         match self {

@@ -13,9 +13,10 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wattle_cache::prefix::{Codec, Target, prewarm};
+use wattle_cache::prefix::{Target, prewarm};
 use wattle_cache::price::{Price, Table};
 use wattle_cache::warm::differ::first_difference;
+use wattle_cache::warm::kind::CacheKind;
 use wattle_cache::warm::{Gate, Miss, Policy, Role, Sizes, Ticket, Verdict};
 
 use super::{Asking, Attempt, Model, ModelError, ModelErrorKind, ModelRequest, Reply, Streaming, Watch};
@@ -28,7 +29,8 @@ const MIN_TOKENS: u64 = 1024;
 pub struct SharedOptions {
     /// How the gate behaves.
     pub policy: Policy,
-    /// Is the prefix written by a request of its own, before the first worker asks?
+    /// Is the prefix written by a request of its own, before the first worker asks? Where no worker's request would leave
+    /// it for the others, it always is.
     pub prewarm: bool,
     /// Prices.
     pub prices: Arc<Table>,
@@ -131,12 +133,11 @@ impl Shared {
         let changed = self.compare(&request);
         let sizes = self.sizes(&request);
         let pass = self.pass(&request, sizes, &cancel).await?;
-        let warmed =
-            if self.options.prewarm && pass.role == Role::Lead && self.target().codec == Codec::AnthropicMessages {
-                self.prewarm(&request, &pass, &cancel).await
-            } else {
-                Vec::new()
-            };
+        let apart = self.options.prewarm || !CacheKind::of(self.target()).lead_warms();
+        let warmed = match prewarm(self.target(), &request.bytes[..request.prefix_len]) {
+            Some(bytes) if apart && pass.role == Role::Lead => self.prewarm(bytes, &request, &pass, &cancel).await,
+            _ => Vec::new(),
+        };
         let first = request.first;
         request.watch = Some(Arc::new(self.follow(&pass, request.watch.take())));
         let answered = self.inner.stream(request, cancel).await;
@@ -162,14 +163,17 @@ impl Shared {
         Follow { state: Arc::clone(&self.state), key: pass.key.clone(), ticket: pass.ticket, inner }
     }
 
-    /// Writes the prefix with a request that asks for no output. Its price is covered by what was reserved for the
-    /// lead's own: what that one then reads it does not write. Where it fails the lead's own request does the work.
-    async fn prewarm(&self, request: &ModelRequest, pass: &Pass, cancel: &CancellationToken) -> Vec<Attempt> {
-        let warm = ModelRequest {
-            bytes: prewarm(&request.bytes[..request.prefix_len]).into(),
-            watch: Some(Arc::new(self.follow(pass, None))),
-            ..request.clone()
-        };
+    /// Writes the prefix with a request of its own. Its price is covered by what was reserved for the lead's: what that one
+    /// then reads it does not write. Where it fails the lead's own request does the work.
+    async fn prewarm(
+        &self,
+        bytes: Vec<u8>,
+        request: &ModelRequest,
+        pass: &Pass,
+        cancel: &CancellationToken,
+    ) -> Vec<Attempt> {
+        let warm =
+            ModelRequest { bytes: bytes.into(), watch: Some(Arc::new(self.follow(pass, None))), ..request.clone() };
         match self.inner.stream(warm, cancel.clone()).await {
             Ok(reply) => reply.attempts,
             Err(error) => {

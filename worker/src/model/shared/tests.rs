@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use wattle_cache::prefix::{self, PrefixTtl, RequestOptions, SharedPrefix, Target};
+use wattle_cache::prefix::{self, BriefPlace, Codec, Dialect, PrefixTtl, RequestOptions, SharedPrefix, Target};
 use wattle_cache::price::Table;
 use wattle_cache::warm::{Cause, Policy};
 
@@ -21,13 +21,16 @@ async fn shared(server: &Server, policy: Policy) -> Arc<Shared> {
 }
 
 fn sharing(server: &Server, policy: Policy, prewarm: bool) -> Arc<Shared> {
-    let options = WireOptions {
-        target: Target::anthropic("anthropic"),
-        base_url: server.base_url(),
-        auth: Auth::ApiKey("k".to_owned()),
-        version: Some("2026-10-21".to_owned()),
-        pressure: Arc::default(),
+    over(Target::anthropic("anthropic"), server.base_url(), policy, prewarm)
+}
+
+fn over(target: Target, base_url: String, policy: Policy, prewarm: bool) -> Arc<Shared> {
+    let auth = match target.codec {
+        Codec::AnthropicMessages => Auth::ApiKey("k".to_owned()),
+        Codec::OpenaiChat | Codec::OpenaiResponses => Auth::Bearer("k".to_owned()),
     };
+    let options =
+        WireOptions { target, base_url, auth, version: Some("2026-10-21".to_owned()), pressure: Arc::default() };
     let pace = Pace { idle: Duration::from_secs(20), backoff_first: Duration::from_millis(1) };
     let inner = Arc::new(HttpModel::with_pace(options, pace).unwrap());
     let today = Arc::new(|| "2026-11-28".to_owned());
@@ -41,23 +44,28 @@ fn quick() -> Policy {
 
 /// A worker's request: a brief of so many bytes, and a message of its own.
 fn request(brief_bytes: usize, worker: &str, watch: Option<Arc<dyn Watch>>) -> ModelRequest {
-    let shared = SharedPrefix::new(Vec::new(), "Be exact.", &"b".repeat(brief_bytes)).unwrap();
+    let request = request_for(&Target::anthropic("anthropic"), MODEL, &"b".repeat(brief_bytes), worker);
+    ModelRequest { watch, ..request }
+}
+
+fn request_for(target: &Target, model: &str, brief: &str, worker: &str) -> ModelRequest {
+    let shared = SharedPrefix::new(Vec::new(), "Be exact.", brief).unwrap();
     let options = RequestOptions {
-        model: MODEL.to_owned(),
+        model: model.to_owned(),
         max_tokens: 100,
         effort: None,
         stream: true,
         prefix_ttl: PrefixTtl::FiveMinutes,
         min_cache_tokens: 0,
     };
-    let rendered = prefix::render(&shared, worker, &[], &options);
+    let rendered = prefix::render_for(target, &shared, worker, &[], &options);
     ModelRequest {
         bytes: rendered.bytes.into(),
         prefix_len: rendered.prefix_len,
         prefix_sha: rendered.prefix_sha,
-        model: MODEL.to_owned(),
+        model: model.to_owned(),
         first: true,
-        watch,
+        watch: None,
     }
 }
 
@@ -129,6 +137,28 @@ async fn a_request_of_its_own_can_write_the_prefix() {
     let rows: usize = answers.iter().map(|answer| answer.as_ref().unwrap().attempts.len()).sum();
     assert_eq!(rows, 5, "it is a row of the lead's");
     assert!(answers.iter().flatten().all(|reply| reply.attempts.iter().all(|attempt| attempt.miss.is_none())));
+}
+
+#[tokio::test]
+async fn where_only_whole_messages_are_held_the_brief_is_sent_alone_first() {
+    let script = "version: 1\nprefill_tokens_per_second: 50000\nreplies: [{ blocks: [{ text: ok }] }]\n";
+    let server = scripted::serve_text(script, 0).await.unwrap();
+    for (brief, alone) in [(BriefPlace::Message, true), (BriefPlace::Joined, false)] {
+        let dialect = Dialect { brief, ..Dialect::plain() };
+        let target = Target { codec: Codec::OpenaiChat, provider: "deepseek".to_owned(), dialect };
+        let model = over(target.clone(), format!("{}/v1", server.base_url()), quick(), false);
+        let before = server.journal().len();
+        let begin = if alone { "a" } else { "b" };
+        let asked =
+            |worker| request_for(&target, "deepseek-v4-flash", &begin.repeat(36_000), &format!("worker {worker}"));
+        let answers = all(&model, (0..4).map(asked).collect()).await;
+        let records = &server.journal()[before..];
+        let read = records.iter().filter(|record| record.tokens.read >= 8_000).count();
+        // Beginnings that several requests had in common are kept, too, but only once a second one has come.
+        assert_eq!((records.len(), read >= 4), if alone { (5, true) } else { (4, false) }, "{records:?}");
+        let rows: usize = answers.iter().map(|answer| answer.as_ref().unwrap().attempts.len()).sum();
+        assert_eq!(rows, records.len(), "each is a row of somebody's");
+    }
 }
 
 #[tokio::test]
