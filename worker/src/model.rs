@@ -19,6 +19,7 @@ mod refusal;
 mod retry;
 mod setup;
 pub mod shared;
+mod slots;
 pub mod sse;
 pub(crate) mod transport;
 pub mod wire;
@@ -37,6 +38,7 @@ use wattle_cache::warm::Miss;
 
 pub use self::error::{ModelError, ModelErrorKind, Reason, Wall};
 pub use self::setup::{Auth, SetupError, WireOptions};
+pub use self::slots::slots;
 
 /// An answer of a [`Watch`] that may take a while.
 pub type Asking<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;

@@ -151,6 +151,10 @@ impl Models {
                     model::Auth::Bearer(token) => Auth::Bearer(token.expose().to_owned()),
                     model::Auth::None => Auth::None,
                 };
+                let slots = match slots {
+                    Some(said) => Some(said),
+                    None => wattle_worker::model::slots(&target, &base_url).await,
+                };
                 (self.over_http(target, base_url.clone(), auth, version)?, name, base_url, slots)
             }
         };
