@@ -39,6 +39,7 @@ mod slot;
 mod stale;
 mod submodule;
 mod sync;
+mod torn;
 mod walk;
 mod warm;
 mod whole;

@@ -322,21 +322,7 @@ impl RunView {
     fn apply_landing(&mut self, seq: u64, at: &str, change: &LandingChange) -> Result<(), FoldError> {
         let id = change.landing;
         let Some(event) = change.event else {
-            let record = LandingRecord {
-                state: Landing::Queued,
-                since: at.to_owned(),
-                entries: change.entries.clone(),
-                group: change.group.clone(),
-                last: change.last,
-                gathered: false,
-                on: None,
-                culprit: None,
-                candidate: None,
-                why: None,
-                held: Vec::new(),
-                held_by: String::new(),
-            };
-            self.landings.insert(id, record);
+            self.landings.insert(id, LandingRecord::opened(change, at));
             self.touched.landings.add(id);
             self.open.insert(id);
             return Ok(());
@@ -403,6 +389,26 @@ impl RunView {
             self.checking.retain(|(landing, _, _)| *landing != id);
         }
         Ok(())
+    }
+}
+
+impl LandingRecord {
+    /// One that has just been opened.
+    fn opened(change: &LandingChange, at: &str) -> Self {
+        Self {
+            state: Landing::Queued,
+            since: at.to_owned(),
+            entries: change.entries.clone(),
+            group: change.group.clone(),
+            last: change.last,
+            gathered: false,
+            on: None,
+            culprit: None,
+            candidate: None,
+            why: None,
+            held: Vec::new(),
+            held_by: String::new(),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use super::drive::Drive;
 use super::limits::prefix_ttl;
 use super::models;
 use super::overlay;
-use super::recover::{RecoverError, died, kept_slots, recover};
+use super::recover::{RecoverError, died, kept_slots, mend_objects, recover};
 use super::rules;
 use super::shape::configure;
 use crate::ids::{Blob, RunId};
@@ -270,6 +270,7 @@ pub(crate) fn resume(
     let mut rec = Recorder::new(view, writer, ctx.clock.clone())?;
     if died(&rec) {
         rec.run(RunEvent::Interrupt, Some("died"))?;
+        mend_objects(&rec, &ctx.repo)?;
     }
     tell_slots(&mut rec)?;
     wattle_worker::process::end_leftovers(run.as_str());
