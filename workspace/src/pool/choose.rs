@@ -79,6 +79,8 @@ impl Pool {
         record.generation += 1;
         record.wanted = w.setup_key.clone();
         record.stash = stash;
+        // Where one is that was cut off on its way its record does not tell: it is reset.
+        record.ready = record.whole();
         // From here on it is neither where it was nor where it is wanted.
         record.moving = Some(w.base.clone());
         fault::point("slot.choose");

@@ -751,6 +751,32 @@ fn a_slot_cut_off_on_its_way_is_no_work_and_work_in_it_is() {
 }
 
 #[test]
+fn a_check_slot_cut_off_on_its_way_is_not_taken_for_where_it_came_from() {
+    for (class, recovered) in [(Class::Check, true), (Class::Check, false), (Class::Snapshot, true)] {
+        let (f, repo, pool) = start();
+        let base = f.head();
+        let newer = f.commit(&[("a.txt", "newer\n"), ("new.txt", "newer\n")]);
+        let lease = pool.lease(&want(class, &base, "r/s/1")).unwrap();
+        pool.release(lease.clone()).unwrap();
+        // Its next holder dies when files and index are there already, and the record does not say so yet.
+        let mut record = Record::load(&pool.root, lease.slot).unwrap().unwrap();
+        record.moving = Some(newer.clone());
+        record.holders = vec![Held { by: "r/s/2".to_owned(), owner: None }];
+        record.store(&pool.root).unwrap();
+        assert!(Place::of(&repo, &pool.root, &record).shift(&newer).unwrap());
+        let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
+        if recovered {
+            pool.recover(&[]).unwrap();
+        }
+        let again = pool.lease(&want(class, &base, "r/s/3")).unwrap();
+        assert_eq!((again.slot, read(&again, "a.txt")), (lease.slot, "a\n".into()), "{class:?}");
+        assert!(!again.path.join("new.txt").exists(), "{class:?}");
+        assert_eq!(f.run(&again.path, &["status", "--porcelain"]), "");
+        pool.release(again).unwrap();
+    }
+}
+
+#[test]
 fn a_record_that_was_lost_takes_its_slot_out_of_use_and_nothing_is_deleted() {
     let (f, _repo, pool) = start();
     let base = f.head();
