@@ -4,6 +4,7 @@
 //! rebuilds the state ([`replay`]). Views (progress, `status`, `review`, JSON) read nothing else.
 
 pub(crate) mod blob;
+mod change;
 pub(crate) mod command;
 pub(crate) mod event;
 pub(crate) mod fold;

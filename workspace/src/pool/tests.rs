@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use super::record::file_of;
 use super::*;
 use crate::capture::CaptureOptions;
 use crate::fixture::{Fixture, write};
