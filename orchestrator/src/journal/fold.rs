@@ -498,7 +498,13 @@ fn concerns_queue(body: &Body) -> bool {
     match body {
         Body::Resumed { .. } | Body::TargetMoved { .. } | Body::MergeAsked { .. } => true,
         Body::CheckStarted(check) | Body::CheckFinished { check, .. } => check.step.is_none(),
-        _ => false,
+        Body::RunStarted(_) | Body::PlanReady { .. } | Body::RunState { .. } | Body::StepState(_) => false,
+        Body::LandingState(_) | Body::LandingHeld { .. } | Body::Landed { .. } => false,
+        Body::AttemptState(_) | Body::Intent { .. } | Body::Evidence { .. } | Body::Turn { .. } => false,
+        Body::RepairStarted { .. } | Body::Ejected { .. } | Body::Salvaged { .. } | Body::Usage { .. } => false,
+        Body::ConflictPredicted(_) | Body::BoundHit { .. } | Body::Audited { .. } | Body::NeedsInput { .. } => false,
+        Body::Answered { .. } | Body::Approved { .. } | Body::Comment { .. } | Body::CancelAsked { .. } => false,
+        Body::Command { .. } | Body::RunFinished { .. } | Body::CacheMiss { .. } => false,
     }
 }
 

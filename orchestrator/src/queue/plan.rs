@@ -95,6 +95,7 @@ pub(crate) fn next_wish(standing: &mut Standing, view: &RunView) -> Option<Wish>
     wish
 }
 
+/// The next wish of a queue in which something has changed.
 fn look(standing: &mut Standing, view: &RunView) -> Option<Wish> {
     standing.freshen(view);
     let flakes = standing.flake_share(view);
@@ -282,10 +283,9 @@ fn train(standing: &Standing, queue: Queue<'_>, flake_share: f64) -> (Option<Pla
         }
         Landing::Green | Landing::Red | Landing::Held | Landing::Landed | Landing::Ejected => false,
     };
-    let (lines, pasts) = standing.counts();
     let ground = Ground {
-        lines,
-        pasts,
+        lines: standing.lines,
+        pasts: standing.pasts,
         verdicts: view.verdicts.changes(),
         tip: queue.tip(),
         control: view.checking.iter().any(|(id, _, tree)| is_control(view, *id, tree)),

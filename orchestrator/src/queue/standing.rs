@@ -26,7 +26,7 @@ pub(crate) struct Standing {
     /// Is the line what is in front, on the tip that it was made for?
     fresh: bool,
     /// Counts lines.
-    lines: u64,
+    pub(super) lines: u64,
     /// Queued members of groups that cannot land any more, by their places in the plan.
     pub(super) broken: BTreeSet<usize>,
     /// Steps that may still join what is gathered, by their places in the plan; none are counted where nothing is.
@@ -38,7 +38,7 @@ pub(crate) struct Standing {
     /// Those on the present tip, newest first.
     past: Vec<Past>,
     /// Counts changes of these.
-    pasts: u64,
+    pub(super) pasts: u64,
     /// The share of checks that are red without a reason, after so many checks.
     flakes: (u64, f64),
     /// As of which event about what it waits for it wants nothing, if nothing else has changed since.
@@ -205,11 +205,6 @@ impl Standing {
             self.flakes = (seen, flake_share(view));
         }
         self.flakes.1
-    }
-
-    /// Counts what a plan is made of.
-    pub(super) fn counts(&self) -> (u64, u64) {
-        (self.lines, self.pasts)
     }
 }
 
