@@ -26,7 +26,7 @@ pub(crate) mod outcome;
 pub(crate) mod overlay;
 pub(crate) mod predict;
 pub(crate) mod ranks;
-mod recover;
+pub(crate) mod recover;
 pub(crate) mod rules;
 pub(crate) mod salvage;
 pub(crate) mod scheduler;

@@ -143,6 +143,24 @@ fn with_nothing_running_verbs_say_so() {
 }
 
 #[test]
+fn a_journal_that_another_process_holds_is_busy_and_not_broken() {
+    let env = TestEnv::new();
+    std::fs::write(env.root().join("plan.yml"), STANDING).unwrap();
+    let repo = env.repo("repo", &[("a.txt", LINES)]);
+    let _ = repo.wattle(&["run", "-f", "../plan.yml"]).code(4);
+    let repos = std::fs::read_dir(env.root().join("state/repos")).unwrap();
+    let journal = repos.map(|folder| folder.unwrap().path().join("journal.db")).find(|file| file.exists()).unwrap();
+    let holder = rusqlite::Connection::open(journal).unwrap();
+    // As of an owner that was stopped while it wrote.
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let said = repo.wattle(&["approve", "one", "--json"]).code(8);
+    assert_eq!(said.json()["error"]["code"], "busy", "{}", said.whole());
+    assert!(said.whole().contains("try again"), "{}", said.whole());
+    holder.execute_batch("ROLLBACK").unwrap();
+    let _ = repo.wattle(&["approve", "one", "--json"]).ok();
+}
+
+#[test]
 fn a_second_run_is_told_who_holds_the_repository() {
     let env = TestEnv::new();
     let repo = busy(&env);

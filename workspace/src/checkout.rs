@@ -170,7 +170,9 @@ impl Repo {
                 }
             }
         }
-        fault::point("land.asked");
+        // The points of a landing that has files to move: a branch that is checked out nowhere has none of them.
+        let point = |name| if pending.is_empty() { fault::point("land.nowhere") } else { fault::point(name) };
+        point("land.asked");
         if !moved {
             let change = RefChange { name, new: Some(new.clone()), old: Expect::Is(old.clone()) };
             match self.update_refs(std::slice::from_ref(&change), reason) {
@@ -179,7 +181,7 @@ impl Repo {
                 Err(RefError::Git(e)) => return Err(e),
                 Err(e @ RefError::Occupied { .. }) => return Err(refused(&e)),
             }
-            fault::point("land.between");
+            point("land.between");
             return self.follow(pending, checkouts, old, new, Some(branch));
         }
         self.follow(pending, checkouts, old, new, None)
@@ -228,7 +230,9 @@ impl Repo {
             let worktree = checkout.path.clone();
             return Ok(Advance::Held { worktree, paths, why: HeldWhy::CheckoutFailed });
         }
-        fault::point("land.followed");
+        if !pending.is_empty() {
+            fault::point("land.followed");
+        }
         Ok(Advance::Moved { checkouts })
     }
 

@@ -12,7 +12,9 @@ use crate::config::model::ModelProblem;
 use crate::config::trust::TrustError;
 use crate::journal::JournalError;
 use crate::journal::command::Refusal;
+use crate::journal::recorder::RecordError;
 use crate::run::begin::RunError;
+use crate::run::recover::RecoverError;
 use crate::run::verbs::SubmitError;
 use crate::ui::Ui;
 
@@ -258,6 +260,9 @@ impl CliError {
 
 impl From<JournalError> for CliError {
     fn from(error: JournalError) -> Self {
+        if error.is_busy() {
+            return Self::new(Exit::Busy, "busy", error.to_string()).hint("another wattle is writing to it; try again");
+        }
         let hint = match &error {
             JournalError::Newer { .. } => "use the newer wattle",
             JournalError::Fenced { .. } => "`wattle status` shows who drives the run now",
@@ -327,6 +332,12 @@ impl From<RunError> for CliError {
             RunError::Model(error) => environment("no_model", &error.mend()),
             RunError::Rule(_) => Self::new(Exit::Invalid, "rule", message).hint("mend the rule; nothing was started"),
             RunError::Lock(_) => environment("lock", "see the folder `wattle` in the common git directory"),
+            RunError::Record(RecordError::Journal(error))
+            | RunError::Recover(RecoverError::Journal(error) | RecoverError::Record(RecordError::Journal(error)))
+                if error.is_busy() =>
+            {
+                error.into()
+            }
             RunError::Record(_) => {
                 environment("journal", "`wattle doctor` looks at the state directory and its disk; then wattle resume")
             }

@@ -74,6 +74,15 @@ pub(crate) enum JournalError {
     Replay(#[from] ReplayError),
 }
 
+impl JournalError {
+    /// Whether another process held the file for longer than is waited: nothing is wrong with it.
+    pub(crate) fn is_busy(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        let Self::Sql { source, .. } = self else { return false };
+        matches!(source.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
+    }
+}
+
 /// One run in a list.
 #[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub(crate) struct RunSummary {

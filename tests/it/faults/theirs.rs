@@ -2,7 +2,9 @@
 //! stopped, a merge or a rebase begins, the target moves or vanishes, a slot is deleted, and the run goes on. It holds what
 //! it may not land, and ends where it would have.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -15,6 +17,9 @@ use crate::env::{Output, TestEnv, TestRepo};
 
 /// Resumes until a run is at its end whose machine and whose user leave it alone.
 const RESUMES_MAX: usize = 4;
+
+/// How long the children of a stopped run may go on to write.
+const DELETED_WITHIN: Duration = Duration::from_secs(20);
 
 /// One deed of a user.
 struct Deed {
@@ -29,9 +34,11 @@ struct Deed {
     end: fn(&TestEnv, &TestRepo<'_>),
 }
 
+// Moments at which no landing is on its way: git refuses to begin anything in the middle of one.
 /// Before a checkout is asked whether it can move, and after it has been.
 const AROUND: &[&str] = &["ref.candidate.after:1", "land.asked:2"];
-const BEFORE: &[&str] = &["ref.candidate.after:1", "ref.candidate.after:3"];
+/// Before any landing, and between two.
+const BEFORE: &[&str] = &["ref.candidate.after:1", "land.followed:1"];
 
 const DEEDS: &[Deed] = &[
     Deed {
@@ -117,7 +124,7 @@ const DEEDS: &[Deed] = &[
     Deed {
         name: "slots deleted by hand",
         at: &["slot.prepared:1", "slot.prepared:4", "git.add.before:5", "capture.after:2", "ref.candidate.after:2"],
-        begin: |env, _| slots(env).iter().for_each(|slot| std::fs::remove_dir_all(slot).expect("it is there")),
+        begin: |env, _| slots(env).iter().for_each(|slot| delete(slot)),
         held: None,
         end: |_, _| (),
     },
@@ -127,7 +134,15 @@ const DEEDS: &[Deed] = &[
 #[track_caller]
 fn refuses(env: &TestEnv, repo: &TestRepo<'_>, args: &[&str]) {
     let ended = env.program("git", &repo.path, args);
-    assert_ne!(ended.code, 0, "{args:?} stops at a conflict");
+    assert!(ended.code != 0 && ended.whole().contains("CONFLICT"), "{args:?} stops at a conflict: {}", ended.whole());
+}
+
+/// Deletes a slot, whatever is written to it meanwhile: the run is stopped, its children are not.
+fn delete(slot: &Path) {
+    let until = Instant::now() + DELETED_WITHIN;
+    while let Err(error) = std::fs::remove_dir_all(slot) {
+        assert!(error.kind() == ErrorKind::DirectoryNotEmpty && Instant::now() < until, "{}: {error}", slot.display());
+    }
 }
 
 /// The folders of slots that are there.

@@ -312,11 +312,13 @@ impl<'a> Place<'a> {
             return Ok(());
         }
         let (lock, head) = (git_dir.join("HEAD.lock"), git_dir.join("HEAD"));
-        let written = File::create_new(&lock).and_then(|mut file| {
-            io::Write::write_all(&mut file, format!("{to}\n").as_bytes())?;
-            fs::rename(&lock, &head)
-        });
-        written.map_err(|e| PoolError::io(&lock, e))
+        let mut file = File::create_new(&lock).map_err(|e| PoolError::io(&lock, e))?;
+        let written = io::Write::write_all(&mut file, format!("{to}\n").as_bytes());
+        written.and_then(|()| fs::rename(&lock, &head)).map_err(|e| {
+            // On a full disk, say. Nobody would take it away: whoever is to have the slot next need not come.
+            let _ = fs::remove_file(&lock);
+            PoolError::io(&lock, e)
+        })
     }
 
     /// The commit that HEAD is at, where it is detached and refs are files.
