@@ -13,6 +13,9 @@ use crate::faults::say;
 /// What the tests of this file look at when they are over.
 const NOTE: &str = "WHERE-ARE-THE-FILES.txt";
 
+/// How many runs are tried until one passes a point.
+const TRIES_MAX: usize = 8;
+
 /// A step that kills its run on its first try, after it has changed, added and removed files; what it leaves behind holds
 /// the mounts if `and` says so.
 fn plan(env: &TestEnv, and: &str) -> String {
@@ -140,21 +143,28 @@ fn killed_at_every_point_of_a_slots_life_the_run_reaches_the_same_end() {
     let mounts = points.contains("slot.mounted") && points.contains("template.made");
     assert!(mounts == can && points.len() > 12, "{points:?}");
     for point in points {
-        let (mut env, _) = world();
-        if !can {
-            env = TestEnv::new();
-        }
-        let repo = QUEUE.world(&env);
-        let armed = format!("kill={point}:1");
-        let killed = env.wattle_with(&repo.path, &[("WATTLE_FAULT", &armed)], &RUN);
-        assert_eq!(killed.code, 128 + 9, "{point}: {}", killed.whole());
-        let resumed = repo.wattle(&["resume"]);
-        // Killed before there was a run, there is none to go on with.
-        let resumed = if resumed.code == 5 { env.wattle(&repo.path, &RUN) } else { resumed };
-        assert_eq!(resumed.code, 0, "{point}: {}", resumed.whole());
-        expected.hold(&env, &repo);
-        assert_eq!(processes(env.root()), [] as [String; 0], "{point}");
+        // Not every run passes each: only a red check on a slot that was used before is asked again on a scrubbed one.
+        let hit = (0..TRIES_MAX).any(|_| killed_at(point, can, &expected));
+        assert!(hit, "{point} is passed by none of {TRIES_MAX} runs");
     }
+}
+
+/// Kills a run at the point, resumes, and holds the end against the undisturbed one; `false` = it was not passed.
+fn killed_at(point: &str, can: bool, expected: &Expected) -> bool {
+    let env = if can { world().0 } else { TestEnv::new() };
+    let repo = QUEUE.world(&env);
+    let run = env.wattle_with(&repo.path, &[("WATTLE_FAULT", &format!("kill={point}:1"))], &RUN);
+    if run.code == 0 {
+        return false;
+    }
+    assert_eq!(run.code, 128 + 9, "{point}: {}", run.whole());
+    let resumed = repo.wattle(&["resume"]);
+    // Killed before there was a run, there is none to go on with.
+    let resumed = if resumed.code == 5 { env.wattle(&repo.path, &RUN) } else { resumed };
+    assert_eq!(resumed.code, 0, "{point}: {}", resumed.whole());
+    expected.hold(&env, &repo);
+    assert_eq!(processes(env.root()), [] as [String; 0], "{point}");
+    true
 }
 
 #[test]
