@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,7 @@ fn held_by(info: Option<&LockInfo>) -> String {
 pub struct OwnerLock {
     file: File,
     path: PathBuf,
-    after_death: bool,
+    died: Option<SystemTime>,
     /// What the owner before left has been seen to.
     settled: bool,
 }
@@ -75,15 +75,16 @@ impl OwnerLock {
             std::thread::sleep(DYING_PAUSE);
         }
         // Whoever gives it back says so by emptying it.
-        let after_death = file.metadata().map_err(io)?.len() > 0;
-        let lock = OwnerLock { file, path: path.clone(), after_death, settled: !after_death };
+        let is = file.metadata().map_err(io)?;
+        let died = (is.len() > 0).then(|| is.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+        let lock = OwnerLock { file, path: path.clone(), died, settled: died.is_none() };
         lock.describe(info)?;
         Ok(lock)
     }
 
-    /// Did the owner before this one die, or the machine?
-    pub fn after_death(&self) -> bool {
-        self.after_death
+    /// When the owner before this one began, if it died, or the machine under it.
+    pub fn died(&self) -> Option<SystemTime> {
+        self.died
     }
 
     /// Says that what a dead owner left has been seen to; until then the next owner is told of the death as well.

@@ -4,18 +4,44 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use git2::{Oid, Repository};
 
 use crate::git::GitError;
 use crate::repo::Repo;
 
+/// In `<common>/wattle/`: the start of the machine in which Wattle was last the owner here. Its time is that of the first
+/// such owner.
+const BOOT: &str = "wattle/boot";
+
+/// Files are dated by a clock that ticks now and then.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
+
 impl Repo {
+    /// What a machine had written when it lost its power may have lost its content: it is removed, so that it can be made
+    /// again. `died` is when an owner began that did not end; without one, whatever was written in another start of the
+    /// machine than this is looked at. Gives the ids of what was removed.
+    pub fn mend_after_cut(&self, died: Option<SystemTime>) -> Result<Vec<String>, GitError> {
+        let (note, boot) = (self.common_dir().join(BOOT), boot());
+        let noted = fs::read_to_string(&note).ok();
+        let is_new = noted.as_ref() != Some(&boot);
+        let restarted =
+            if noted.is_some() && is_new { note.metadata().and_then(|is| is.modified()).ok() } else { None };
+        let removed = match [died, restarted].into_iter().flatten().min() {
+            Some(since) => self.remove_torn(since - CLOCK_STEP)?,
+            None => Vec::new(),
+        };
+        if is_new {
+            fs::write(&note, boot).map_err(|e| GitError::io(&note, e))?;
+        }
+        Ok(removed)
+    }
+
     /// Removes loose objects that were written since a moment and are not what their names say: nothing can be got from
     /// them, and without them they can be made again. Gives their ids. Where git2 cannot read the repository only those
     /// without any content are known.
-    pub fn remove_torn(&self, since: SystemTime) -> Result<Vec<String>, GitError> {
+    fn remove_torn(&self, since: SystemTime) -> Result<Vec<String>, GitError> {
         let objects = self.common_dir().join("objects");
         let reader = Repository::open(self.common_dir()).ok();
         let mut removed = Vec::new();
@@ -40,6 +66,11 @@ impl Repo {
         }
         Ok(removed)
     }
+}
+
+/// When the machine was started: the same text until it is started again, nothing where that is not told.
+pub(crate) fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// Is what stands under this name something else? A missing object is not, nor one that another program holds just now.
@@ -108,5 +139,28 @@ mod tests {
         assert!(path(&whole).is_file());
         assert_eq!(make("zeros\n"), zeros);
         assert_eq!(f.git(&["cat-file", "-p", &zeros]), "zeros");
+    }
+
+    #[test]
+    fn what_an_earlier_start_of_the_machine_has_written_is_looked_at_once() {
+        let f = Fixture::with(&[("a", "1\n")]);
+        let repo = f.open();
+        let note = repo.common_dir().join(super::BOOT);
+        std::fs::create_dir_all(note.parent().unwrap()).unwrap();
+        let torn = || {
+            let path = repo.common_dir().join("objects/12").join("34567890".repeat(5).split_at(38).0);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, b"").unwrap();
+            path
+        };
+        let path = torn();
+        assert!(repo.mend_after_cut(None).unwrap().is_empty(), "nobody has been the owner before");
+        assert!(repo.mend_after_cut(None).unwrap().is_empty(), "the machine is still on");
+        std::fs::write(&note, "another start").unwrap();
+        assert_eq!(repo.mend_after_cut(None).unwrap().len(), 1);
+        assert!(!path.exists());
+        let written = torn().metadata().unwrap().modified().unwrap();
+        assert!(repo.mend_after_cut(None).unwrap().is_empty(), "that is over");
+        assert_eq!(repo.mend_after_cut(Some(written)).unwrap().len(), 1, "somebody died in this one");
     }
 }

@@ -219,7 +219,11 @@ impl Agenda {
             }
             for (next, _) in &self.next[rank] {
                 let count = &mut self.unsettled[*next];
-                *count = if settled { *count - 1 } else { *count + 1 };
+                let was = std::mem::replace(count, if settled { *count - 1 } else { *count + 1 });
+                // One of several that it waits for: it still does, and had nothing to settle before.
+                if was > 0 && *count > 0 && self.bad[*next] == 0 {
+                    continue;
+                }
                 self.open.insert(*next);
                 self.ready.remove(*next);
                 changed.push(*next);

@@ -19,7 +19,7 @@ use super::drive::Drive;
 use super::limits::prefix_ttl;
 use super::models;
 use super::overlay;
-use super::recover::{RecoverError, died, kept_slots, mend_objects, recover};
+use super::recover::{RecoverError, died, kept_slots, recover};
 use super::rules;
 use super::shape::configure;
 use crate::ids::{Blob, RunId};
@@ -198,7 +198,10 @@ pub(crate) fn own(ctx: &Context, run: Option<&RunId>) -> Result<OwnerLock, RunEr
         LockError::Held(holder) => RunError::Busy { holder },
         error @ LockError::Io { .. } => RunError::Lock(error.to_string()),
     })?;
-    if lock.after_death() || ctx.repo.is_to_bury() {
+    for id in ctx.repo.mend_after_cut(lock.died())? {
+        tracing::warn!(%id, "removed an object that had lost its content");
+    }
+    if lock.died().is_some() || ctx.repo.is_to_bury() {
         ctx.repo.bury()?;
         lock.settle();
     }
@@ -270,7 +273,6 @@ pub(crate) fn resume(
     let mut rec = Recorder::new(view, writer, ctx.clock.clone())?;
     if died(&rec) {
         rec.run(RunEvent::Interrupt, Some("died"))?;
-        mend_objects(&rec, &ctx.repo)?;
     }
     tell_slots(&mut rec)?;
     wattle_worker::process::end_leftovers(run.as_str());

@@ -5,7 +5,6 @@
 //! does not show.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
 
 use wattle_planner::StepId;
 use wattle_workspace::{CommitId, GitError, Pool, PoolError, Repo, fault};
@@ -22,9 +21,6 @@ use crate::state::attempt::{Attempt, AttemptEvent};
 use crate::state::landing::{Landing, LandingEvent};
 use crate::state::run::Run;
 use crate::state::step::{Step, StepEvent};
-
-/// Files are dated by a clock that ticks now and then.
-const CLOCK_STEP: Duration = Duration::from_secs(1);
 
 /// Beginning of the holders of slots that `wattle path` has made.
 pub(crate) const LOOKED_AT: &str = "path/";
@@ -87,17 +83,6 @@ pub(crate) fn free_slots(rec: &mut Recorder, pool: &Pool) -> Result<(), RecoverE
 /// Was the process that drove the run killed?
 pub(crate) fn died(rec: &Recorder) -> bool {
     matches!(rec.view.state, Run::Planning | Run::Running)
-}
-
-/// What a run had written when it died may have lost its content with the machine's power: it is taken away, so that it can
-/// be made again.
-pub(crate) fn mend_objects(rec: &Recorder, repo: &Repo) -> Result<(), GitError> {
-    let begun = rec.view.steps.values().flat_map(|record| &record.attempts).map(|attempt| attempt.since.as_str()).min();
-    let Some(begun) = begun.and_then(|since| since.parse::<jiff::Timestamp>().ok()) else { return Ok(()) };
-    for id in repo.remove_torn(SystemTime::from(begun) - CLOCK_STEP)? {
-        tracing::warn!(%id, "removed an object that had lost its content");
-    }
-    Ok(())
 }
 
 fn landings(rec: &mut Recorder, repo: &Repo, tip: &CommitId) -> Result<(), RecoverError> {

@@ -20,22 +20,22 @@ fn one_owner_at_a_time() {
     }
     lock.describe(&LockInfo { run: Some("r1".into()), ..info(1) }).unwrap();
     assert_eq!(lock_holder(&repo).and_then(|i| i.run), Some("r1".into()));
-    assert!(!lock.after_death());
+    assert_eq!(lock.died(), None);
     // As a crash leaves it: what it says stays.
     let said = std::fs::read(repo.common_dir().join("wattle/lock")).unwrap();
     drop(lock);
     assert_eq!(lock_holder(&repo), None);
     let lock = OwnerLock::acquire(&repo, &info(2)).unwrap();
-    assert!(!lock.after_death());
+    assert_eq!(lock.died(), None);
     drop(lock);
     std::fs::write(repo.common_dir().join("wattle/lock"), said).unwrap();
     // Who could not see to what was left leaves that to the next.
-    assert!(OwnerLock::acquire(&repo, &info(2)).unwrap().after_death());
+    assert!(OwnerLock::acquire(&repo, &info(2)).unwrap().died().is_some());
     let mut lock = OwnerLock::acquire(&repo, &info(2)).unwrap();
-    assert!(lock.after_death());
+    assert!(lock.died().is_some());
     lock.settle();
     drop(lock);
-    assert!(!OwnerLock::acquire(&repo, &info(2)).unwrap().after_death());
+    assert_eq!(OwnerLock::acquire(&repo, &info(2)).unwrap().died(), None);
     let _lock = OwnerLock::acquire(&repo, &info(2)).unwrap();
     assert_eq!(lock_holder(&repo), Some(info(2)));
 }

@@ -26,6 +26,7 @@ use crate::git::At;
 use crate::ids::CommitId;
 use crate::overlay;
 use crate::slot::PoolError;
+use crate::torn::boot;
 
 /// The folder of the templates in the state directory.
 pub(super) const FOLDER: &str = "templates";
@@ -200,11 +201,6 @@ impl Pool {
 /// The commit of nothing.
 fn nothing() -> CommitId {
     "0".repeat(40).parse().expect("forty digits are an id")
-}
-
-/// When the machine was started; the same text until it is started again.
-fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// The number of entries in an index (Documentation/gitformat-index: the third word).
