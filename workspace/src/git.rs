@@ -316,6 +316,14 @@ impl Ran {
     }
 }
 
+/// Less room than this is none: it is what a few small files need.
+const ROOM_BYTES_MIN: u64 = 64 * 1024;
+
+/// Has the disk of a folder no room left?
+fn is_full(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) < ROOM_BYTES_MIN)
+}
+
 impl Run {
     /// A command outside every repository, in an environment that the caller gives.
     pub(crate) fn bare(exe: &Path) -> Run {
@@ -412,8 +420,21 @@ impl Run {
             Some(code) if (0..=self.accepted).contains(&code) => {
                 Ok(Ran { code, stdout: output.stdout, stderr, command: line })
             }
-            status => Err(GitError::Failed { command: line, status, stderr }),
+            status => {
+                // git does not always say why it cannot write.
+                let full = self.folders().into_iter().find(|folder| is_full(folder));
+                let why = full.map_or(String::new(), |folder| format!("the disk is full ({}): ", folder.display()));
+                Err(GitError::Failed { command: line, status, stderr: why + &stderr })
+            }
         }
+    }
+
+    /// Where it may write.
+    fn folders(&self) -> Vec<PathBuf> {
+        let named = ["GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_WORK_TREE"];
+        let envs = self.command.get_envs().filter(|(key, _)| named.iter().any(|name| *key == *name));
+        let envs = envs.filter_map(|(_, value)| value.map(PathBuf::from));
+        envs.chain(self.command.get_current_dir().map(Path::to_owned)).collect()
     }
 
     /// Runs it and gives its output as text.

@@ -51,7 +51,7 @@ pub(crate) struct Work {
     pub(crate) tree: TreeId,
     /// Its parent.
     pub(crate) base: CommitId,
-    /// Steps whose commits were in the base and had not landed.
+    /// Steps whose commits were in the base and had not landed; not those that only another one of them brought.
     pub(crate) on: Vec<Entry>,
     /// Paths it changes.
     pub(crate) paths: Vec<String>,
@@ -88,7 +88,7 @@ pub(crate) struct AttemptChange {
     /// Its base, once made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) base: Option<CommitId>,
-    /// Steps whose unlanded commits are in the base.
+    /// As in [`Work`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) on: Vec<Entry>,
     /// Why it failed.

@@ -279,8 +279,8 @@ fn check_merge(rec: &Recorder, steps: &[StepId]) -> Result<(), Refusal> {
         if !matches!(state, Step::Approved | Step::Queued | Step::Landing) {
             return Err(wrong_state(step, state, "merged", &format!("wattle approve {step}")));
         }
-        let on = rec.view.step(step).work.iter().flat_map(|work| &work.on);
-        for below in on {
+        let on = rec.view.step(step).work.as_ref().map_or(&[][..], |work| &work.on);
+        for below in rec.view.beneath(on) {
             let state = rec.view.step(&below.step).state;
             if !matches!(state, Step::Landed | Step::Approved | Step::Queued | Step::Landing) {
                 let message = format!("{step} stands on {}, which is {state}", below.step);

@@ -3,7 +3,7 @@
 //! A change of state is checked against the tables of [`crate::state`]: a journal that tells an illegal
 //! history is refused, and so is a decision that would write one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use wattle_planner::StepId;
 use wattle_worker::host::{Intent, Usage};
@@ -186,6 +186,19 @@ impl RunView {
             record.moved_seq = seq;
         }
         Ok(())
+    }
+
+    /// Commits that something stands on, with all that these stood on when they were made and that had not landed.
+    pub(crate) fn beneath(&self, on: &[Entry]) -> BTreeSet<Entry> {
+        let (mut found, mut open) = (BTreeSet::new(), on.to_vec());
+        while let Some(entry) = open.pop() {
+            let attempts = self.steps.get(&entry.step).map_or(&[][..], |record| &record.attempts);
+            let made = attempts.iter().rev().find(|attempt| attempt.committed.as_ref() == Some(&entry.commit));
+            if found.insert(entry) {
+                open.extend(made.iter().flat_map(|made| made.on.iter().cloned()));
+            }
+        }
+        found
     }
 
     /// Of commits that something stands on those that no other one of them stands on. Each comes behind what it stands on.

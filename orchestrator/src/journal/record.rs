@@ -298,7 +298,7 @@ pub(crate) struct AttemptRecord {
     pub(crate) slot: Option<u32>,
     /// Its base.
     pub(crate) base: Option<CommitId>,
-    /// Steps whose unlanded commits are in the base.
+    /// As in [`Work`].
     pub(crate) on: Vec<Entry>,
     /// The commit of its last intent to commit.
     pub(crate) committed: Option<CommitId>,

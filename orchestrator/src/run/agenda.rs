@@ -12,7 +12,7 @@ use wattle_planner::EdgeKind;
 use wattle_workspace::CommitId;
 
 use super::ranks::Ranks;
-use super::scheduler::{Decision, Halt, Need, finish, holds, need, ready_to_start, settle, spoils};
+use super::scheduler::{Decision, Halt, Need, finish, holds, need, ready, ready_to_start, settle, spoils};
 use crate::journal::RunView;
 use crate::journal::record::StepRecord;
 use crate::queue::plan::next_wish;
@@ -131,11 +131,18 @@ impl Agenda {
                 self.open.remove(rank);
                 continue;
             }
-            if let Some(decision) = settle(view, self.places[rank]) {
-                return Some(decision);
+            let place = self.places[rank];
+            let known = self.is_known(view, rank);
+            let waited = view.steps.at(place).state == Step::Waiting;
+            let settled = match known {
+                true => waited.then(|| ready(&view.plan.steps()[place].id)),
+                false => settle(view, place),
+            };
+            if settled.is_some() {
+                return settled;
             }
             self.open.remove(rank);
-            self.hold(view, rank);
+            self.ready.set(rank, known || self.begins(view, rank));
         }
         if let Some(wish) = next_wish(&mut self.queue, view) {
             return Some(Decision::Queue(wish));
@@ -155,11 +162,18 @@ impl Agenda {
         self.at_work.len() > 0 || self.queue.in_flight(view)
     }
 
-    /// Keeps whether a step that has nothing to settle can start.
-    fn hold(&mut self, view: &RunView, rank: usize) {
+    /// Do the counts say that nothing is before a step any more? What has gone wrong before it, or did not merge, is
+    /// looked at one by one.
+    fn is_known(&self, view: &RunView, rank: usize) -> bool {
+        let record = view.steps.at(self.places[rank]);
+        let begins = matches!(record.state, Step::Waiting | Step::Ready | Step::Stale);
+        begins && self.bad[rank] == 0 && self.unsettled[rank] == 0 && record.conflict_at.is_none()
+    }
+
+    /// Can a step that has nothing to settle start?
+    fn begins(&self, view: &RunView, rank: usize) -> bool {
         let place = self.places[rank];
-        let begins = matches!(view.steps.at(place).state, Step::Ready | Step::Stale);
-        self.ready.set(rank, begins && ready_to_start(view, place));
+        matches!(view.steps.at(place).state, Step::Ready | Step::Stale) && ready_to_start(view, place)
     }
 
     /// A step has changed.

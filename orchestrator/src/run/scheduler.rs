@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use wattle_planner::{EdgeKind, StepId};
+use wattle_workspace::CommitId;
 
 use crate::journal::RunView;
 use crate::journal::event::Entry;
@@ -161,12 +162,7 @@ pub(super) fn settle(view: &RunView, place: usize) -> Option<Decision> {
                 let message = format!("{} is {}", view.plan.steps()[*bad].id, view.steps.at(*bad).state);
                 return turn(StepEvent::Block, "needed", Some(message));
             }
-            (record.state == Step::Waiting && ready_to_start(view, place)).then(|| Decision::Step {
-                step: id.clone(),
-                event: StepEvent::Ready,
-                why: None,
-                message: None,
-            })
+            (record.state == Step::Waiting && ready_to_start(view, place)).then(|| ready(id))
         }
         Step::Blocked => {
             let edges = view.plan.before(place);
@@ -187,6 +183,11 @@ pub(super) fn settle(view: &RunView, place: usize) -> Option<Decision> {
         Step::Queued | Step::Landing | Step::Parked | Step::Landed | Step::Done => None,
         Step::Unchanged | Step::Failed | Step::Skipped | Step::Cancelled | Step::Rejected => None,
     }
+}
+
+/// A step that waited can start.
+pub(super) fn ready(id: &StepId) -> Decision {
+    Decision::Step { step: id.clone(), event: StepEvent::Ready, why: None, message: None }
 }
 
 /// Is everything there that a step needs to start?
@@ -248,25 +249,20 @@ fn ancestors(view: &RunView, place: usize) -> Vec<usize> {
     found.into_iter().collect()
 }
 
-/// The commits that a step's base has to hold beside the tip, in plan order.
+/// The commits that a step's base has to hold beside the tip, in plan order: those of what it comes after, less what one
+/// of these holds already.
 pub(crate) fn below(view: &RunView, id: &StepId) -> Vec<Entry> {
-    let mut found: Vec<Entry> = Vec::new();
-    let mut seen: HashSet<&StepId> = HashSet::new();
-    let mut ancestors = view.plan.position(id).map_or(Vec::new(), |place| ancestors(view, place));
-    ancestors.sort_unstable();
-    for place in ancestors {
-        let record = view.steps.at(place);
-        let Some(work) = record.work.as_ref().filter(|_| record.stands()) else { continue };
-        let own = Entry { step: view.plan.steps()[place].id.clone(), commit: work.commit.clone() };
-        for (entry, step) in
-            work.on.iter().map(|entry| (entry, &entry.step)).chain([(&own, &view.plan.steps()[place].id)])
-        {
-            if !landed(view, entry) && seen.insert(step) {
-                found.push(entry.clone());
-            }
-        }
-    }
-    found
+    let mut above = view.plan.position(id).map_or(Vec::new(), |place| ancestors(view, place));
+    above.sort_unstable();
+    above.retain(|place| view.steps.at(*place).stands());
+    let covered: HashSet<&(usize, CommitId)> = above.iter().flat_map(|place| view.steps.at(*place).below()).collect();
+    let entry = |place: usize| {
+        let commit = view.steps.at(place).work.as_ref()?.commit.clone();
+        let own = (place, commit);
+        let entry = Entry { step: view.plan.steps()[place].id.clone(), commit: own.1.clone() };
+        (!covered.contains(&own) && !landed(view, &entry)).then_some(entry)
+    };
+    above.into_iter().filter_map(entry).collect()
 }
 
 fn start(view: &RunView, place: usize) -> Option<Decision> {

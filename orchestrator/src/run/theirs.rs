@@ -130,9 +130,9 @@ fn work_of(
     tip: &CommitId,
 ) -> Result<Work, TheirsError> {
     let mut on: Vec<Entry> = Vec::new();
-    for entry in &before.on {
+    for entry in view.beneath(&before.on) {
         if repo.is_ancestor(&entry.commit, commit)? {
-            on.push(entry.clone());
+            on.push(entry);
         }
     }
     let base = base_of(repo, before, commit, tip)?;
