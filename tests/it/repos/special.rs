@@ -2,6 +2,7 @@
 
 use super::Kind;
 use super::world::World;
+use crate::env::TestEnv;
 
 /// Appends a line to `left.txt`, with nothing to check.
 const ONE: &str = "version: 1\ntask: t\nchecks: []\nsteps:\n  - { id: one, touches: [left.txt], retries: 0, run: 'echo A >>left.txt' }\n";
@@ -21,6 +22,60 @@ fn a_promisor_that_is_gone_is_named_and_nothing_moves() {
     world.within("theirs", "mv ../gone ../up");
     drop(world.fed(&[AUTO, &["--target", "side"]].concat(), ONE).ok());
     assert!(world.within("theirs", "git show side:left.txt").ends_with('A'));
+}
+
+/// Repository and state on a disk of their own each, where the folder of objects that is ours has the inode number of the
+/// repository's: on a small file system in memory each new file has the next number.
+const ONE_NUMBER: &str = r#"
+set -eu
+for disk in repo state; do
+  mkdir -p "disk/$disk"
+  mount -t tmpfs -o size=24m none "disk/$disk" || exit 77
+done
+cp -a repo disk/repo/repo
+export WATTLE_STATE_DIR="$PWD/disk/state"
+plan="$PWD/plan.yml"
+cd disk/repo/repo
+number() { stat -c %i "$1"; }
+# Makes a folder that has a number, if that is still to come on its disk.
+numbered() {
+  mkdir "$1"; now=$(number "$1"); rmdir "$1"
+  [ "$now" -lt "$2" ] || return 1
+  mkdir "$1.pad"; now=$(number "$1.pad")
+  seq $(( $2 - now - 1 )) | (cd "$1.pad" && xargs -r touch)
+  mkdir "$1"; rm -r "$1.pad"
+  [ "$(number "$1")" = "$2" ]
+}
+"$WATTLE" run -f "$plan" --until review >/dev/null 2>&1 || true
+ours=$(echo "$WATTLE_STATE_DIR"/repos/*/git/objects)
+numbered "$PWD/.git/objects.new" $(( $(number .git/objects) + $(number "$ours") + 2000 ))
+mv .git/objects/* .git/objects.new/
+rmdir .git/objects
+mv .git/objects.new .git/objects
+numbered "$ours.new" "$(number .git/objects)"
+mv "$ours"/* "$ours.new"/
+rmdir "$ours"
+mv "$ours.new" "$ours"
+echo "numbers $(number .git/objects) $(number "$ours")"
+"$WATTLE" run -f "$plan" --approve auto || echo "failed $?"
+git log --format=%s -1 main
+"#;
+
+#[test]
+fn objects_are_found_where_a_folder_of_ours_has_the_number_of_theirs_on_another_disk() {
+    let env = TestEnv::new();
+    drop(env.repo("repo", &[("left.txt", "left\n")]));
+    std::fs::write(env.root().join("plan.yml"), ONE).unwrap();
+    let script = format!("WATTLE={}\n{ONE_NUMBER}", crate::env::program().display());
+    let out = env.program("unshare", env.root(), &["-rm", "sh", "-c", &script]);
+    if out.code == 77 || out.err.contains("unshare") {
+        return crate::faults::say(&format!("skipped: no mount namespace for this user: {}", out.err.trim()));
+    }
+    let numbers =
+        out.out.lines().find_map(|line| line.strip_prefix("numbers ")).unwrap_or_else(|| panic!("{}", out.whole()));
+    let (theirs, ours) = numbers.split_once(' ').unwrap();
+    assert_eq!(theirs, ours);
+    assert_eq!(out.out.lines().last(), Some("Land one"), "{}", out.whole());
 }
 
 #[test]

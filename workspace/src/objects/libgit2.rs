@@ -1,7 +1,12 @@
 //! Objects through git2, in process. It reads by way of our own store folder, whose `alternates` name the repository's
 //! objects, so it meets neither the repository's configuration nor its ref format.
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -31,6 +36,10 @@ impl Libgit2 {
     pub(crate) fn probe(store: &Path) -> Option<Libgit2> {
         // Without it git2 would open an empty repository.
         if !store.join(ALTERNATES).exists() {
+            return None;
+        }
+        if !are_told_apart(&store.join("objects")) {
+            tracing::debug!("folders of objects on several disks have one number; git serves the objects");
             return None;
         }
         match Repository::open_bare(store) {
@@ -81,6 +90,24 @@ impl Objects for Libgit2 {
         });
         found.map(Some).map_err(|e| self.failed(to, &e))
     }
+}
+
+/// Whether libgit2 tells a folder of objects and all those that it borrows from apart. It takes two of the same inode number
+/// for one, whatever disks they lie on, and then has nothing of the second (`git_odb__add_default_backends`).
+fn are_told_apart(objects: &Path) -> bool {
+    let (mut folders, mut disks) = (vec![objects.to_owned()], HashMap::new());
+    while let Some(folder) = folders.pop() {
+        let Ok(is) = folder.metadata() else { continue };
+        match disks.insert(is.ino(), is.dev()) {
+            Some(disk) if disk == is.dev() => continue,
+            Some(_) => return false,
+            None => {}
+        }
+        let borrowed = fs::read(folder.join("info/alternates")).unwrap_or_default();
+        let borrowed = borrowed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && line[0] != b'#');
+        folders.extend(borrowed.map(|line| folder.join(OsStr::from_bytes(line))));
+    }
+    true
 }
 
 /// Whether a tree is there with all that is not in `from`.
