@@ -104,6 +104,13 @@ impl TestEnv {
         &self.root
     }
 
+    /// The state of the one repository.
+    #[track_caller]
+    pub(crate) fn state(&self) -> PathBuf {
+        let mut repos = std::fs::read_dir(self.root().join("state/repos")).expect("a run has been here");
+        repos.next().expect("there is a repository").expect("it can be read").path()
+    }
+
     /// Sets a variable for everything that is run from here on.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.vars.insert(name.into(), value.into());

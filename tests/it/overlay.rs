@@ -9,7 +9,7 @@
 mod killed;
 mod refused;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -43,12 +43,6 @@ fn told(events: &[Value], can: bool) {
     assert_eq!(told.len(), usize::from(!can), "{told:?}");
     let reason = |event: &&Value| event["message"].as_str().unwrap().contains("refused, so slots are checkouts: ");
     assert!(told.iter().all(reason), "{told:?}");
-}
-
-/// The state of the one repository.
-fn state(env: &TestEnv) -> PathBuf {
-    let mut repos = std::fs::read_dir(env.root().join("state/repos")).unwrap();
-    repos.next().unwrap().unwrap().path()
 }
 
 /// The names in a folder, sorted.
@@ -105,11 +99,11 @@ steps:
     let allowed = if can { vec![] } else { lines(&env, "seen.bad") };
     assert_eq!(lines(&env, "seen.bad"), allowed);
     // The class of a slot is for life, so one each for reading, working and checking, and one more to work in at a time.
-    let (slots, setups) = (names(&state(&env).join("slots")), lines(&env, "seen.setup").len());
+    let (slots, setups) = (names(&env.state().join("slots")), lines(&env, "seen.setup").len());
     let made = slots.iter().filter(|name| name.parse::<u32>().is_ok()).count();
     assert!((3..=4).contains(&made) && setups == made, "{slots:?}, {setups} setups");
     if can {
-        assert_eq!(names(&state(&env).join("templates")), ["1"], "all of them lie over one");
+        assert_eq!(names(&env.state().join("templates")), ["1"], "all of them lie over one");
         assert_eq!(repo.git(&["status", "--porcelain"]), "?? .worktreeinclude");
         // Nothing that a user does to the repository meanwhile makes git forget the worktrees that it cannot see.
         repo.git(&["worktree", "prune", "--expire=now"]);
@@ -122,10 +116,10 @@ steps:
     let again = env.wattle_with(&repo.path, &[("WATTLE_SLOTS", "checkout")], &args).ok().events();
     told(&again, true);
     assert_eq!(repo.read("a.txt"), "changed again\n");
-    assert_eq!(names(&state(&env).join("slots")), slots, "no other slots");
+    assert_eq!(names(&env.state().join("slots")), slots, "no other slots");
     assert_eq!(lines(&env, "seen.setup").len(), setups, "build output stays");
     _ = repo.wattle(&["clean"]).ok();
-    let left = ["layers", "templates"].map(|folder| names(&state(&env).join(folder)));
+    let left = ["layers", "templates"].map(|folder| names(&env.state().join(folder)));
     assert_eq!(left, [vec![], vec![]] as [Vec<String>; 2]);
     assert_eq!(repo.git(&["worktree", "list"]).lines().count(), 1);
 }
@@ -165,7 +159,7 @@ fn a_far_commit_gets_a_template_of_its_own_and_a_near_one_does_not() {
     let files: Vec<_> = (0..900).map(|n| text(n, "first")).collect();
     let borrowed: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     let repo = env.repo("repo", &borrowed);
-    let templates = || names(&state(&env).join("templates"));
+    let templates = || names(&env.state().join("templates"));
     let plan = |n: u32| {
         let look = "test -z \"$(git status --porcelain)\"";
         format!(

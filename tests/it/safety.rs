@@ -180,8 +180,7 @@ fn what_somebody_uses_or_has_added_to_stays() {
 
 /// The list of what is put aside, with times.
 fn ledger(env: &TestEnv) -> PathBuf {
-    let repos = std::fs::read_dir(env.root().join("state/repos")).unwrap().next().unwrap().unwrap();
-    repos.path().join("put-aside.json")
+    env.state().join("put-aside.json")
 }
 
 /// As if so many days had passed since everything was listed.

@@ -148,9 +148,7 @@ fn a_journal_that_another_process_holds_is_busy_and_not_broken() {
     std::fs::write(env.root().join("plan.yml"), STANDING).unwrap();
     let repo = env.repo("repo", &[("a.txt", LINES)]);
     let _ = repo.wattle(&["run", "-f", "../plan.yml"]).code(4);
-    let repos = std::fs::read_dir(env.root().join("state/repos")).unwrap();
-    let journal = repos.map(|folder| folder.unwrap().path().join("journal.db")).find(|file| file.exists()).unwrap();
-    let holder = rusqlite::Connection::open(journal).unwrap();
+    let holder = rusqlite::Connection::open(env.state().join("journal.db")).unwrap();
     // As of an owner that was stopped while it wrote.
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let said = repo.wattle(&["approve", "one", "--json"]).code(8);
@@ -189,6 +187,26 @@ steps:
 "#;
 
 const LINES: &str = "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n";
+
+#[test]
+fn what_stands_on_a_step_names_what_is_directly_below_and_waits_for_all_of_it() {
+    let env = TestEnv::new();
+    std::fs::write(env.root().join("plan.yml"), STANDING).unwrap();
+    let repo = env.repo("repo", &[("a.txt", LINES)]);
+    let run = repo.wattle(&["run", "-f", "../plan.yml", "--json"]).code(4);
+    let on = |step: &str| -> Vec<Value> {
+        let events = run.events();
+        let made = events.iter().find(|event| event["step"] == step && event["work"].is_object());
+        made.unwrap()["work"]["on"].as_array().unwrap().iter().map(|entry| entry["step"].clone()).collect()
+    };
+    assert_eq!((on("one"), on("near"), on("far")), (vec![], vec!["one".into()], vec!["near".into()]));
+    let _ = repo.wattle(&["approve", "near", "far"]).ok();
+    let refused = repo.wattle(&["merge", "far"]);
+    assert!(refused.code != 0 && refused.err.contains("far stands on one, which is review"), "{}", refused.whole());
+    let _ = repo.wattle(&["approve", "one"]).ok();
+    let _ = repo.wattle(&["merge"]).ok();
+    assert_eq!(repo.read("a.txt"), "1\ntwo 1\n3\n4\nfive\n6\n7\n8\n9\n10\n11\ntwelve\n");
+}
 
 #[test]
 fn an_approval_survives_an_identical_patch_on_a_new_base_and_lapses_with_any_other() {

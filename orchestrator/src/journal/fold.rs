@@ -159,7 +159,7 @@ impl RunView {
     }
 
     fn apply_step(&mut self, seq: u64, at: &str, change: &StepChange) -> Result<(), FoldError> {
-        let below = change.work.as_ref().map(|work| self.directly_below(&work.on));
+        let below = change.work.as_ref().map(|work| self.placed(&work.on));
         let record = self.step_mut(seq, &change.step)?;
         let found = next(record.state, change.event).map_err(|source| FoldError::Illegal { seq, source })?;
         agree(seq, change.state.as_str(), found.as_str())?;
@@ -201,19 +201,22 @@ impl RunView {
         found
     }
 
-    /// Of commits that something stands on those that no other one of them stands on. Each comes behind what it stands on.
-    fn directly_below(&self, on: &[Entry]) -> Vec<(usize, CommitId)> {
-        let mut covered: HashSet<&StepId> = HashSet::new();
-        let mut found = Vec::new();
-        for entry in on.iter().rev() {
-            let Some(place) = self.plan.position(&entry.step).filter(|_| !covered.contains(&entry.step)) else {
-                continue;
-            };
-            found.push((place, entry.commit.clone()));
-            let work = self.steps.at(place).work.as_ref().filter(|work| work.commit == entry.commit);
-            covered.extend(work.iter().flat_map(|work| &work.on).map(|entry| &entry.step));
-        }
-        found
+    /// Of commits, by the places of their steps, those that no other one of them stands on directly.
+    pub(crate) fn topmost(&self, commits: &[(usize, CommitId)]) -> Vec<Entry> {
+        let work = |place: usize| self.steps.at(place).work.as_ref();
+        let made = commits.iter().filter(|(place, commit)| work(*place).is_some_and(|work| work.commit == *commit));
+        let covered: HashSet<&(usize, CommitId)> = made.flat_map(|(place, _)| self.steps.at(*place).below()).collect();
+        let entry = |(place, commit): &(usize, CommitId)| Entry {
+            step: self.plan.steps()[*place].id.clone(),
+            commit: commit.clone(),
+        };
+        commits.iter().filter(|own| !covered.contains(own)).map(entry).collect()
+    }
+
+    /// Commits by the places of their steps.
+    pub(crate) fn placed<'e>(&self, entries: impl IntoIterator<Item = &'e Entry>) -> Vec<(usize, CommitId)> {
+        let placed = |entry: &Entry| Some((self.plan.position(&entry.step)?, entry.commit.clone()));
+        entries.into_iter().filter_map(placed).collect()
     }
 
     fn apply_attempt(&mut self, seq: u64, at: &str, change: &AttemptChange) -> Result<(), FoldError> {

@@ -1,10 +1,9 @@
 //! What the run does next: a pure function of its state. One decision at a time, until there is none.
 //! [`super::agenda`] gives the same answers without asking every step.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use wattle_planner::{EdgeKind, StepId};
-use wattle_workspace::CommitId;
 
 use crate::journal::RunView;
 use crate::journal::event::Entry;
@@ -254,15 +253,13 @@ fn ancestors(view: &RunView, place: usize) -> Vec<usize> {
 pub(crate) fn below(view: &RunView, id: &StepId) -> Vec<Entry> {
     let mut above = view.plan.position(id).map_or(Vec::new(), |place| ancestors(view, place));
     above.sort_unstable();
-    above.retain(|place| view.steps.at(*place).stands());
-    let covered: HashSet<&(usize, CommitId)> = above.iter().flat_map(|place| view.steps.at(*place).below()).collect();
-    let entry = |place: usize| {
-        let commit = view.steps.at(place).work.as_ref()?.commit.clone();
-        let own = (place, commit);
-        let entry = Entry { step: view.plan.steps()[place].id.clone(), commit: own.1.clone() };
-        (!covered.contains(&own) && !landed(view, &entry)).then_some(entry)
+    let standing = |place: usize| {
+        let record = view.steps.at(place);
+        Some((place, record.work.as_ref().filter(|_| record.stands())?.commit.clone()))
     };
-    above.into_iter().filter_map(entry).collect()
+    let mut found = view.topmost(&above.into_iter().filter_map(standing).collect::<Vec<_>>());
+    found.retain(|entry| !landed(view, entry));
+    found
 }
 
 fn start(view: &RunView, place: usize) -> Option<Decision> {

@@ -12,7 +12,7 @@ use wattle_workspace::{
 };
 
 use super::recover::LOOKED_AT;
-use crate::journal::event::{AttemptChange, Body, Entry, Work};
+use crate::journal::event::{AttemptChange, Body, Work};
 use crate::journal::recorder::{RecordError, Recorder, StepNote};
 use crate::journal::{Glance, RunView};
 use crate::queue::land::{attempt_ref, branch_ref, changed_paths, step_ref};
@@ -129,12 +129,13 @@ fn work_of(
     commit: &CommitId,
     tip: &CommitId,
 ) -> Result<Work, TheirsError> {
-    let mut on: Vec<Entry> = Vec::new();
+    let mut still = Vec::new();
     for entry in view.beneath(&before.on) {
         if repo.is_ancestor(&entry.commit, commit)? {
-            on.push(entry);
+            still.push(entry);
         }
     }
+    let on = view.topmost(&view.placed(&still));
     let base = base_of(repo, before, commit, tip)?;
     let (tree, base_tree) = (repo.tree_of(commit)?, repo.tree_of(&base)?);
     let paths = changed_paths(repo, &base_tree, &tree)?;

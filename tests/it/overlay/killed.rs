@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::{names, refused, state, world};
+use super::{names, refused, world};
 use crate::crash::world::{Expected, kill_processes, processes, wreck};
 use crate::env::{Output, TestEnv, TestRepo};
 use crate::faults::plans::{QUEUE, RUN};
@@ -53,7 +53,7 @@ fn ended(env: &TestEnv, repo: &TestRepo<'_>, resumed: Output) {
     repo.git(&["fsck", "--strict", "--no-dangling"]);
     _ = repo.wattle(&["clean"]).ok();
     assert_eq!(repo.git(&["worktree", "list"]).lines().count(), 1);
-    assert_eq!(names(&state(env).join("layers")), [] as [&str; 0]);
+    assert_eq!(names(&env.state().join("layers")), [] as [&str; 0]);
 }
 
 /// The files that a worker had written are there, as it left them.

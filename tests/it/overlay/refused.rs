@@ -1,6 +1,6 @@
 //! A kernel that refuses: asked of a real one, in a namespace in which nobody may make another.
 
-use super::{names, run, state, told, world};
+use super::{names, run, told, world};
 use crate::env::{Output, TestEnv, TestRepo, program};
 use crate::faults::say;
 
@@ -31,7 +31,7 @@ fn a_refusal_is_told_with_its_reason_and_checkouts_serve() {
         ["slots: overlay mounts were asked for and are refused, so slots are checkouts: make a ", "namespace: "];
     assert!(words.iter().all(|word| said.err.contains(word)), "{}", said.err);
     assert_eq!(repo.read("out"), "x\n");
-    assert!(names(&state(&env).join("slots/1")).contains(&".git".to_owned()));
+    assert!(names(&env.state().join("slots/1")).contains(&".git".to_owned()));
     let doctor = wattle(&env, &repo, &["doctor"]).whole();
     assert!(doctor.contains("checkouts, since overlay mounts are refused: "), "{doctor}");
 }
@@ -52,6 +52,6 @@ fn slots_that_were_mounts_are_put_together_where_mounts_are_refused() {
     _ = wattle(&env, &repo, &["clean"]).ok();
     assert_eq!(repo.git(&["worktree", "list"]).lines().count(), 1);
     for folder in ["layers", "templates"] {
-        assert_eq!(names(&state(&env).join(folder)), [] as [&str; 0]);
+        assert_eq!(names(&env.state().join(folder)), [] as [&str; 0]);
     }
 }

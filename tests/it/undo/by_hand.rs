@@ -117,6 +117,26 @@ fn what_was_amended_rebased_or_merged_is_only_what_the_step_changes() {
 }
 
 #[test]
+fn taken_off_the_step_below_it_still_stands_on_what_that_stood_on() {
+    let env = TestEnv::new();
+    let chain = r#"
+version: 1
+task: t
+checks: []
+steps:
+  - { id: a, touches: ["a/**"], run: "echo new >a/f" }
+  - { id: b, needs: [a], touches: ["b/**"], run: "echo new >b/f" }
+  - { id: c, needs: [b], touches: ["c/**"], run: "echo new >c/f" }
+"#;
+    let repo = reviewed(&env, chain);
+    let mine = checkout(&env, &repo, "c");
+    env.git(&mine, &["rebase", "--quiet", "--onto", &branch(&repo, "a"), &branch(&repo, "b")]);
+    drop(repo.wattle(&["approve", "c"]).ok());
+    let refused = repo.wattle(&["merge", "c"]).code(2);
+    assert!(refused.err.contains("c stands on a, which is review"), "{}", refused.err);
+}
+
+#[test]
 fn outside_its_touches_it_waits_for_its_user_to_widen_them() {
     let env = TestEnv::new();
     let repo = reviewed(&env, &plain());
