@@ -15,6 +15,7 @@ use std::sync::RwLock;
 
 use crate::fault;
 use crate::ids::CommitId;
+use crate::room::free_bytes;
 use claim::Claim;
 
 pub(crate) mod claim;
@@ -321,7 +322,7 @@ const ROOM_BYTES_MIN: u64 = 64 * 1024;
 
 /// Has the disk of a folder no room left?
 fn is_full(folder: &Path) -> bool {
-    rustix::fs::statvfs(folder).is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) < ROOM_BYTES_MIN)
+    free_bytes(folder).is_ok_and(|bytes| bytes < ROOM_BYTES_MIN)
 }
 
 impl Run {

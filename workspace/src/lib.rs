@@ -31,6 +31,7 @@ mod paths;
 mod pool;
 mod refs;
 mod repo;
+mod room;
 mod salvage;
 mod scan;
 mod shape;
@@ -58,6 +59,7 @@ pub use paths::{path_of_shown, shown};
 pub use pool::{Pool, is_elsewhere};
 pub use refs::{Expect, RefChange, RefError};
 pub use repo::{OpenError, OpenOptions, Repo};
+pub use room::free_bytes;
 pub use site::Site;
 pub use slot::{
     BackEnd, Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want, size_text,

@@ -5,7 +5,7 @@ mod model;
 use std::path::Path;
 
 use serde::Serialize;
-use wattle_workspace::{Head, Pool, PoolOptions, Repo, lock_holder};
+use wattle_workspace::{Head, Pool, PoolOptions, Repo, free_bytes, lock_holder};
 
 use super::Done;
 use super::error::Exit;
@@ -152,12 +152,11 @@ fn slots(found: &mut Findings, repo: &Repo, asked: Slots) {
 }
 
 fn disk(found: &mut Findings, path: &Path) {
-    match rustix::fs::statvfs(path) {
+    match free_bytes(path) {
         Err(error) => {
             found.warn("disk", format!("cannot be measured: {error}"), "see that the state directory is on a disk")
         }
-        Ok(stat) => {
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        Ok(free) => {
             let message = format!("{}.{} GB free", free / 1_000_000_000, free / 100_000_000 % 10);
             if free < DISK_BYTES_MIN {
                 found.warn("disk", message, "free some, or put the state elsewhere with WATTLE_STATE_DIR");

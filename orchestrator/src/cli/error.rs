@@ -267,7 +267,7 @@ impl From<JournalError> for CliError {
             JournalError::Newer { .. } => "use the newer wattle",
             JournalError::Fenced { .. } => "`wattle status` shows who drives the run now",
             JournalError::Sql { .. } | JournalError::Event { .. } | JournalError::Blob(_) | JournalError::Replay(_) => {
-                "`wattle doctor` looks at the state directory; nothing of the journal was changed"
+                "`wattle doctor` looks at the state directory and its disk; then wattle resume"
             }
         };
         Self::new(Exit::Environment, "journal", error.to_string()).hint(hint)
@@ -333,9 +333,7 @@ impl From<RunError> for CliError {
             RunError::Rule(_) => Self::new(Exit::Invalid, "rule", message).hint("mend the rule; nothing was started"),
             RunError::Lock(_) => environment("lock", "see the folder `wattle` in the common git directory"),
             RunError::Record(RecordError::Journal(error))
-            | RunError::Recover(RecoverError::Journal(error) | RecoverError::Record(RecordError::Journal(error)))
-                if error.is_busy() =>
-            {
+            | RunError::Recover(RecoverError::Journal(error) | RecoverError::Record(RecordError::Journal(error))) => {
                 error.into()
             }
             RunError::Record(_) => {

@@ -9,6 +9,8 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::git::GitError;
+#[cfg(target_os = "linux")]
+use crate::room::free_bytes;
 
 /// Where Linux has its memory for everybody.
 const MEMORY: &str = "/dev/shm";
@@ -52,9 +54,7 @@ fn roomy(folder: &Path) -> Option<PathBuf> {
     // What the kernel calls its file system in memory; the number's type is another on every processor.
     let tmpfs = 0x0102_1994;
     let stat = rustix::fs::statfs(folder).ok()?;
-    let room = rustix::fs::statvfs(folder).ok()?;
-    let bytes = room.f_bavail.saturating_mul(room.f_frsize);
-    (stat.f_type == tmpfs && bytes >= ROOM_BYTES_MIN).then(|| folder.to_owned())
+    (stat.f_type == tmpfs && free_bytes(folder).ok()? >= ROOM_BYTES_MIN).then(|| folder.to_owned())
 }
 
 /// Elsewhere none is known.

@@ -13,6 +13,7 @@ use super::{Pool, Want};
 use crate::git::GitError;
 use crate::ids::{CommitId, TreeId};
 use crate::repo::Repo;
+use crate::room::free_bytes;
 use crate::slot::PoolError;
 
 /// File systems give files whole blocks, of this size nearly everywhere.
@@ -23,7 +24,7 @@ const PLENTY_BYTES: u64 = 50_000_000_000;
 impl Pool {
     /// Makes sure that another slot may be made, removing free slots of other classes if that is what stands against it.
     pub(super) fn room_for(&self, w: &Want) -> Result<(), PoolError> {
-        let free_bytes = free_bytes(&self.root)?;
+        let free_bytes = free_bytes(&self.root).map_err(|e| PoolError::io(&self.root, e))?;
         if self.options.disk_bytes_max.is_none() && free_bytes >= PLENTY_BYTES {
             return Ok(());
         }
@@ -71,7 +72,7 @@ impl Pool {
 impl Repo {
     /// What is free on the disk that slots lie on, in bytes.
     pub fn free_bytes(&self) -> Result<u64, PoolError> {
-        free_bytes(self.state_dir())
+        free_bytes(self.state_dir()).map_err(|e| PoolError::io(self.state_dir(), e))
     }
 
     /// What a checkout of a commit takes on disk, without build output; none where that would have to be fetched to know.
@@ -85,12 +86,6 @@ impl Repo {
         let sizes = ran.fields().filter_map(|field| String::from_utf8_lossy(field).trim().parse::<u64>().ok());
         Ok(Some(sizes.map(|size| size.div_ceil(BLOCK_BYTES) * BLOCK_BYTES).sum()))
     }
-}
-
-/// What is left on the disk of a folder, in bytes.
-fn free_bytes(dir: &Path) -> Result<u64, PoolError> {
-    let stat = rustix::fs::statvfs(dir).map_err(|e| PoolError::io(dir, e.into()))?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// What a folder takes on disk, what is being deleted and what is named left out; what vanishes meanwhile takes nothing.
