@@ -13,6 +13,8 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +28,8 @@ use crate::refs::{Expect, RefChange, RefError};
 use crate::repo::Repo;
 use crate::sync::sync;
 
-/// A listing of the worktrees that fails is tried this often in all: each try takes as long as what it met.
-const LIST_TRIES_MAX: u32 = 4;
+/// A listing of the worktrees that fails is tried again after these pauses.
+const LIST_PAUSES_MS: [u64; 9] = [0, 5, 10, 20, 40, 80, 160, 320, 640];
 /// Files of one landing that are synced one by one, at up to 5 ms each. Where there are more, their whole file system is,
 /// which costs what is waiting to be written there.
 const SYNCED_MAX: usize = 256;
@@ -266,11 +268,13 @@ impl Repo {
     fn worktrees(&self) -> Result<Vec<(PathBuf, Option<String>)>, GitError> {
         let list = || self.common().args(["worktree", "list", "--porcelain", "-z"]).run();
         let mut ran = list();
-        // It dies on a worktree that somebody is just adding, ourselves or the user: that takes milliseconds.
-        for _ in 1..LIST_TRIES_MAX {
+        // It dies on a worktree that somebody is just adding, ourselves or the user: that takes milliseconds, on a busy
+        // machine a moment more.
+        for pause in LIST_PAUSES_MS {
             if ran.is_ok() {
                 break;
             }
+            thread::sleep(Duration::from_millis(pause));
             ran = list();
         }
         let ran = ran?;

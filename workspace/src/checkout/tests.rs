@@ -63,6 +63,25 @@ fn changes_beside_the_landing_stay() {
     assert_eq!(fs::read_to_string(f.main().join("a.txt")).unwrap(), "landed\n");
 }
 
+#[test]
+fn a_worktree_that_somebody_is_just_adding_is_waited_for() {
+    let (f, repo, old, new) = start();
+    f.git(&["worktree", "add", "--quiet", "--detach", "../other"]);
+    // git makes the two files one after the other, and each empty at first.
+    let half = ["HEAD", "commondir"].map(|name| repo.common_dir().join("worktrees/other").join(name));
+    let whole = half.clone().map(|file| fs::read(file).unwrap());
+    half.iter().for_each(|file| fs::write(file, "").unwrap());
+    let moved = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(250));
+            half.iter().zip(whole).for_each(|(file, whole)| fs::write(file, whole).unwrap());
+        });
+        repo.advance("main", &old, &new, "landing")
+    });
+    assert_eq!(moved.unwrap(), Advance::Moved { checkouts: vec![f.main()] });
+    assert_eq!(f.git(&["status", "--porcelain"]), "");
+}
+
 /// Makes `change` stand in the way, and checks that nothing moved and why.
 fn check_held(change: impl FnOnce(&Fixture), paths: &[&str], why: HeldWhy) {
     let (f, repo, old, new) = start();
