@@ -65,3 +65,4 @@ pub use slot::{
     BackEnd, Class, Lease, Owner, PoolError, PoolOptions, Released, Salvaged, SlotId, SlotInfo, Want, size_text,
 };
 pub use stale::StaleError;
+pub use whole::until_whole;

@@ -4,8 +4,24 @@
 use crate::git::GitError;
 use crate::ids::CommitId;
 use crate::lookup::MODE_GITLINK;
-use crate::refs::{Expect, RefChange};
+use crate::refs::{Expect, RefChange, RefError};
 use crate::repo::Repo;
+
+/// How often something is made whose objects somebody prunes before their ref is there. A prune lists what there is once, so
+/// a second one would have to meet the same few milliseconds.
+const TRIES_MAX: u32 = 3;
+
+/// Makes something and has a ref keep it, once more if somebody has pruned what no ref kept yet, here or under the git that
+/// was to read it. What fails for another reason fails again.
+pub fn until_whole<T>(mut make: impl FnMut() -> Result<T, GitError>) -> Result<T, GitError> {
+    for _ in 1..TRIES_MAX {
+        match make() {
+            Err(GitError::Pruned { .. } | GitError::Failed { .. } | GitError::Output { .. }) => {}
+            made => return made,
+        }
+    }
+    make()
+}
 
 impl Repo {
     /// Whether all is there by which each of these commits differs from the one before it, the first from `base`; else
@@ -25,11 +41,28 @@ impl Repo {
         Ok(())
     }
 
-    /// Removes a ref that keeps a commit which is not whole: with it, the owner's next `git gc` would refuse to work.
-    /// Where it cannot be removed, or names another commit by now, it stays.
+    /// Points a ref at the last of these commits, and then requires them to be whole. What is not is kept by no ref: with
+    /// one, the owner's next `git gc` would refuse to work.
+    pub fn keep_whole(&self, name: &str, base: &CommitId, commits: &[CommitId], reason: &str) -> Result<(), GitError> {
+        let Some(last) = commits.last() else { return Ok(()) };
+        let keep = RefChange { name: name.to_owned(), new: Some(last.clone()), old: Expect::Any };
+        match self.update_refs(&[keep], reason) {
+            Ok(()) => {}
+            // git points no ref at what is gone: that is looked for first.
+            Err(RefError::Git(error)) => return self.require_whole(base, commits).and(Err(error)),
+            Err(RefError::Moved { .. } | RefError::Occupied { .. }) => {}
+        }
+        let whole = self.require_whole(base, commits);
+        if whole.is_err() {
+            self.unkeep(name, last);
+        }
+        whole
+    }
+
+    /// Removes a ref that kept a commit. Where it cannot be removed, or names another commit by now, it stays.
     pub fn unkeep(&self, name: &str, commit: &CommitId) {
         let change = RefChange { name: name.to_owned(), new: None, old: Expect::Is(commit.clone()) };
-        drop(self.update_refs(&[change], "wattle: not whole"));
+        drop(self.update_refs(&[change], "wattle: let go"));
     }
 
     /// Whether every tree and blob by which `commit` differs from `base`, which is kept by others, is in the repository.

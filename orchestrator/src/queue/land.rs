@@ -2,15 +2,11 @@
 
 use wattle_planner::{Generated, Plan, Step, StepId, Style};
 use wattle_workspace::{
-    Advance, CommitId, CommitSpec, Expect, GitError, HeldWhy, MergeSpec, Merged, RefChange, RefError, Repo, Signature,
+    Advance, CommitId, CommitSpec, GitError, HeldWhy, MergeSpec, Merged, Repo, Signature, until_whole,
 };
 
 use crate::ids::LandingId;
 use crate::journal::event::{Candidate, Entry};
-
-/// How often a candidate is made whose objects somebody prunes before their ref is there. A prune lists what there is once,
-/// so a second one would have to meet the same few milliseconds.
-const TRIES_MAX: u32 = 3;
 
 /// What a candidate is made of.
 #[derive(Debug, Clone)]
@@ -167,18 +163,9 @@ pub(crate) fn build(repo: &Repo, job: &CandidateJob) -> Result<CandidateEnd, Git
     if let Some((tip, commits)) = &job.gathered {
         return keep(repo, job, tip.clone(), commits.clone()).map(CandidateEnd::Built);
     }
-    let (mut made, mut tries) = (job.made.clone(), TRIES_MAX);
-    loop {
-        tries -= 1;
-        match attempt(repo, job, made) {
-            // Somebody has pruned what no ref kept yet, here or under the git that was to read it: it is made again, all
-            // of it. What fails for another reason fails again.
-            Err(GitError::Pruned { .. } | GitError::Failed { .. } | GitError::Output { .. }) if tries > 0 => {
-                made = Vec::new();
-            }
-            ended => return ended,
-        }
-    }
+    let mut made = job.made.clone();
+    // The second time all of it is made again.
+    until_whole(|| attempt(repo, job, std::mem::take(&mut made)))
 }
 
 /// Makes the candidate once, beginning with the commits that are made already.
@@ -258,18 +245,7 @@ fn keep(repo: &Repo, job: &CandidateJob, new: CommitId, commits: Vec<CommitId>) 
     let tree = repo.tree_of(&new)?;
     let changed = changed_paths(repo, &old_tree, &tree)?;
     let trees = commits.iter().map(|commit| repo.tree_of(commit)).collect::<Result<_, _>>()?;
-    let name = &job.candidate_ref;
-    let keep = RefChange { name: name.clone(), new: Some(new.clone()), old: Expect::Any };
-    match repo.update_refs(&[keep], "wattle: candidate") {
-        Ok(()) => {}
-        // git points no ref at what is gone: that is looked for first.
-        Err(RefError::Git(error)) => return repo.require_whole(&job.tip, &commits).and(Err(error)),
-        Err(RefError::Moved { .. } | RefError::Occupied { .. }) => {}
-    }
-    if let Err(error) = repo.require_whole(&job.tip, &commits) {
-        repo.unkeep(name, &new);
-        return Err(error);
-    }
+    repo.keep_whole(&job.candidate_ref, &job.tip, &commits, "wattle: candidate")?;
     Ok(Candidate { old: job.tip.clone(), old_tree, new, tree, commits, trees, changed })
 }
 

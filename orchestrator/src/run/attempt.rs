@@ -14,7 +14,7 @@ use wattle_worker::outcome::{Cause, Committed, End, Evidence, Outcome};
 use wattle_worker::perform::perform;
 use wattle_workspace::{
     Advance, Class, CommitId, CommitSpec, Expect, GitError, Lease, MergeSpec, Merged, RefChange, RefError, Repo,
-    SlotId, TreeId, Want,
+    Signature, SlotId, TreeId, Want, until_whole,
 };
 
 use super::host::LocalHost;
@@ -43,18 +43,27 @@ async fn attempt(shared: &Arc<Shared>, job: AttemptJob, cancel: CancellationToke
         Ok(found) => found,
         Err(message) => return Ok(AttemptEnd::NeedsConflict { message }),
     };
+    let merged = (base != job.tip && on.iter().all(|entry| entry.commit != base)).then(|| base.clone());
     let moved = match (&job.restack, job.undo.is_empty()) {
         (None, true) => None,
         (Some(_), _) | (None, false) => match restack(shared, &job, &base).await? {
             Restacked::Moved(committed) => Some(committed),
-            Restacked::Conflict(message) => return Ok(AttemptEnd::RestackConflict { message }),
-            Restacked::Empty => return Ok(AttemptEnd::RestackEmpty),
+            Restacked::Conflict(message) => {
+                let_go(shared, &job, merged).await;
+                return Ok(AttemptEnd::RestackConflict { message });
+            }
+            Restacked::Empty => {
+                let_go(shared, &job, merged).await;
+                return Ok(AttemptEnd::RestackEmpty);
+            }
         },
     };
     if let (Some(committed), None) = (&moved, &job.check) {
         leased(shared, &job, None, &base, &on).await;
         let outcome = moved_outcome(committed.clone());
-        return concluded(shared, &job, outcome, base, on).await;
+        let end = concluded(shared, &job, outcome, base, on).await;
+        let_go(shared, &job, merged).await;
+        return end;
     }
     let Some((lease, _at_work)) = lease(shared, &job, &holder, &base, moved.is_some(), &cancel).await? else {
         return Ok(ended(parked(), base, on));
@@ -71,6 +80,7 @@ async fn attempt(shared: &Arc<Shared>, job: AttemptJob, cancel: CancellationToke
     let end = concluded(shared, &job, outcome, base, on).await;
     if !keep {
         release(shared, lease).await;
+        let_go(shared, &job, merged).await;
     }
     end
 }
@@ -114,41 +124,75 @@ async fn base_of(
     let identity = shared.identity.clone();
     shared
         .git(move || {
-            // A merged base is kept by its slot alone: where somebody has deleted that and pruned, it is made anew.
+            // Where somebody has deleted what keeps it, and pruned, it is made anew.
             if let Some(resumed) = &job.resumed
                 && repo.has_commit(&resumed.0)?
             {
                 return Ok(Ok(resumed.clone()));
             }
-            let mut base = job.tip.clone();
-            for entry in &job.on {
-                if repo.is_ancestor(&base, &entry.commit)? {
-                    base = entry.commit.clone();
-                    continue;
-                }
-                if repo.is_ancestor(&entry.commit, &base)? {
-                    continue;
-                }
-                let spec = MergeSpec { base: None, ours: base.clone(), theirs: entry.commit.clone() };
-                let tree = match repo.merge(&spec)? {
-                    Merged::Clean { tree } => tree,
-                    Merged::Conflicts { paths, .. } => {
-                        return Ok(Err(format!("{} does not merge: {}", entry.step, paths.join(", "))));
-                    }
-                };
-                base = repo.commit(&CommitSpec {
-                    tree,
-                    parents: vec![base, entry.commit.clone()],
-                    message: format!("Base of {}: with {}\n\nWattle-Run: {}\n", job.step.id, entry.step, job.run),
-                    author: identity.clone(),
-                    committer: identity.clone(),
-                    time_s: job.commit.as_ref().map_or(0, |form| form.time_s),
-                })?;
-            }
-            Ok(Ok((base, job.on.clone())))
+            until_whole(|| merged(&repo, &job, &identity))
         })
         .await
         .map_err(Failure::from)
+}
+
+/// Merges what the attempt stands on onto the tip, and keeps what that makes under a ref: the slot will keep it, too, but
+/// there is none yet, and its worker may leave it.
+fn merged(
+    repo: &Repo,
+    job: &AttemptJob,
+    identity: &Signature,
+) -> Result<Result<(CommitId, Vec<Entry>), String>, GitError> {
+    let mut base = job.tip.clone();
+    let (mut from, mut made) = (base.clone(), Vec::new());
+    for entry in &job.on {
+        if repo.is_ancestor(&base, &entry.commit)? {
+            base = entry.commit.clone();
+            continue;
+        }
+        if repo.is_ancestor(&entry.commit, &base)? {
+            continue;
+        }
+        let spec = MergeSpec { base: None, ours: base.clone(), theirs: entry.commit.clone() };
+        let tree = match repo.merge(&spec)? {
+            Merged::Clean { tree } => tree,
+            Merged::Conflicts { paths, .. } => {
+                return Ok(Err(format!("{} does not merge: {}", entry.step, paths.join(", "))));
+            }
+        };
+        if made.is_empty() {
+            from = base.clone();
+        }
+        base = repo.commit(&CommitSpec {
+            tree,
+            parents: vec![base, entry.commit.clone()],
+            message: format!("Base of {}: with {}\n\nWattle-Run: {}\n", job.step.id, entry.step, job.run),
+            author: identity.clone(),
+            committer: identity.clone(),
+            time_s: job.commit.as_ref().map_or(0, |form| form.time_s),
+        })?;
+        made.push(base.clone());
+    }
+    repo.keep_whole(&base_ref(job), &from, &made, "wattle: base")?;
+    Ok(Ok((base, job.on.clone())))
+}
+
+/// The ref that keeps a base that was merged for an attempt, until that is over.
+fn base_ref(job: &AttemptJob) -> String {
+    format!("refs/wattle/candidate/{}/base/{}/{}", job.run, job.step.id, job.attempt)
+}
+
+/// An attempt is over: what it has made keeps its base, or nothing needs to.
+async fn let_go(shared: &Arc<Shared>, job: &Arc<AttemptJob>, merged: Option<CommitId>) {
+    let Some(base) = merged else { return };
+    let (repo, name) = (shared.ctx.repo.clone(), base_ref(job));
+    let gone = shared.blocking(move || {
+        repo.unkeep(&name, &base);
+        Ok::<_, GitError>(())
+    });
+    if let Err(error) = gone.await {
+        tracing::warn!(%error, "the ref of a base stays");
+    }
 }
 
 enum Restacked {

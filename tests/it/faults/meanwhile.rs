@@ -115,3 +115,49 @@ fn a_candidate_that_nobody_reads_is_whole_whatever_is_pruned() {
     say(&format!("faults: pruned at {met} moments what nothing kept yet"));
     assert!(met >= 6, "most moments were met: {met}");
 }
+
+/// The last stands on two that have not landed, so that its base is a merge.
+const MERGED: &str = r#"
+version: 1
+task: Stand on two
+checks: []
+limits: { jobs: 2 }
+steps:
+  - { id: a, touches: ["a/**"], run: mkdir a && echo a > a/f }
+  - { id: b, touches: ["b/**"], run: mkdir b && echo b > b/f }
+  - { id: c, needs: [a, b], touches: ["c/**"], run: mkdir c && cat a/f b/f > c/f }
+"#;
+
+#[test]
+fn a_base_that_was_just_merged_outlives_a_prune() {
+    let moments = [
+        "git.merge-tree.after:1",
+        "object.after:3",
+        "ref.candidate.before:1",
+        "slot.choose:3",
+        "git.read-tree.after:3",
+    ];
+    for moment in moments {
+        let env = TestEnv::new();
+        let repo = env.repo("repo", &[("f", "f\n")]);
+        std::fs::write(env.root().join("plan.yml"), MERGED).expect("the folder is ours");
+        let armed = format!("stop={moment}");
+        let args = ["run", "-f", "../plan.yml", "--json"];
+        let running = env.spawn_with(&repo.path, &[("WATTLE_FAULT", &armed)], &args);
+        assert!(running.stopped(), "{moment}");
+        drop(env.program("git", &repo.path, &["gc", "--quiet", "--prune=now"]).ok());
+        running.signal(rustix::process::Signal::CONT);
+        let end = running.end().code(4);
+        let status = repo.wattle(&["status", "--json"]).ok().json();
+        let states = status["steps"].as_array().expect("a list").iter().map(|step| step["state"].clone());
+        assert_eq!(states.collect::<Vec<_>>(), ["review"; 3], "{moment}: {}", end.whole());
+        assert!(end.events().iter().all(|event| event["state"] != "parked"), "{moment}: {}", end.whole());
+        repo.git(&["gc", "--quiet", "--prune=now"]);
+        drop(repo.wattle(&["approve", "a", "b", "c"]).ok());
+        drop(repo.wattle(&["merge"]).ok());
+        assert_eq!(repo.read("c/f"), "a\nb\n", "{moment}");
+        drop(repo.wattle(&["clean"]).ok());
+        assert_eq!(repo.git(&["for-each-ref", "--format=%(refname)"]), "refs/heads/main", "{moment}");
+        repo.git(&["fsck", "--strict", "--no-dangling"]);
+    }
+}

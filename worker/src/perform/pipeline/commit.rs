@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use regex::RegexSet;
 use wattle_workspace::{
-    BlobId, CaptureError, CaptureOptions, Change, CommitId, CommitSpec, Expect, RefChange, RefError, Repo, TreeId,
+    BlobId, CaptureError, CaptureOptions, Change, CommitId, CommitSpec, Expect, GitError, RefChange, RefError, Repo,
+    TreeId,
 };
 
 use super::{Pipeline, plain};
@@ -43,13 +44,16 @@ impl Pipeline {
         let (tools, base, form) = (Arc::clone(&self.tools), self.step.place.base.clone(), form.clone());
         let checked = self.step.check.is_some();
         blocking(move || {
-            if !tools.repo.has_commit(&commit).map_err(Halt::environment)? {
-                return Ok(None);
-            }
-            if let (true, Some(name)) = (checked, made_ref(&form)) {
+            let made = std::slice::from_ref(&commit);
+            let whole = match made_ref(&form).filter(|_| checked) {
                 // It may be a change moved to a new base, which nothing keeps before its check has passed.
-                let change = RefChange { name, new: Some(commit.clone()), old: Expect::Any };
-                tools.repo.update_refs(&[change], "wattle: made").map_err(Halt::environment)?;
+                Some(name) => tools.repo.keep_whole(&name, &base, made, "wattle: made"),
+                None => tools.repo.require_whole(&base, made),
+            };
+            match whole {
+                Ok(()) => {}
+                Err(GitError::Pruned { .. }) => return Ok(None),
+                Err(error) => return Err(Halt::environment(error)),
             }
             let tree = tools.repo.tree_of(&commit).map_err(Halt::environment)?;
             let from = tools.repo.tree_of(&base).map_err(Halt::environment)?;
@@ -139,8 +143,10 @@ impl Pipeline {
                     }
                     None => keep(&tools.repo, &form, &commit),
                 };
-                if tools.repo.is_whole(&place.base, &commit).map_err(Halt::environment)? {
-                    return kept.map(|()| commit);
+                match tools.repo.require_whole(&place.base, std::slice::from_ref(&commit)) {
+                    Ok(()) => return kept.map(|()| commit),
+                    Err(GitError::Pruned { .. }) => {}
+                    Err(error) => return Err(Halt::environment(error)),
                 }
                 // Somebody has pruned what no ref kept yet; the files are still there.
                 tools.repo.capture(&place.path, &place.base, &options).map_err(uncommittable)?;
