@@ -10,6 +10,7 @@ mod evidence;
 mod glob;
 mod grep;
 pub(crate) mod host;
+mod own;
 mod read;
 pub(crate) mod shell;
 mod walk;
@@ -102,59 +103,34 @@ pub(crate) fn parse<T: DeserializeOwned>(name: &str, input: &str) -> Result<T, S
     })
 }
 
+/// A tool as the model is told of it; each stands in the file of its tool.
+#[derive(Debug, Clone, Copy)]
+struct Definition {
+    name: &'static str,
+    description: &'static str,
+    /// JSON Schema of its input: JSON text of an object.
+    schema: &'static str,
+}
+
+/// All tools, the same list for every role; sorted by name where it is used.
+const DEFINITIONS: [Definition; 9] = [
+    own::ASK,
+    shell::DEFINITION,
+    edit::DEFINITION,
+    glob::DEFINITION,
+    grep::DEFINITION,
+    read::DEFINITION,
+    own::REPORT,
+    own::SUBMIT_PLAN,
+    write::DEFINITION,
+];
+
 /// The definitions of all tools, the same for every role.
 pub(crate) fn definitions() -> Vec<ToolDefinition> {
-    let all = [
-        (
-            ASK,
-            "Asks a human a question and waits for the answer. Use it only when the task cannot be decided from the repository.",
-            r#"{"type":"object","properties":{"question":{"type":"string"},"options":{"type":"array","items":{"type":"string"},"description":"Answers on offer; leave out for free text"}},"required":["question"],"additionalProperties":false}"#,
-        ),
-        (
-            BASH,
-            "Runs a shell command with `sh -c` in the root of the worktree and returns its output and exit code. Nothing is kept between calls (no directory, no variables) and nothing may run on after it. Prefer Read, Glob and Grep for looking at files.",
-            r#"{"type":"object","properties":{"command":{"type":"string"},"timeout":{"type":"integer","description":"Milliseconds, default 120000, at most 600000"},"description":{"type":"string","description":"What it does, in a few words"}},"required":["command"],"additionalProperties":false}"#,
-        ),
-        (
-            "Edit",
-            "Replaces text in a file. `old_string` has to occur exactly once, unless `replace_all` is set; it is matched exactly, indentation included. The file has to have been read before.",
-            r#"{"type":"object","properties":{"file_path":{"type":"string"},"old_string":{"type":"string"},"new_string":{"type":"string"},"replace_all":{"type":"boolean"}},"required":["file_path","old_string","new_string"],"additionalProperties":false}"#,
-        ),
-        (
-            "Glob",
-            "Lists files whose path matches a pattern such as `src/**/*.rs`, sorted by path. What .gitignore excludes is left out.",
-            r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string","description":"Folder to look in, default the root of the worktree"}},"required":["pattern"],"additionalProperties":false}"#,
-        ),
-        (
-            "Grep",
-            "Searches the contents of files for a regular expression (ripgrep's syntax). What .gitignore excludes is left out.",
-            r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string","description":"File or folder, default the root of the worktree"},"glob":{"type":"string","description":"Only files that match, such as `*.rs`"},"type":{"type":"string","description":"Only files of a type, such as `rust`"},"output_mode":{"type":"string","enum":["files_with_matches","content","count"]},"-i":{"type":"boolean","description":"Ignore case"},"-n":{"type":"boolean","description":"Line numbers in content mode, default true"},"-A":{"type":"integer"},"-B":{"type":"integer"},"-C":{"type":"integer"},"multiline":{"type":"boolean","description":"Let a match span lines, and `.` match a line end"},"head_limit":{"type":"integer","description":"At most so many lines or files"},"offset":{"type":"integer","description":"Leave out so many first"}},"required":["pattern"],"additionalProperties":false}"#,
-        ),
-        (
-            "Read",
-            "Reads a text file with line numbers. Without a range it gives the first 2000 lines and says so if there are more.",
-            r#"{"type":"object","properties":{"file_path":{"type":"string"},"offset":{"type":"integer","description":"First line, from 1"},"limit":{"type":"integer","description":"Number of lines"}},"required":["file_path"],"additionalProperties":false}"#,
-        ),
-        (
-            REPORT,
-            "Sets the report of your work, in Markdown: what you did or found, for reviewers and for the steps that depend on yours. Without it your last words are the report.",
-            r#"{"type":"object","properties":{"markdown":{"type":"string"}},"required":["markdown"],"additionalProperties":false}"#,
-        ),
-        (
-            SUBMIT_PLAN,
-            "Proposes the steps of a plan; only for the lead planner. The plan is validated, and its problems come back to you.",
-            r#"{"type":"object","properties":{"steps":{"type":"array","items":{"type":"object"}}},"required":["steps"]}"#,
-        ),
-        (
-            "Write",
-            "Writes a whole file; its folders are made if need be. A file that exists has to have been read before.",
-            r#"{"type":"object","properties":{"file_path":{"type":"string"},"content":{"type":"string"}},"required":["file_path","content"],"additionalProperties":false}"#,
-        ),
-    ];
-    let all = all.into_iter().map(|(name, description, schema)| ToolDefinition {
-        name: name.to_owned(),
-        description: description.to_owned(),
-        input_schema: schema.to_owned(),
+    let all = DEFINITIONS.iter().map(|tool| ToolDefinition {
+        name: tool.name.to_owned(),
+        description: tool.description.to_owned(),
+        input_schema: tool.schema.to_owned(),
     });
     all.collect()
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::confine::{Contents, Worktree};
 use super::evidence::blob_id;
-use super::{ToolCall, ToolResult, parse};
+use super::{Definition, ToolCall, ToolResult, parse};
 
 /// How many places are shown that look like the text that was not found.
 const CLOSEST: usize = 3;
@@ -15,6 +15,13 @@ const CLOSEST: usize = 3;
 const CLOSEST_LINES_MAX: usize = 20_000;
 /// Lines of such a place that are shown.
 const WINDOW_LINES_MAX: usize = 12;
+
+/// The tool as the model is told of it.
+pub(super) const DEFINITION: Definition = Definition {
+    name: "Edit",
+    description: "Replaces text in a file. `old_string` has to occur exactly once, unless `replace_all` is set; it is matched exactly, indentation included. The file has to have been read before.",
+    schema: r#"{"type":"object","properties":{"file_path":{"type":"string"},"old_string":{"type":"string"},"new_string":{"type":"string"},"replace_all":{"type":"boolean"}},"required":["file_path","old_string","new_string"],"additionalProperties":false}"#,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

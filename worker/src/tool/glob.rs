@@ -4,10 +4,17 @@ use globset::GlobBuilder;
 use serde::Deserialize;
 
 use super::confine::Worktree;
-use super::{ToolResult, parse, walk};
+use super::{Definition, ToolResult, parse, walk};
 
 /// Files that one call lists: more than that is a question asked too broadly.
 const FILES_MAX: usize = 200;
+
+/// The tool as the model is told of it.
+pub(super) const DEFINITION: Definition = Definition {
+    name: "Glob",
+    description: "Lists files whose path matches a pattern such as `src/**/*.rs`, sorted by path. What .gitignore excludes is left out.",
+    schema: r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string","description":"Folder to look in, default the root of the worktree"}},"required":["pattern"],"additionalProperties":false}"#,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,7 +9,7 @@ use ignore::types::{Types, TypesBuilder};
 use serde::Deserialize;
 
 use super::confine::Worktree;
-use super::{ToolResult, parse, walk};
+use super::{Definition, ToolResult, parse, walk};
 
 /// Lines or files of a result when no other bound is given.
 const HEAD_DEFAULT: usize = 250;
@@ -17,6 +17,13 @@ const HEAD_DEFAULT: usize = 250;
 const RESULT_BYTES_MAX: usize = 30_000;
 /// Characters of a line that are shown.
 const LINE_CHARS_MAX: usize = 500;
+
+/// The tool as the model is told of it.
+pub(super) const DEFINITION: Definition = Definition {
+    name: "Grep",
+    description: "Searches the contents of files for a regular expression (ripgrep's syntax). What .gitignore excludes is left out.",
+    schema: r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string","description":"File or folder, default the root of the worktree"},"glob":{"type":"string","description":"Only files that match, such as `*.rs`"},"type":{"type":"string","description":"Only files of a type, such as `rust`"},"output_mode":{"type":"string","enum":["files_with_matches","content","count"]},"-i":{"type":"boolean","description":"Ignore case"},"-n":{"type":"boolean","description":"Line numbers in content mode, default true"},"-A":{"type":"integer"},"-B":{"type":"integer"},"-C":{"type":"integer"},"multiline":{"type":"boolean","description":"Let a match span lines, and `.` match a line end"},"head_limit":{"type":"integer","description":"At most so many lines or files"},"offset":{"type":"integer","description":"Leave out so many first"}},"required":["pattern"],"additionalProperties":false}"#,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

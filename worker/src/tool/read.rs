@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::confine::Worktree;
 use super::evidence::blob_id;
-use super::{ToolResult, parse};
+use super::{Definition, ToolResult, parse};
 
 /// Lines of a page when no range is asked for.
 const PAGE_LINES: usize = 2000;
@@ -14,6 +14,13 @@ const PAGE_LINES: usize = 2000;
 const LINE_CHARS_MAX: usize = 2000;
 /// Bound on a result, in bytes: about 25,000 tokens, a good part of what a turn should hold.
 const RESULT_BYTES_MAX: usize = 100_000;
+
+/// The tool as the model is told of it.
+pub(super) const DEFINITION: Definition = Definition {
+    name: "Read",
+    description: "Reads a text file with line numbers. Without a range it gives the first 2000 lines and says so if there are more.",
+    schema: r#"{"type":"object","properties":{"file_path":{"type":"string"},"offset":{"type":"integer","description":"First line, from 1"},"limit":{"type":"integer","description":"Number of lines"}},"required":["file_path"],"additionalProperties":false}"#,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

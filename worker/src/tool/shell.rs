@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use serde::Deserialize;
 
-use super::{ToolResult, parse};
+use super::{Definition, ToolResult, parse};
 use crate::assignment::{Bounds, Command};
 use crate::process::{Ended, How};
 
@@ -18,6 +18,13 @@ const TIMEOUT_MS_MAX: u64 = 600_000;
 const OUTPUT_BYTES_MAX: u64 = 30_000;
 /// Programs whose exit code 1 is an answer and no failure.
 const ANSWER_WITH_ONE: [&str; 6] = ["grep", "rg", "diff", "cmp", "test", "["];
+
+/// The tool as the model is told of it.
+pub(super) const DEFINITION: Definition = Definition {
+    name: super::BASH,
+    description: "Runs a shell command with `sh -c` in the root of the worktree and returns its output and exit code. Nothing is kept between calls (no directory, no variables) and nothing may run on after it. Prefer Read, Glob and Grep for looking at files.",
+    schema: r#"{"type":"object","properties":{"command":{"type":"string"},"timeout":{"type":"integer","description":"Milliseconds, default 120000, at most 600000"},"description":{"type":"string","description":"What it does, in a few words"}},"required":["command"],"additionalProperties":false}"#,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,14 @@ use serde::Deserialize;
 
 use super::confine::Worktree;
 use super::evidence::blob_id;
-use super::{ToolCall, ToolResult, parse};
+use super::{Definition, ToolCall, ToolResult, parse};
+
+/// The tool as the model is told of it.
+pub(super) const DEFINITION: Definition = Definition {
+    name: "Write",
+    description: "Writes a whole file; its folders are made if need be. A file that exists has to have been read before.",
+    schema: r#"{"type":"object","properties":{"file_path":{"type":"string"},"content":{"type":"string"}},"required":["file_path","content"],"additionalProperties":false}"#,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
