@@ -40,6 +40,7 @@ mod schema;
 mod scripted;
 mod status;
 mod stop;
+mod stream;
 mod trust;
 
 use std::ffi::OsString;

@@ -7,3 +7,4 @@ pub(crate) mod preview;
 pub(crate) mod reason;
 pub(crate) mod review;
 pub(crate) mod status;
+pub(crate) mod stream;

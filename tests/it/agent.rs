@@ -9,6 +9,7 @@ mod faults;
 mod lead;
 mod ledger;
 mod repair;
+mod stream;
 mod together;
 mod tools;
 mod warned;

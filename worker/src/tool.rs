@@ -125,6 +125,11 @@ const DEFINITIONS: [Definition; 9] = [
     write::DEFINITION,
 ];
 
+/// The names of all tools.
+pub fn names() -> Vec<&'static str> {
+    DEFINITIONS.iter().map(|tool| tool.name).collect()
+}
+
 /// The definitions of all tools, the same for every role.
 pub(crate) fn definitions() -> Vec<ToolDefinition> {
     let all = DEFINITIONS.iter().map(|tool| ToolDefinition {

@@ -117,6 +117,11 @@ impl CliError {
         self
     }
 
+    /// What the program ends with.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// Its first message and what to do about it.
     pub(crate) fn words(&self) -> (String, Option<&str>) {
         let first = &self.items[0];

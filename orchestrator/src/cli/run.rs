@@ -12,13 +12,14 @@ use super::later::not_built;
 use super::plan;
 use super::progress::Progress;
 use super::session::Session;
+use super::stream::{self, OutputFormat, StreamOut};
 use crate::config::amount::{parse_count, parse_parallel};
 use crate::config::choice::{Approve, OnInput, Until};
 use crate::config::file::Clean;
 use crate::config::money::{format_usd, parse_usd};
 use crate::config::{self, Effective, Flags, Keep, frame};
 use crate::ids::RunId;
-use crate::journal::{Glance, Reader};
+use crate::journal::{Event, Glance, Reader};
 use crate::options::RunOptions;
 use crate::report::reason::counted;
 use crate::report::status::{money, waiting};
@@ -74,9 +75,9 @@ pub(crate) struct RunArgs {
     /// What a worker's question does.
     #[arg(long)]
     on_input: Option<OnInput>,
-    /// Form of the output (not built yet).
-    #[arg(long, hide = true)]
-    output_format: Option<String>,
+    /// Form of the output; `stream-json` has a line for every message of every worker.
+    #[arg(long, value_name = "FORMAT")]
+    output_format: Option<OutputFormat>,
     /// Run without walls (not built yet).
     #[arg(long, hide = true)]
     dangerously_no_sandbox: bool,
@@ -93,9 +94,17 @@ struct Source {
 
 /// Executes.
 pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
-    if args.output_format.is_some() {
-        return Err(not_built("run --output-format"));
+    match args.output_format {
+        None | Some(OutputFormat::Text) => execute(session, args),
+        Some(OutputFormat::Json) => execute(&session.in_json(), args),
+        Some(OutputFormat::StreamJson) => {
+            let session = session.in_json();
+            stream::or_failed(&session, execute(&session, args))
+        }
     }
+}
+
+fn execute(session: &Session, args: &RunArgs) -> Done {
     if args.dangerously_no_sandbox {
         return Err(not_built("--dangerously-no-sandbox"));
     }
@@ -146,20 +155,55 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Done {
     if !stop_at_plan {
         overlay::enter(&ctx.repo, request.options.slots);
     }
-    let mut progress = Progress::new(&session.ui, plan.steps().len());
+    let mut screen = Screen::new(session, &ctx, args, plan.steps().len())?;
     let end = start(&ctx, request, &mut |event| {
         if let Some(cap) = cap.take() {
             session.ui.talk(&cap);
         }
-        progress.show(event);
+        screen.show(event);
     });
-    drop(progress);
+    let lines = screen.lines();
     let end = end?;
+    if let Some(lines) = lines {
+        return lines.ended(&ctx, &end);
+    }
     if stop_at_plan && !session.ui.json {
         session.ui.raw(source.text.as_bytes());
         session.ui.talk(&format!("the plan is ready: wattle resume --run {} executes it", end.run));
     }
     ended(session, &ctx, &end)
+}
+
+/// Where the events of a run are shown.
+enum Screen<'u> {
+    Progress(Progress<'u>),
+    Lines(Box<StreamOut<'u>>),
+}
+
+impl<'u> Screen<'u> {
+    fn new(session: &'u Session, ctx: &Context, args: &RunArgs, steps: usize) -> Result<Self, CliError> {
+        match args.output_format {
+            Some(OutputFormat::StreamJson) => Ok(Self::Lines(Box::new(StreamOut::new(session, ctx)?))),
+            Some(OutputFormat::Text | OutputFormat::Json) | None => {
+                Ok(Self::Progress(Progress::new(&session.ui, steps)))
+            }
+        }
+    }
+
+    fn show(&mut self, event: &Event) {
+        match self {
+            Self::Progress(progress) => progress.show(event),
+            Self::Lines(lines) => lines.show(event),
+        }
+    }
+
+    /// What has a last line to print; progress in place is over.
+    fn lines(self) -> Option<Box<StreamOut<'u>>> {
+        match self {
+            Self::Progress(_) => None,
+            Self::Lines(lines) => Some(lines),
+        }
+    }
 }
 
 /// A task that names a file is a mistake.

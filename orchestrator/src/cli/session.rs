@@ -39,6 +39,13 @@ impl Session {
         Self { ui, env, clock: Arc::new(SystemClock), global }
     }
 
+    /// The same invocation, with JSON on stdout.
+    pub(crate) fn in_json(&self) -> Self {
+        let (mut ui, global) = (self.ui.clone(), self.global.clone());
+        ui.json = true;
+        Self { ui, env: self.env.clone(), clock: self.clock.clone(), global }
+    }
+
     /// The directory that the user means.
     pub(crate) fn start(&self) -> Result<PathBuf, CliError> {
         let given = self.global.repo.as_deref().unwrap_or(Path::new("."));
