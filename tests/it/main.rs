@@ -18,5 +18,6 @@ mod scripted;
 mod second;
 mod slots;
 mod tidy;
+mod trackers;
 mod undo;
 mod verbs;
