@@ -1,5 +1,6 @@
 //! Tests of [`super`].
 
+mod trackers;
 mod wires;
 
 use proptest::prelude::*;

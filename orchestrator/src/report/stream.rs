@@ -161,7 +161,7 @@ impl Stream {
             return None;
         }
         let mut message: Value = serde_json::from_str(json).ok()?;
-        let content: Vec<Value> = message["content"].as_array_mut()?.drain(..).filter(readable).collect();
+        let content: Vec<Value> = message["content"].as_array_mut()?.drain(..).filter_map(readable).collect();
         let assistant = message["role"] == "assistant";
         let message = if assistant {
             self.turns += 1;
@@ -297,14 +297,18 @@ fn tokens(uncached_in: u64, cache_write: u64, cache_read: u64, out: u64) -> Valu
     })
 }
 
-/// Blocks that every reader of this format knows: what only its provider understands (encrypted reasoning of another
-/// wire) is left out.
-fn readable(block: &Value) -> bool {
-    match block["type"].as_str() {
+/// A block, if every reader of this format knows it: what only its provider understands (encrypted reasoning, the
+/// object that another wire sent) is left out.
+fn readable(mut block: Value) -> Option<Value> {
+    let known = match block["type"].as_str() {
         Some("text" | "tool_use" | "tool_result") => true,
         Some("thinking") => block["thinking"].is_string() && block["signature"].is_string(),
         Some(_) | None => false,
+    };
+    if let Some(fields) = block.as_object_mut() {
+        fields.shift_remove("raw");
     }
+    known.then_some(block)
 }
 
 /// An id in the form of a UUID, the same each time the same line is made.
