@@ -6,6 +6,7 @@ mod agent;
 pub mod assignment;
 mod equipment;
 mod exec;
+mod grammar;
 pub mod host;
 pub mod model;
 pub mod outcome;

@@ -7,12 +7,14 @@
 mod confine;
 mod edit;
 mod evidence;
+mod gate;
 mod glob;
 mod grep;
 pub(crate) mod host;
 mod own;
 mod read;
 pub(crate) mod shell;
+mod text;
 mod walk;
 mod write;
 

@@ -1,25 +1,35 @@
-//! The tool Edit: an exact replacement of text that occurs once.
+//! The tool Edit: text that stands in one place of a file is replaced by other text.
 
-use std::fmt::Write as _;
+mod closest;
+mod locate;
+mod substitute;
 
-use regex::bytes::Regex;
+use std::time::{Duration, Instant};
+
 use serde::Deserialize;
 
-use super::confine::{Contents, Worktree};
+use self::locate::{Missing, Places};
+use super::confine::{FILE_BYTES_MAX, Located, Worktree};
 use super::evidence::blob_id;
-use super::{Definition, ToolCall, ToolResult, parse};
+use super::text::{Lines, split_bom, trim, uniform_end};
+use super::{Definition, ToolCall, ToolResult, gate, parse};
 
-/// How many places are shown that look like the text that was not found.
-const CLOSEST: usize = 3;
-/// Lines of a file up to which they are looked for: beyond it the search costs more than it helps.
-const CLOSEST_LINES_MAX: usize = 20_000;
-/// Lines of such a place that are shown.
-const WINDOW_LINES_MAX: usize = 12;
+pub(super) use self::closest::report as closest;
+pub(super) use self::locate::Tier;
+
+/// Places that one call replaces; more is a job for a rule or a program.
+const PLACES_MAX: usize = 100_000;
+/// Lines that a message names.
+const LINES_NAMED_MAX: usize = 10;
+/// Bytes of a new text from which on its presence says something.
+const TELLING_BYTES_MIN: usize = 8;
+/// Bound on comparing old texts with new ones, in one call; beyond it the comparison gets coarser, not wrong.
+const COMPARE_MAX: Duration = Duration::from_millis(200);
 
 /// The tool as the model is told of it.
 pub(super) const DEFINITION: Definition = Definition {
     name: "Edit",
-    description: "Replaces text in a file. `old_string` has to occur exactly once, unless `replace_all` is set; it is matched exactly, indentation included. The file has to have been read before.",
+    description: "Replaces text in a file. `old_string` has to stand in exactly one place, unless `replace_all` is set; give it exactly, indentation included. Where it is not there exactly, line ends, space at line ends, one uniform indentation and typographic characters are forgiven, in this order, and the result says so. The file has to have been read before. Line ends, byte order mark and mode of the file are kept; an edit after which the file no longer parses is refused.",
     schema: r#"{"type":"object","properties":{"file_path":{"type":"string"},"old_string":{"type":"string"},"new_string":{"type":"string"},"replace_all":{"type":"boolean"}},"required":["file_path","old_string","new_string"],"additionalProperties":false}"#,
 };
 
@@ -33,6 +43,20 @@ struct Input {
     replace_all: bool,
 }
 
+/// What an edit makes of a file.
+enum Edited {
+    /// The change is there already.
+    Already,
+    Bytes {
+        bytes: Vec<u8>,
+        /// How many places changed.
+        places: usize,
+        tier: Tier,
+        /// Line of the first one, from 1.
+        line: usize,
+    },
+}
+
 /// Edits a file.
 pub(super) fn call(worktree: &Worktree, call: &ToolCall) -> ToolResult {
     let input: Input = match parse("Edit", &call.input) {
@@ -40,9 +64,11 @@ pub(super) fn call(worktree: &Worktree, call: &ToolCall) -> ToolResult {
         Err(message) => return ToolResult::failed(message),
     };
     let path = &input.file_path;
-    let read = worktree.locate(path).and_then(|at| Ok((worktree.read(&at)?, at)));
+    let read = worktree.locate(path).and_then(|at| Ok((worktree.read_if_there(&at)?, at)));
     let (before, at) = match read {
-        Ok(read) => read,
+        Ok((Some(before), at)) => (before, at),
+        Ok((None, at)) if input.old_string.is_empty() => return made(worktree, &at, &input),
+        Ok((None, _)) => return ToolResult::failed(format!("{path} does not exist")),
         Err(error) => return ToolResult::failed(error.to_string()),
     };
     let Some(seen) = call.seen.get(&at.name()) else {
@@ -50,127 +76,145 @@ pub(super) fn call(worktree: &Worktree, call: &ToolCall) -> ToolResult {
     };
     let id_before = blob_id(&before.bytes);
     let changed = *seen != id_before;
-    let after = match replaced(&before, &input, call.again) {
-        Ok(Some((bytes, count))) => Ok((bytes, count)),
-        Ok(None) => {
+    let (bytes, places, tier, line) = match edited(&before.bytes, &input, call.again) {
+        Ok(Edited::Bytes { bytes, places, tier, line }) => (bytes, places, tier, line),
+        Ok(Edited::Already) => {
             let mut result = ToolResult::done(format!("{path} holds this change already"));
             result.evidence.read.push((at.name(), id_before));
             return result;
         }
-        Err(message) => Err(message),
-    };
-    let (bytes, count) = match after {
-        Ok(after) => after,
         Err(message) => return ToolResult::failed(format!("{path}: {message}")),
     };
+    if let Some(message) = gate::refusal(at.relative(), &before.bytes, &bytes) {
+        return ToolResult::failed(message);
+    }
     if let Err(error) = worktree.replace(&at, Some(&before), &bytes) {
         return ToolResult::failed(error.to_string());
     }
-    let times = if count == 1 { String::new() } else { format!(", {count} times") };
+    let times = if places == 1 { String::new() } else { format!(", {places} times, first") };
     let note = if changed { " (It had changed since you read it; the text was still unique.)" } else { "" };
-    let mut result = ToolResult::done(format!("{path} was edited{times}.{note}"));
+    let told = tier.told();
+    let mut result = ToolResult::done(format!("{path} was edited{times} in line {line}; old_string matched {told}.{note}"));
     result.evidence.wrote.push((at.name(), Some(id_before), Some(blob_id(&bytes))));
     result
 }
 
-/// The new bytes and how many places changed; `None` = the change is there already.
-fn replaced(before: &Contents, input: &Input, again: bool) -> Result<Option<(Vec<u8>, usize)>, String> {
+/// An empty text stands in a file that does not exist: the edit makes it.
+fn made(worktree: &Worktree, at: &Located, input: &Input) -> ToolResult {
+    let bytes = input.new_string.as_bytes();
+    if let Err(error) = worktree.replace(at, None, bytes) {
+        return ToolResult::failed(error.to_string());
+    }
+    let mut result = ToolResult::done(format!("{} was made.", input.file_path));
+    result.evidence.wrote.push((at.name(), None, Some(blob_id(bytes))));
+    result
+}
+
+fn edited(whole: &[u8], input: &Input, again: bool) -> Result<Edited, String> {
     if input.old_string.is_empty() {
-        return Err("old_string is empty; use Write to make a file".to_owned());
+        return Err("old_string is empty, and the file exists; use Write to replace all of it".to_owned());
     }
     if input.old_string == input.new_string {
         return Err("old_string and new_string are the same".to_owned());
     }
-    let (old, new) = with_line_ends_of(&before.bytes, input);
-    let found = count(&before.bytes, &old);
-    if again && holds_already(&before.bytes, &old, &new, found) {
-        return Ok(None);
+    let (mark, bytes) = split_bom(whole);
+    let (old, new) = match (mark.is_empty(), input.old_string.strip_prefix('\u{feff}')) {
+        (false, Some(old)) => (old, input.new_string.strip_prefix('\u{feff}').unwrap_or(&input.new_string)),
+        (true, _) | (false, None) => (input.old_string.as_str(), input.new_string.as_str()),
+    };
+    if old.is_empty() {
+        return Err("old_string holds nothing but a byte order mark".to_owned());
     }
-    match found {
-        0 => Err(not_found(&String::from_utf8_lossy(&before.bytes), &input.old_string)),
-        1 => Ok(Some((substitute(&before.bytes, &old, &new), 1))),
-        many if input.replace_all => Ok(Some((substitute(&before.bytes, &old, &new), many))),
-        many => {
-            Err(format!("old_string occurs {many} times; add lines around it until it is unique, or set replace_all"))
+    let max = if input.replace_all || again { PLACES_MAX + 1 } else { LINES_NAMED_MAX + 1 };
+    let found = locate::find(bytes, old.as_bytes(), max);
+    if again && holds_already(bytes, found.as_ref(), new.as_bytes()) {
+        return Ok(Edited::Already);
+    }
+    let places = match found {
+        Ok(places) => places,
+        Err(Missing::Absent) => return Err(absent(bytes, old, new)),
+        Err(Missing::TooMuch) => {
+            return Err("old_string does not occur exactly, and it repeats itself too much to look for it in other ways; give it exactly".to_owned());
         }
+    };
+    let lines = Lines::new(bytes);
+    if places.overlap || (places.spans.len() > 1 && !input.replace_all) {
+        return Err(ambiguous(&places, &lines));
     }
-}
-
-/// Read shows lines without their ends, so a text of several lines arrives with LF; in a file that uses CRLF
-/// throughout it means those.
-fn with_line_ends_of(bytes: &[u8], input: &Input) -> (String, String) {
-    let line_feeds = bytes.iter().filter(|byte| **byte == b'\n').count();
-    let crlf = line_feeds > 0 && count(bytes, "\r\n") == line_feeds;
-    let given = input.old_string.contains('\r') || input.new_string.contains('\r');
-    if crlf && !given {
-        (input.old_string.replace('\n', "\r\n"), input.new_string.replace('\n', "\r\n"))
-    } else {
-        (input.old_string.clone(), input.new_string.clone())
+    if places.spans.len() > PLACES_MAX {
+        return Err(format!("old_string occurs more than {PLACES_MAX} times; use Bash for that"));
     }
+    let after = substituted(bytes, &places, (old.as_bytes(), new.as_bytes()))?;
+    if after == bytes {
+        return Err("the edit changes nothing; the file is so already".to_owned());
+    }
+    let line = lines.line_of(places.spans[0].start) + 1;
+    Ok(Edited::Bytes { bytes: [mark, &after].concat(), places: places.spans.len(), tier: places.tier, line })
 }
 
-fn literal(text: &str) -> Regex {
-    let escaped = regex::escape(text);
-    regex::bytes::RegexBuilder::new(&escaped)
-        .size_limit(usize::MAX)
-        .build()
-        .expect("an escaped text is a valid pattern")
-}
-
-fn count(bytes: &[u8], text: &str) -> usize {
-    literal(text).find_iter(bytes).count()
-}
-
-fn substitute(bytes: &[u8], old: &str, new: &str) -> Vec<u8> {
-    literal(old).replace_all(bytes, regex::bytes::NoExpand(new.as_bytes())).into_owned()
+fn substituted(bytes: &[u8], places: &Places, texts: (&[u8], &[u8])) -> Result<Vec<u8>, String> {
+    let end = uniform_end(bytes);
+    let deadline = Instant::now() + COMPARE_MAX;
+    let mut after = Vec::with_capacity(bytes.len());
+    let mut from = 0;
+    for place in &places.spans {
+        after.extend_from_slice(&bytes[from..place.start]);
+        after.extend(substitute::replacement(places.tier, place, bytes, texts, (end, deadline))?);
+        if after.len() as u64 > FILE_BYTES_MAX {
+            return Err(format!("the result would have more than {FILE_BYTES_MAX} bytes"));
+        }
+        from = place.end;
+    }
+    after.extend_from_slice(&bytes[from..]);
+    Ok(after)
 }
 
 /// Was the change made before an interruption? Either the old text is gone and the new one is there, or the new
 /// text holds the old one and every place of it is inside a new one.
-fn holds_already(bytes: &[u8], old: &str, new: &str, found: usize) -> bool {
+fn holds_already(bytes: &[u8], old: Result<&Places, &Missing>, new: &[u8]) -> bool {
     if new.is_empty() {
-        return found == 0;
+        return old.is_err();
     }
-    let new_found = count(bytes, new);
-    let inside = count(new.as_bytes(), old);
-    new_found > 0 && found == new_found * inside
+    let Ok(made) = locate::find(bytes, new, PLACES_MAX) else {
+        return false;
+    };
+    let inside = |start: usize, end: usize| {
+        let next = made.spans.partition_point(|span| span.start <= start);
+        next > 0 && made.spans[next - 1].end >= end
+    };
+    old.map_or(true, |old| old.spans.iter().all(|span| inside(span.start, span.end)))
 }
 
-fn not_found(text: &str, old: &str) -> String {
-    let mut message = "old_string does not occur in the file".to_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    let wanted: Vec<&str> = old.lines().collect();
-    if lines.len() > CLOSEST_LINES_MAX || wanted.is_empty() {
-        return message;
-    }
-    let mut scored: Vec<(usize, usize)> = (0..lines.len())
-        .map(|start| {
-            let pairs = wanted.iter().zip(&lines[start..]);
-            (pairs.map(|(a, b)| likeness(a, b)).sum::<usize>() / wanted.len(), start)
-        })
-        .filter(|(score, _)| *score >= 50)
+fn ambiguous(places: &Places, lines: &Lines<'_>) -> String {
+    let named: Vec<String> = places
+        .spans
+        .iter()
+        .take(LINES_NAMED_MAX)
+        .map(|span| (lines.line_of(span.start) + 1).to_string())
         .collect();
-    scored.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-    for (_, start) in scored.into_iter().take(CLOSEST) {
-        let end = (start + wanted.len().min(WINDOW_LINES_MAX)).min(lines.len());
-        write!(message, "\nthis looks like it (lines {} to {end}):\n", start + 1)
-            .expect("writing to a string cannot fail");
-        for (number, line) in (start + 1..).zip(&lines[start..end]) {
-            writeln!(message, "{number:>6}\t{line}").expect("writing to a string cannot fail");
-        }
-    }
-    message
+    let many = places.spans.len();
+    let count = if many > LINES_NAMED_MAX { format!("more than {LINES_NAMED_MAX}") } else { many.to_string() };
+    let how = match places.tier {
+        Tier::Exact => String::new(),
+        other @ (Tier::LineEnds | Tier::TrailingSpace | Tier::Indent | Tier::Unicode) => format!(" {}", other.told()),
+    };
+    let mend = if places.overlap {
+        "they overlap, so it is not clear what to replace; add lines around it until it is unique"
+    } else {
+        "add lines around it until it is unique, or set replace_all"
+    };
+    format!("old_string occurs {count} times{how}, in lines {}; {mend}", named.join(", "))
 }
 
-/// How alike two lines are, of 100: what they share at both ends, indentation aside.
-fn likeness(a: &str, b: &str) -> usize {
-    let (a, b) = (a.trim().as_bytes(), b.trim().as_bytes());
-    let longest = a.len().max(b.len());
-    if longest == 0 {
-        return 100;
+fn absent(bytes: &[u8], old: &str, new: &str) -> String {
+    let lines = Lines::new(bytes);
+    let mut message = "old_string does not occur in the file".to_owned();
+    let telling = trim(new.as_bytes()).len() >= TELLING_BYTES_MIN;
+    if let Some(there) = locate::find(bytes, new.as_bytes(), 1).ok().filter(|_| telling) {
+        let line = lines.line_of(there.spans[0].start) + 1;
+        message.push_str(&format!("; new_string is there already, in line {line}: has this edit been made before?"));
     }
-    let head = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let (rest_a, rest_b) = (&a[head..], &b[head..]);
-    let tail = rest_a.iter().rev().zip(rest_b.iter().rev()).take_while(|(x, y)| x == y).count();
-    (head + tail) * 100 / longest
+    message.push_str(&closest(&lines, old.as_bytes()));
+    message.push_str("\nNothing was changed. Read the lines you mean and give them as they are.");
+    message
 }

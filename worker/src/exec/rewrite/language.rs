@@ -1,8 +1,9 @@
-//! Languages: which grammars are in this binary. Asking ast-grep for one that is not, panics.
+//! The language that a rule names.
 
 use ast_grep_language::SupportLang;
 
 use super::RuleError;
+use crate::grammar::{Grammar, grammar};
 
 /// Finds a language by one of its names.
 pub(super) fn find(name: &str, rules: &str) -> Result<SupportLang, RuleError> {
@@ -20,35 +21,6 @@ pub(super) fn find(name: &str, rules: &str) -> Result<SupportLang, RuleError> {
             language: language.to_string(),
             mend: "no feature of wattle has it".to_owned(),
         }),
-    }
-}
-
-enum Grammar {
-    In,
-    Feature(&'static str),
-    Never,
-}
-
-fn grammar(language: SupportLang) -> Grammar {
-    use SupportLang as L;
-    let feature = |built_in: bool, name| {
-        if built_in { Grammar::In } else { Grammar::Feature(name) }
-    };
-    match language {
-        L::Bash | L::C | L::Go | L::Java | L::JavaScript | L::Python | L::Rust | L::Tsx | L::TypeScript => Grammar::In,
-        L::Cpp => feature(cfg!(feature = "cpp"), "cpp"),
-        L::CSharp => feature(cfg!(feature = "csharp"), "csharp"),
-        L::Css => feature(cfg!(feature = "css"), "css"),
-        L::Html => feature(cfg!(feature = "html"), "html"),
-        L::Json => feature(cfg!(feature = "json"), "json"),
-        L::Kotlin => feature(cfg!(feature = "kotlin"), "kotlin"),
-        L::Lua => feature(cfg!(feature = "lua"), "lua"),
-        L::Php => feature(cfg!(feature = "php"), "php"),
-        L::Ruby => feature(cfg!(feature = "ruby"), "ruby"),
-        L::Scala => feature(cfg!(feature = "scala"), "scala"),
-        L::Swift => feature(cfg!(feature = "swift"), "swift"),
-        L::Yaml => feature(cfg!(feature = "yaml"), "yaml"),
-        L::Dart | L::Elixir | L::Haskell | L::Hcl | L::Markdown | L::Nix | L::Solidity | L::Zig => Grammar::Never,
     }
 }
 

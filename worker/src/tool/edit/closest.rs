@@ -1,0 +1,142 @@
+//! What to say of a text that is not there: the places that look like it, and what differs.
+//!
+//! Never used to choose a place. A line is reduced to the pairs of bytes in it, a set of 256 bits, so that every
+//! line of a long file can be compared with many wanted ones in a few milliseconds; only the best places are then
+//! looked at closely.
+
+use std::fmt::Write as _;
+
+use super::super::text::{Lines, shown, trim};
+
+/// How many places are shown.
+const CLOSEST: usize = 3;
+/// Lines of a file up to which they are looked for: beyond it the search costs more than it helps.
+const LINES_MAX: usize = 20_000;
+/// Wanted lines that are compared: 20,000 x 64 comparisons take about 10 ms.
+const WANTED_MAX: usize = 64;
+/// Places that are looked at closely.
+const CANDIDATES: usize = 24;
+/// Bytes of a line that are compared; what follows rarely decides.
+const LINE_BYTES_MAX: usize = 256;
+/// Likeness, of 100, below which a place is not worth showing.
+const LIKENESS_MIN: usize = 50;
+/// The same for the sets of pairs, which say less.
+const PAIRS_MIN: usize = 30;
+/// Lines of a place that are shown.
+const WINDOW_LINES_MAX: usize = 12;
+/// Characters of a line that are shown.
+const LINE_CHARS_MAX: usize = 200;
+
+/// The places of a file that look most like a text, ready to show; empty if none does.
+pub(in super::super) fn report(file: &Lines<'_>, old: &[u8]) -> String {
+    let lines = file.count();
+    if lines > LINES_MAX {
+        return format!("\nThe file has {lines} lines, too many to look for similar ones; read the part you mean.");
+    }
+    let old = Lines::new(old);
+    let wanted: Vec<&[u8]> = (0..old.count()).map(|line| old.text(line)).collect();
+    let mut out = String::new();
+    for (place, start) in windows(file, lines, &wanted).into_iter().enumerate() {
+        let end = (start + wanted.len().min(WINDOW_LINES_MAX)).min(lines);
+        write!(out, "\nthis looks like it (lines {} to {end}):\n", start + 1).expect("writing to a string cannot fail");
+        for line in start..end {
+            writeln!(out, "{:>6}\t{}", line + 1, shown(file.text(line), LINE_CHARS_MAX))
+                .expect("writing to a string cannot fail");
+        }
+        let differs = (0..wanted.len()).find(|index| {
+            start + index >= lines || file.text(start + index) != wanted[*index]
+        });
+        if let Some(index) = differs.filter(|_| place == 0) {
+            let there = if start + index < lines { shown(file.text(start + index), LINE_CHARS_MAX) } else { String::new() };
+            let given = shown(wanted[index], LINE_CHARS_MAX);
+            write!(out, "First difference, in line {}: the file has {there:?}, you gave {given:?}.", start + index + 1)
+                .expect("writing to a string cannot fail");
+        }
+    }
+    out
+}
+
+/// Lines where the best places start; none shares a line with a better one.
+fn windows(file: &Lines<'_>, lines: usize, wanted: &[&[u8]]) -> Vec<usize> {
+    let mut picked: Vec<(usize, Pairs)> = wanted
+        .iter()
+        .enumerate()
+        .filter(|(_, text)| !trim(text).is_empty())
+        .map(|(index, text)| (index, Pairs::of(text)))
+        .collect();
+    if picked.is_empty() || lines == 0 {
+        return Vec::new();
+    }
+    let step = picked.len().div_ceil(WANTED_MAX);
+    picked = picked.into_iter().step_by(step).collect();
+    let there: Vec<Pairs> = (0..lines).map(|line| Pairs::of(file.text(line))).collect();
+    let mut scored: Vec<(usize, usize)> = (0..lines)
+        .map(|start| {
+            let alike = picked.iter().filter_map(|(index, pairs)| Some(there.get(start + index)?.likeness(pairs)));
+            (alike.sum::<usize>() / picked.len(), start)
+        })
+        .filter(|(score, _)| *score >= PAIRS_MIN)
+        .collect();
+    scored.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    let mut close: Vec<(usize, usize)> = scored
+        .into_iter()
+        .take(CANDIDATES)
+        .map(|(_, start)| {
+            let alike = picked.iter().filter(|(index, _)| start + index < lines).map(|(index, pairs)| {
+                let line = file.text(start + index);
+                likeness(line, wanted[*index]).max(there[start + index].likeness(pairs))
+            });
+            (alike.sum::<usize>() / picked.len(), start)
+        })
+        .filter(|(score, _)| *score >= LIKENESS_MIN)
+        .collect();
+    close.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    let mut best: Vec<usize> = Vec::new();
+    for (_, start) in close {
+        if best.len() < CLOSEST && best.iter().all(|other| start.abs_diff(*other) >= wanted.len()) {
+            best.push(start);
+        }
+    }
+    best
+}
+
+/// The pairs of neighbouring bytes of a line, space around it aside, as a set of 256 bits.
+#[derive(Clone, Copy)]
+struct Pairs([u64; 4]);
+
+impl Pairs {
+    fn of(line: &[u8]) -> Pairs {
+        let line = trim(line);
+        let line = &line[..line.len().min(LINE_BYTES_MAX)];
+        let mut bits = [0; 4];
+        for pair in line.windows(2) {
+            // Any odd factor spreads pairs well enough.
+            let hash = (u32::from(pair[0]) << 8 | u32::from(pair[1])).wrapping_mul(0x9e37_79b1) >> 24;
+            bits[(hash >> 6) as usize] |= 1 << (hash & 63);
+        }
+        Pairs(bits)
+    }
+
+    /// What both have of what either has, of 100.
+    fn likeness(&self, other: &Pairs) -> usize {
+        let (mut both, mut either) = (0, 0);
+        for (a, b) in self.0.iter().zip(&other.0) {
+            both += (a & b).count_ones();
+            either += (a | b).count_ones();
+        }
+        if either == 0 { 0 } else { (both * 100 / either) as usize }
+    }
+}
+
+/// How alike two lines are, of 100: what they share at both ends, indentation aside.
+fn likeness(a: &[u8], b: &[u8]) -> usize {
+    let (a, b) = (trim(a), trim(b));
+    let longest = a.len().max(b.len());
+    if longest == 0 {
+        return 100;
+    }
+    let head = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let (rest_a, rest_b) = (&a[head..], &b[head..]);
+    let tail = rest_a.iter().rev().zip(rest_b.iter().rev()).take_while(|(x, y)| x == y).count();
+    (head + tail) * 100 / longest
+}
