@@ -11,7 +11,9 @@ mod gate;
 mod glob;
 mod grep;
 pub(crate) mod host;
+pub(crate) mod named;
 mod own;
+mod patch;
 mod read;
 pub(crate) mod shell;
 mod text;
@@ -32,7 +34,7 @@ use crate::outcome::Evidence;
 /// Tools that read and change nothing; calls of them may run at once.
 pub(crate) const READ_ONLY: [&str; 3] = ["Glob", "Grep", "Read"];
 /// Tools that change files of the worktree by name.
-pub(crate) const FILE_WRITERS: [&str; 2] = ["Edit", "Write"];
+pub(crate) const FILE_WRITERS: [&str; 3] = ["ApplyPatch", "Edit", "Write"];
 /// Tools that the loop itself answers, and that every role has.
 pub(crate) const ALWAYS: [&str; 2] = [ASK, REPORT];
 /// Asks a human.
@@ -115,7 +117,8 @@ struct Definition {
 }
 
 /// All tools, the same list for every role; sorted by name where it is used.
-const DEFINITIONS: [Definition; 9] = [
+const DEFINITIONS: [Definition; 10] = [
+    patch::DEFINITION,
     own::ASK,
     shell::DEFINITION,
     edit::DEFINITION,

@@ -304,7 +304,7 @@ impl Source<'_> {
 fn default_tools(mode: Mode) -> Vec<String> {
     let tools: &[&str] = match mode {
         Mode::Read => &["Read", "Glob", "Grep", "Ask", "Report"],
-        Mode::Write | Mode::Scratch => &["Read", "Glob", "Grep", "Edit", "Write", "Bash", "Ask", "Report"],
+        Mode::Write | Mode::Scratch => &["Read", "Glob", "Grep", "Edit", "ApplyPatch", "Write", "Bash", "Ask", "Report"],
     };
     tools.iter().map(|tool| (*tool).to_owned()).collect()
 }

@@ -19,7 +19,7 @@ others work in theirs at the same time. The first message says what your part is
 
 - Do your part and nothing else. Do not touch files outside the paths you are given.
 - Look before you change: search with Grep and Glob, read with Read. A file has to be read before it is edited.
-- Change files with Edit and Write. Keep the style of the code around your change.
+- Change files with Edit, ApplyPatch (several at once) and Write. Keep the style of the code around your change.
 - Do not commit, branch or push: what is in your worktree when you are done becomes the commit.
 - All tools are always listed; those that your part may not use are refused when you call them.
 - Paths are relative to the root of the worktree.
@@ -31,7 +31,7 @@ others work in theirs at the same time. The first message says what your part is
 pub(crate) fn allowed(work: &AgentWork, mode: Mode) -> BTreeSet<String> {
     let defaults: &[&str] = match mode {
         Mode::Read => &tool::READ_ONLY,
-        Mode::Write | Mode::Scratch => &["Bash", "Edit", "Glob", "Grep", "Read", "Write"],
+        Mode::Write | Mode::Scratch => &["ApplyPatch", "Bash", "Edit", "Glob", "Grep", "Read", "Write"],
     };
     let mut allowed: BTreeSet<String> = if work.tools.is_empty() {
         defaults.iter().map(|name| (*name).to_owned()).collect()

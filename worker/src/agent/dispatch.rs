@@ -72,19 +72,10 @@ struct ReportInput {
 
 impl Dispatch {
     pub(super) fn new(task: &Task<'_>, host: Arc<dyn Host>, tools: InProcess, transcript: &Transcript) -> Dispatch {
-        #[derive(Deserialize)]
-        struct PathForm {
-            file_path: String,
-        }
         // The worktree is ours alone, so what an earlier try has read is what is there now.
-        let files = transcript
-            .answered_calls()
-            .into_iter()
-            .filter(|call| call.name == "Read" || tool::FILE_WRITERS.contains(&call.name.as_str()));
-        let seen = files.filter_map(|call| {
-            let form: PathForm = serde_json::from_str(&call.input).ok()?;
-            tools.blob_now(&form.file_path)
-        });
+        let calls = transcript.answered_calls().into_iter();
+        let files = calls.flat_map(|call| tool::named::files_of(&call.name, &call.input));
+        let seen = files.filter_map(|path| tools.blob_now(&path));
         Dispatch {
             host,
             seen: seen.collect(),

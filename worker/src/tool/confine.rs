@@ -4,6 +4,8 @@
 //! worktree and must not be `.git`. The result holds no symlink, and the file is then opened component by
 //! component with "do not follow", so that a symlink which appears in between is an error and no way out.
 
+mod exchange;
+
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -245,6 +247,17 @@ impl Worktree {
     /// Replaces a file, or makes it: all of it or nothing. `before` is what the caller knows it to hold; a file
     /// that holds something else by now is left alone.
     pub(super) fn replace(&self, at: &Located, before: Option<&Contents>, bytes: &[u8]) -> Result<(), PathError> {
+        self.put(at, before, bytes, before.map(|contents| contents.mode))
+    }
+
+    /// The same with the mode that the file gets; `None` = that of a new file.
+    pub(super) fn put(
+        &self,
+        at: &Located,
+        before: Option<&Contents>,
+        bytes: &[u8],
+        mode: Option<u32>,
+    ) -> Result<(), PathError> {
         let fault = |source: io::Error| PathError::Io { path: at.given.clone(), source };
         let (folder, name) = self.parent(at, true)?;
         // One name for each file: the rest of a write that was killed is gone with the next write of the file.
@@ -260,23 +273,41 @@ impl Worktree {
         let mut file = File::from(opened.map_err(|errno| fault(errno.into()))?);
         let mut write = || -> Result<(), PathError> {
             file.write_all(bytes).map_err(fault)?;
-            if let Some(before) = before {
-                rustix::fs::fchmod(&file, Mode::from_raw_mode(before.mode)).map_err(|errno| fault(errno.into()))?;
+            if let Some(mode) = mode {
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|errno| fault(errno.into()))?;
             }
-            let now = match read_at(&folder, &name, &at.given) {
-                Ok(contents) => Some(contents),
-                Err(PathError::Missing { .. }) => None,
-                Err(error) => return Err(error),
-            };
-            if now.as_ref() != before {
-                return Err(PathError::Changed { path: at.given.clone() });
-            }
-            rustix::fs::renameat(&folder, &partial, &folder, &name).map_err(|errno| fault(errno.into()))
+            exchange::into_place(&folder, (&partial, &name), before, &at.given)
         };
         write().inspect_err(|_| {
             // Best effort: the error that led here is the one to report.
             let _ = rustix::fs::unlinkat(&folder, &partial, AtFlags::empty());
         })
+    }
+}
+
+impl Worktree {
+    /// Removes a file that holds these bytes; one that holds others by now is left alone.
+    pub(super) fn remove(&self, at: &Located, bytes: &[u8]) -> Result<(), PathError> {
+        let (folder, name) = self.parent(at, false)?;
+        if read_at(&folder, &name, &at.given)?.bytes != bytes {
+            return Err(PathError::Changed { path: at.given.clone() });
+        }
+        let fault = |errno: Errno| PathError::Io { path: at.given.clone(), source: errno.into() };
+        rustix::fs::unlinkat(&folder, &name, AtFlags::empty()).map_err(fault)
+    }
+
+    /// The folders of a path that are not there, the innermost first.
+    pub(super) fn missing_folders(&self, at: &Located) -> Vec<Located> {
+        let folders = at.relative.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+        let missing = folders.take_while(|folder| self.root.join(folder).symlink_metadata().is_err());
+        missing.map(|folder| Located { given: at.given.clone(), relative: folder.to_owned() }).collect()
+    }
+
+    /// Removes a folder if nothing is in it.
+    pub(super) fn remove_folder(&self, at: &Located) -> Result<(), PathError> {
+        let (folder, name) = self.parent(at, false)?;
+        let fault = |errno: Errno| PathError::Io { path: at.given.clone(), source: errno.into() };
+        rustix::fs::unlinkat(&folder, &name, AtFlags::REMOVEDIR).map_err(fault)
     }
 }
 

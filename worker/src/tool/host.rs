@@ -6,7 +6,7 @@ use wattle_workspace::BlobId;
 
 use super::confine::{PathError, Worktree};
 use super::shell::Shell;
-use super::{Calling, ToolCall, ToolHost, ToolResult, edit, evidence, glob, grep, read, shell, write};
+use super::{Calling, ToolCall, ToolHost, ToolResult, edit, evidence, glob, grep, patch, read, shell, write};
 
 /// Why tools cannot be set up for a worktree.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,7 @@ impl InProcess {
             "Glob" => Box::new(move || glob::call(&worktree, &call.input)),
             "Grep" => Box::new(move || grep::call(&worktree, &call.input)),
             "Edit" => Box::new(move || edit::call(&worktree, &call)),
+            "ApplyPatch" => Box::new(move || patch::call(&worktree, &call)),
             "Write" => Box::new(move || write::call(&worktree, &call)),
             super::BASH => {
                 return match &self.shell {

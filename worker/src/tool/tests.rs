@@ -49,7 +49,7 @@ impl Bench {
 #[test]
 fn schemas_are_objects_and_refuse_what_they_do_not_know() {
     let names: Vec<String> = definitions().into_iter().map(|tool| tool.name).collect();
-    assert_eq!(names, ["Ask", "Bash", "Edit", "Glob", "Grep", "Read", "Report", "SubmitPlan", "Write"]);
+    assert_eq!(names, ["ApplyPatch", "Ask", "Bash", "Edit", "Glob", "Grep", "Read", "Report", "SubmitPlan", "Write"]);
     for tool in definitions() {
         let schema: Value = serde_json::from_str(&tool.input_schema).unwrap();
         assert_eq!(schema["type"], "object", "{}", tool.name);
