@@ -40,6 +40,11 @@ pub(crate) fn grammar(language: SupportLang) -> Grammar {
     }
 }
 
+/// The languages whose grammars are here.
+pub(crate) fn built_in() -> impl Iterator<Item = SupportLang> {
+    SupportLang::all_langs().iter().copied().filter(|language| grammar(*language) == Grammar::In)
+}
+
 /// The language of a file by its extension, where its grammar is built in.
 pub(crate) fn of_path(path: &Path) -> Option<SupportLang> {
     SupportLang::from_path(path).filter(|language| grammar(*language) == Grammar::In)

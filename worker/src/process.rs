@@ -9,6 +9,7 @@
 
 mod capture;
 mod leftover;
+mod tap;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::capture::Capture;
 pub use self::leftover::end_leftovers;
+pub(crate) use self::tap::Tap;
 use crate::assignment::Bounds;
 use crate::outcome::{Cause, Evidence};
 
@@ -150,12 +153,20 @@ fn seconds(ms: u64) -> String {
 ///
 /// Dropping the future kills the job, too.
 pub async fn run(job: &Job, cancel: &CancellationToken) -> Ended {
+    run_watched(job, cancel, None).await
+}
+
+/// The same, for somebody who looks at the output while the job runs.
+pub(crate) async fn run_watched(job: &Job, cancel: &CancellationToken, tap: Option<Arc<Tap>>) -> Ended {
     let started = Instant::now();
     let mut evidence =
         Evidence { argv: vec!["sh".to_owned(), "-c".to_owned(), job.run.clone()], ..Evidence::default() };
     let how = match start(job) {
         Err(why) => How::NotStarted(why),
         Ok(mut live) => {
+            if let Some(tap) = tap {
+                live.capture.watch(tap);
+            }
             let how = live.supervise(job, started, cancel).await;
             let (output, bytes) = live.capture.finish();
             evidence.output = output;

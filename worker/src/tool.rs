@@ -4,6 +4,7 @@
 //! a step may not do is refused when a call is dispatched, by the loop. A tool keeps nothing between calls:
 //! what the conversation has read comes with the call.
 
+pub(crate) mod ast;
 mod confine;
 mod edit;
 mod evidence;
@@ -11,13 +12,16 @@ mod gate;
 mod glob;
 mod grep;
 pub(crate) mod host;
+pub(crate) mod inline;
 pub(crate) mod named;
+mod open;
 mod own;
 mod patch;
 mod read;
 pub(crate) mod shell;
 mod text;
 mod walk;
+mod window;
 mod write;
 
 use std::collections::BTreeMap;
@@ -32,7 +36,7 @@ use wattle_workspace::BlobId;
 use crate::outcome::Evidence;
 
 /// Tools that read and change nothing; calls of them may run at once.
-pub(crate) const READ_ONLY: [&str; 3] = ["Glob", "Grep", "Read"];
+pub(crate) const READ_ONLY: [&str; 4] = ["AstGrep", "Glob", "Grep", "Read"];
 /// Tools that change files of the worktree by name.
 pub(crate) const FILE_WRITERS: [&str; 3] = ["ApplyPatch", "Edit", "Write"];
 /// Tools that the loop itself answers, and that every role has.
@@ -45,6 +49,10 @@ pub(crate) const REPORT: &str = "Report";
 pub(crate) const SUBMIT_PLAN: &str = "SubmitPlan";
 /// The shell.
 pub(crate) const BASH: &str = "Bash";
+/// Looks at a command of the shell that runs in the background.
+pub(crate) const BASH_OUTPUT: &str = "BashOutput";
+/// Ends one.
+pub(crate) const KILL_SHELL: &str = "KillShell";
 
 /// One call of a tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,13 +125,16 @@ struct Definition {
 }
 
 /// All tools, the same list for every role; sorted by name where it is used.
-const DEFINITIONS: [Definition; 10] = [
+const DEFINITIONS: [Definition; 13] = [
     patch::DEFINITION,
     own::ASK,
+    ast::DEFINITION,
     shell::DEFINITION,
+    shell::OUTPUT,
     edit::DEFINITION,
     glob::DEFINITION,
     grep::DEFINITION,
+    shell::KILL,
     read::DEFINITION,
     own::REPORT,
     own::SUBMIT_PLAN,

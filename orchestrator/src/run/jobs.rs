@@ -288,7 +288,7 @@ impl Source<'_> {
                 model: String::new(),
                 max_turns: agent.max_turns,
                 max_nano_usd: agent.max_nano_usd,
-                tools: self.step.tools.clone().unwrap_or_else(|| default_tools(mode(self.step))),
+                tools: self.step.tools.clone().unwrap_or_default(),
                 brief: self.brief.to_owned(),
                 prefix_ttl: self.prefix_ttl,
             }),
@@ -298,15 +298,6 @@ impl Source<'_> {
     fn rewrite(&self, rule: &RuleSource) -> Rewrite {
         super::rules::rewrite(&self.step.id, rule, |path| self.files.get(path).cloned())
     }
-}
-
-/// The tools of an agent that names none.
-fn default_tools(mode: Mode) -> Vec<String> {
-    let tools: &[&str] = match mode {
-        Mode::Read => &["Read", "Glob", "Grep", "Ask", "Report"],
-        Mode::Write | Mode::Scratch => &["Read", "Glob", "Grep", "Edit", "ApplyPatch", "Write", "Bash", "Ask", "Report"],
-    };
-    tools.iter().map(|tool| (*tool).to_owned()).collect()
 }
 
 /// Until something has landed, steps start from the base that the run was given; but what did not fit on the tip is

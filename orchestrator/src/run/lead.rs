@@ -189,7 +189,7 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
         }),
         cancel: CancellationToken::new(),
     });
-    let tools = ["Read", "Glob", "Grep", "SubmitPlan"].map(str::to_owned).to_vec();
+    let tools = ["Read", "Glob", "Grep", "AstGrep", "SubmitPlan"].map(str::to_owned).to_vec();
     let agent = AgentWork {
         prompt: String::new(),
         model: wire,

@@ -29,16 +29,20 @@ others work in theirs at the same time. The first message says what your part is
 /// The tools that a step may call: what it lists, else the default of its mode. A step that may not change files
 /// never gets the tools that do.
 pub(crate) fn allowed(work: &AgentWork, mode: Mode) -> BTreeSet<String> {
-    let defaults: &[&str] = match mode {
-        Mode::Read => &tool::READ_ONLY,
-        Mode::Write | Mode::Scratch => &["ApplyPatch", "Bash", "Edit", "Glob", "Grep", "Read", "Write"],
-    };
     let mut allowed: BTreeSet<String> = if work.tools.is_empty() {
-        defaults.iter().map(|name| (*name).to_owned()).collect()
+        let defaults = match mode {
+            Mode::Read => tool::READ_ONLY.to_vec(),
+            Mode::Write | Mode::Scratch => tool::names(),
+        };
+        defaults.into_iter().map(str::to_owned).collect()
     } else {
         work.tools.iter().cloned().collect()
     };
     allowed.remove(tool::SUBMIT_PLAN);
+    if allowed.contains(tool::BASH) {
+        // Who may start a command may look at it and end it.
+        allowed.extend([tool::BASH_OUTPUT, tool::KILL_SHELL].map(str::to_owned));
+    }
     if mode == Mode::Read {
         allowed.retain(|name| !tool::FILE_WRITERS.contains(&name.as_str()));
     }

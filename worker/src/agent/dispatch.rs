@@ -107,7 +107,8 @@ impl Dispatch {
             rest = &rest[taken..];
         }
         let blocks = calls.iter().zip(results).map(|(call, result)| {
-            let mut block = json!({"type": "tool_result", "tool_use_id": call.id, "content": result.content});
+            let content = tool::inline::shown(&call.name, &result.content);
+            let mut block = json!({"type": "tool_result", "tool_use_id": call.id, "content": content});
             if result.is_error {
                 block["is_error"] = json!(true);
             }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod faults;
+mod jobs;
 mod lead;
 mod long;
 mod resume;

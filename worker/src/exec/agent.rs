@@ -7,23 +7,28 @@ use super::{ExecEnd, Executed};
 use crate::agent::{self, Conversation, Finish, Task, brief};
 use crate::assignment::{AgentWork, Command, LeadAssignment, StepAssignment};
 use crate::equipment::Tools;
-use crate::host::Host;
+use crate::exec::rewrite::search;
+use crate::host::{Host, Message, StepResult};
 use crate::outcome::{Cause, End, Evidence, Outcome};
+use crate::process::How;
 use crate::tool::host::InProcess;
-use crate::tool::shell::{Running, Shell};
+use crate::tool::shell::jobs::{Jobs, Unseen};
+use crate::tool::shell::{Running, Shell, Watch};
 
 /// What is said where there is no model.
 const NO_MODEL: &str = "ask a model: none is set; name one with --model PROVIDER/NAME";
 
+/// Characters of a command in a line about it.
+const COMMAND_CHARS_MAX: usize = 200;
+
 /// The shell of a step's agent: its commands get the same surroundings as the command of a `run` step.
 struct StepShell {
     step: StepAssignment,
-    host: Arc<dyn Host>,
     tools: Arc<Tools>,
 }
 
 impl Shell for StepShell {
-    fn run(&self, command: Command) -> Running<'_> {
+    fn run(&self, command: Command, watch: Watch) -> Running<'_> {
         Box::pin(async move {
             let scene = Scene {
                 owner: &self.step.owner,
@@ -34,7 +39,7 @@ impl Shell for StepShell {
                 changed: None,
                 timeout_ms_max: Some(self.step.timeout_ms),
             };
-            let ended = scene.run(&command, &self.host, &self.tools).await;
+            let ended = scene.run_watched(&command, &watch.stop, Some(watch.tap), &self.tools).await;
             ended.map_err(|error| error.to_string())
         })
     }
@@ -45,10 +50,11 @@ pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn H
     let Some(model) = tools.model.clone() else {
         return Executed::failed(Cause::Model, NO_MODEL);
     };
-    let shell = StepShell { step: step.clone(), host: Arc::clone(&host), tools: Arc::clone(&tools) };
-    let opened = InProcess::new(&step.place.path, Some(Box::new(shell)));
+    let shell = StepShell { step: step.clone(), tools: Arc::clone(&tools) };
+    let jobs = Arc::new(Jobs::new(Arc::new(shell), &host.cancelled()));
+    let opened = InProcess::new(&step.place.path, Some(Arc::clone(&jobs)));
     let tool_host = match opened {
-        Ok(tool_host) => tool_host,
+        Ok(tool_host) => tool_host.finding(search::compile).stopping(host.cancelled()),
         Err(error) => return Executed::failed(Cause::Environment, error.to_string()),
     };
     let allowed = brief::allowed(work, step.mode);
@@ -66,13 +72,39 @@ pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn H
         feedback: &step.feedback,
         worktree: step.place.path.display().to_string(),
     };
-    let Conversation { end, report, evidence, planned: _ } = agent::converse(task, model, host, tool_host).await;
+    let talk = agent::converse(task, model, Arc::clone(&host), tool_host).await;
+    let Conversation { end, mut report, evidence, planned: _ } = talk;
+    // Whatever comes of the worktree now, no job of ours writes to it any more.
+    report.push_str(&ended_last(jobs.close().await, &host).await);
     let end = match end {
         Finish::Done => ExecEnd::Done,
         Finish::Failed(cause, message) => ExecEnd::Failed { cause, message },
         Finish::Parked => ExecEnd::Parked,
     };
     Executed { end, report, evidence }
+}
+
+/// Tells the journal which jobs were ended with the conversation, and gives the lines of the report about those whose
+/// end the model has not seen.
+async fn ended_last(unseen: Vec<Unseen>, host: &Arc<dyn Host>) -> String {
+    let mut report = String::new();
+    for Unseen { id, command, ended } in unseen {
+        let command: String = command.chars().take(COMMAND_CHARS_MAX).collect();
+        let message = match ended.how {
+            How::Cancelled => format!("background job {id} still ran and was ended with the conversation: {command}"),
+            How::Exited(code) => format!("background job {id} ended unseen with exit code {code}: {command}"),
+            How::Signalled(_) | How::TimedOut | How::Idle | How::NotStarted(_) => {
+                format!("background job {id} failed unseen: {command}")
+            }
+        };
+        report.push_str(&format!("\n\n({message})"));
+        if ended.how == How::Cancelled && !host.cancelled().is_cancelled() {
+            let hit = StepResult::BoundHit { bound: "background_jobs".to_owned(), message };
+            // The step goes on either way; who says stop is heard at the next message.
+            let _ = host.send(Message::Result(hit)).await;
+        }
+    }
+    report
 }
 
 /// Runs the conversation of a lead; the report of a lead that is done is the JSON of its accepted plan.
@@ -82,7 +114,7 @@ pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<
     };
     let opened = InProcess::new(&lead.place.path, None);
     let tool_host = match opened {
-        Ok(tool_host) => tool_host,
+        Ok(tool_host) => tool_host.finding(search::compile).stopping(host.cancelled()),
         Err(error) => {
             let end = failed(Cause::Environment, error.to_string());
             return outcome(end, String::new(), Evidence::default());

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use wattle_workspace::path_of_shown;
 
 use super::{ExecEnd, Executed};
@@ -15,7 +16,7 @@ use crate::assignment::{Command, NeedReport, Owner, Place, StepAssignment};
 use crate::equipment::Tools;
 use crate::host::Host;
 use crate::outcome::{Cause, Evidence};
-use crate::process::{self, Ended, How, Job};
+use crate::process::{self, Ended, How, Job, Tap};
 
 /// Output in a report, in bytes: a page of text. Dependents get reports in their prompts, so this is
 /// paid for again with every one of them; the whole output is in the evidence.
@@ -79,6 +80,17 @@ impl Scene<'_> {
         host: &Arc<dyn Host>,
         tools: &Arc<Tools>,
     ) -> Result<Ended, SceneError> {
+        self.run_watched(command, &host.cancelled(), None, tools).await
+    }
+
+    /// The same, for somebody who looks at its output and has a word of their own to end it.
+    pub(crate) async fn run_watched(
+        &self,
+        command: &Command,
+        cancel: &CancellationToken,
+        tap: Option<Arc<Tap>>,
+        tools: &Arc<Tools>,
+    ) -> Result<Ended, SceneError> {
         let folder = tempfile::Builder::new()
             .prefix("job-")
             .tempdir_in(&tools.temp)
@@ -89,7 +101,7 @@ impl Scene<'_> {
         }
         let env = self.environment(command, &tools.base_env, folder.path())?;
         let job = Job { run: command.run.clone(), dir: self.place.path.clone(), env, bounds };
-        Ok(process::run(&job, &host.cancelled()).await)
+        Ok(process::run_watched(&job, cancel, tap).await)
     }
 
     fn environment(

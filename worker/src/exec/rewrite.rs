@@ -10,6 +10,7 @@
 mod apply;
 mod language;
 mod program;
+pub(crate) mod search;
 pub(crate) mod step;
 #[cfg(test)]
 mod tests;

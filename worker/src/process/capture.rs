@@ -1,6 +1,9 @@
 //! Bounded memory of an unbounded output: its head and its tail, and a count of all of it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::tap::Tap;
 
 /// The head gets one part in this many: what a command says first names it, what it says last is
 /// why it failed.
@@ -17,6 +20,7 @@ pub(super) struct Capture {
     tail_max: usize,
     bytes: u64,
     spare: Vec<u8>,
+    tap: Option<Arc<Tap>>,
 }
 
 impl Capture {
@@ -25,7 +29,12 @@ impl Capture {
         let kept = usize::try_from(bytes_max).unwrap_or(usize::MAX).saturating_sub(MARK_BYTES);
         let head_max = kept / HEAD_SHARE;
         let tail_max = kept - head_max;
-        Self { head: Vec::new(), head_max, tail: VecDeque::new(), tail_max, bytes: 0, spare: Vec::new() }
+        Self { head: Vec::new(), head_max, tail: VecDeque::new(), tail_max, bytes: 0, spare: Vec::new(), tap: None }
+    }
+
+    /// Hands on everything that is added from now on.
+    pub(super) fn watch(&mut self, tap: Arc<Tap>) {
+        self.tap = Some(tap);
     }
 
     /// A buffer to read into; one allocation serves the whole stream.
@@ -42,6 +51,9 @@ impl Capture {
 
     /// Adds what was read.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        if let Some(tap) = &self.tap {
+            tap.push(bytes);
+        }
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         let room = self.head_max - self.head.len();
         let (head, rest) = bytes.split_at(room.min(bytes.len()));

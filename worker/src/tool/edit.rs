@@ -94,7 +94,8 @@ pub(super) fn call(worktree: &Worktree, call: &ToolCall) -> ToolResult {
     let times = if places == 1 { String::new() } else { format!(", {places} times, first") };
     let note = if changed { " (It had changed since you read it; the text was still unique.)" } else { "" };
     let told = tier.told();
-    let mut result = ToolResult::done(format!("{path} was edited{times} in line {line}; old_string matched {told}.{note}"));
+    let mut result =
+        ToolResult::done(format!("{path} was edited{times} in line {line}; old_string matched {told}.{note}"));
     result.evidence.wrote.push((at.name(), Some(id_before), Some(blob_id(&bytes))));
     result
 }
@@ -186,12 +187,8 @@ fn holds_already(bytes: &[u8], old: Result<&Places, &Missing>, new: &[u8]) -> bo
 }
 
 fn ambiguous(places: &Places, lines: &Lines<'_>) -> String {
-    let named: Vec<String> = places
-        .spans
-        .iter()
-        .take(LINES_NAMED_MAX)
-        .map(|span| (lines.line_of(span.start) + 1).to_string())
-        .collect();
+    let named: Vec<String> =
+        places.spans.iter().take(LINES_NAMED_MAX).map(|span| (lines.line_of(span.start) + 1).to_string()).collect();
     let many = places.spans.len();
     let count = if many > LINES_NAMED_MAX { format!("more than {LINES_NAMED_MAX}") } else { many.to_string() };
     let how = match places.tier {

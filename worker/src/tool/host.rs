@@ -1,12 +1,15 @@
 //! The tools of this process: the first [`ToolHost`], with no wall around it but the confined paths.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use wattle_workspace::BlobId;
 
 use super::confine::{PathError, Worktree};
-use super::shell::Shell;
-use super::{Calling, ToolCall, ToolHost, ToolResult, edit, evidence, glob, grep, patch, read, shell, write};
+use super::shell::jobs::Jobs;
+use super::walk::Stop;
+use super::{Calling, ToolCall, ToolHost, ToolResult, ast, edit, evidence, glob, grep, patch, read, shell, write};
 
 /// Why tools cannot be set up for a worktree.
 #[derive(Debug, thiserror::Error)]
@@ -17,14 +20,28 @@ pub(crate) struct OpenError(#[source] PathError);
 pub(crate) struct InProcess {
     worktree: Worktree,
     /// `None` = there is no shell.
-    shell: Option<Box<dyn Shell>>,
+    jobs: Option<Arc<Jobs>>,
+    /// `None` = there is no structural search.
+    structure: Option<ast::Compile>,
+    /// Ends searches; commands are told by their shell.
+    stop: CancellationToken,
 }
 
 impl InProcess {
     /// Tools for a worktree.
-    pub(crate) fn new(root: &Path, shell: Option<Box<dyn Shell>>) -> Result<InProcess, OpenError> {
+    pub(crate) fn new(root: &Path, jobs: Option<Arc<Jobs>>) -> Result<InProcess, OpenError> {
         let worktree = Worktree::new(root).map_err(OpenError)?;
-        Ok(InProcess { worktree, shell })
+        Ok(InProcess { worktree, jobs, structure: None, stop: CancellationToken::new() })
+    }
+
+    /// With a structural search.
+    pub(crate) fn finding(self, compile: ast::Compile) -> InProcess {
+        InProcess { structure: Some(compile), ..self }
+    }
+
+    /// With searches that end when the work does.
+    pub(crate) fn stopping(self, stop: CancellationToken) -> InProcess {
+        InProcess { stop, ..self }
     }
 
     /// The blob that a path holds now, under the name that evidence gives it; for a conversation that goes on
@@ -37,19 +54,19 @@ impl InProcess {
 
     async fn dispatch(&self, call: ToolCall) -> ToolResult {
         let worktree = self.worktree.clone();
+        let stop = Stop::new(self.stop.clone());
         let work: Box<dyn FnOnce() -> ToolResult + Send> = match call.name.as_str() {
             "Read" => Box::new(move || read::call(&worktree, &call.input)),
-            "Glob" => Box::new(move || glob::call(&worktree, &call.input)),
-            "Grep" => Box::new(move || grep::call(&worktree, &call.input)),
+            "Glob" => Box::new(move || glob::call(&worktree, &call.input, &stop)),
+            "Grep" => Box::new(move || grep::call(&worktree, &call.input, &stop)),
+            "AstGrep" => match self.structure {
+                Some(compile) => Box::new(move || ast::call(&worktree, compile, &call.input, &stop)),
+                None => return ToolResult::failed("there is no structural search here"),
+            },
             "Edit" => Box::new(move || edit::call(&worktree, &call)),
             "ApplyPatch" => Box::new(move || patch::call(&worktree, &call)),
             "Write" => Box::new(move || write::call(&worktree, &call)),
-            super::BASH => {
-                return match &self.shell {
-                    Some(shell) => shell::call(&**shell, &call.input).await,
-                    None => ToolResult::failed("there is no shell here"),
-                };
-            }
+            super::BASH | super::BASH_OUTPUT | super::KILL_SHELL => return self.shell(&call).await,
             other => return ToolResult::failed(format!("there is no tool {other}")),
         };
         match tokio::task::spawn_blocking(work).await {
@@ -58,6 +75,19 @@ impl InProcess {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(error) => ToolResult::failed(format!("run a tool: {error}")),
             },
+        }
+    }
+}
+
+impl InProcess {
+    async fn shell(&self, call: &ToolCall) -> ToolResult {
+        let Some(jobs) = &self.jobs else {
+            return ToolResult::failed("there is no shell here");
+        };
+        match call.name.as_str() {
+            super::BASH_OUTPUT => shell::output(jobs, &call.input).await,
+            super::KILL_SHELL => shell::kill(jobs, &call.input).await,
+            _ => shell::call(jobs, &call.input).await,
         }
     }
 }

@@ -1,16 +1,26 @@
 //! Tests of the file tools, on a folder of real files.
 
+mod ast;
+mod search;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::confine::Worktree;
+use super::walk::Stop;
 use super::{ToolCall, ToolResult, definitions, edit, evidence, glob, grep, read, write};
 
 struct Bench {
     dir: tempfile::TempDir,
     worktree: Worktree,
+}
+
+/// A search that nobody stops.
+fn stop() -> Stop {
+    Stop::new(CancellationToken::new())
 }
 
 fn bench(files: &[(&str, &str)]) -> Bench {
@@ -42,14 +52,31 @@ impl Bench {
     }
 
     fn grep(&self, input: &Value) -> ToolResult {
-        grep::call(&self.worktree, &input.to_string())
+        grep::call(&self.worktree, &input.to_string(), &stop())
     }
 }
 
 #[test]
 fn schemas_are_objects_and_refuse_what_they_do_not_know() {
     let names: Vec<String> = definitions().into_iter().map(|tool| tool.name).collect();
-    assert_eq!(names, ["ApplyPatch", "Ask", "Bash", "Edit", "Glob", "Grep", "Read", "Report", "SubmitPlan", "Write"]);
+    assert_eq!(
+        names,
+        [
+            "ApplyPatch",
+            "Ask",
+            "AstGrep",
+            "Bash",
+            "BashOutput",
+            "Edit",
+            "Glob",
+            "Grep",
+            "KillShell",
+            "Read",
+            "Report",
+            "SubmitPlan",
+            "Write"
+        ]
+    );
     for tool in definitions() {
         let schema: Value = serde_json::from_str(&tool.input_schema).unwrap();
         assert_eq!(schema["type"], "object", "{}", tool.name);
@@ -171,81 +198,4 @@ fn write_makes_files_and_replaces_only_what_was_read() {
     assert_eq!(bench.text("a"), "new\n");
     let git = write::call(&bench.worktree, &bench.call("Write", &input(".git/hooks/pre-commit"), &[]));
     assert!(git.is_error && git.content.contains("belongs to git"), "{git:?}");
-}
-
-fn searched() -> Bench {
-    bench(&[
-        (".gitignore", "target/\n"),
-        (".hidden/c.rs", "fn gamma() {}\n"),
-        ("src/a.rs", "fn alpha() {\n    beta();\n}\n"),
-        ("src/b.txt", "Alpha\n"),
-        ("src/deep/d.rs", "fn alpha2() {}\n"),
-        ("src/deep/.gitignore", "e.rs\n"),
-        ("src/deep/e.rs", "fn alpha3() {}\n"),
-        ("target/t.rs", "fn alpha4() {}\n"),
-        (".git/x.rs", "fn alpha5() {}\n"),
-    ])
-}
-
-#[test]
-fn glob_lists_what_git_does_not_ignore() {
-    let bench = searched();
-    let check = |input: Value, expected: &str| {
-        let result = glob::call(&bench.worktree, &input.to_string());
-        assert_eq!(result.content, expected, "{input}");
-    };
-    check(json!({"pattern": "**/*.rs"}), ".hidden/c.rs\nsrc/a.rs\nsrc/deep/d.rs");
-    check(json!({"pattern": "*.rs", "path": "src"}), "src/a.rs");
-    check(json!({"pattern": "**/*.rs", "path": "src/deep"}), "src/deep/d.rs");
-    check(json!({"pattern": format!("{}/src/*", Path::new(bench.worktree.root()).display())}), "src/a.rs\nsrc/b.txt");
-    check(json!({"pattern": "*.zig"}), "No file matches.");
-    let bad = glob::call(&bench.worktree, r#"{"pattern":"a[b"}"#);
-    assert!(bad.is_error && bad.content.contains("unclosed"), "{bad:?}");
-    assert!(glob::call(&bench.worktree, r#"{"pattern":"*","path":".."}"#).is_error);
-}
-
-#[test]
-fn grep_answers_in_three_forms() {
-    let bench = searched();
-    let check = |input: Value, expected: &str| {
-        let result = bench.grep(&input);
-        assert_eq!((result.content.as_str(), result.is_error), (expected, false), "{input}");
-    };
-    check(json!({"pattern": "alpha"}), "src/a.rs\nsrc/deep/d.rs\n");
-    check(json!({"pattern": "alpha", "-i": true}), "src/a.rs\nsrc/b.txt\nsrc/deep/d.rs\n");
-    check(json!({"pattern": "alpha", "glob": "*.txt", "-i": true}), "src/b.txt\n");
-    check(json!({"pattern": "alpha", "type": "rust", "path": "src/deep"}), "src/deep/d.rs\n");
-    check(json!({"pattern": "alpha", "path": "src/a.rs", "output_mode": "content"}), "src/a.rs:1:fn alpha() {\n");
-    check(
-        json!({"pattern": "beta", "output_mode": "content", "-C": 1}),
-        "src/a.rs-1-fn alpha() {\nsrc/a.rs:2:    beta();\nsrc/a.rs-3-}\n",
-    );
-    check(json!({"pattern": "alpha|beta", "output_mode": "count"}), "src/a.rs:2\nsrc/deep/d.rs:1\n");
-    check(
-        json!({"pattern": "alpha.*\\}", "multiline": true, "output_mode": "content", "-n": false, "path": "src/a.rs"}),
-        "src/a.rs:fn alpha() {\nsrc/a.rs:    beta();\nsrc/a.rs:}\n",
-    );
-    check(json!({"pattern": "nothing"}), "No match.");
-    check(
-        json!({"pattern": "alpha", "head_limit": 1}),
-        "src/a.rs\n(There is more; narrow the search, or go on with offset.)",
-    );
-    check(json!({"pattern": "alpha", "offset": 1}), "src/deep/d.rs\n");
-}
-
-#[test]
-fn a_bad_pattern_is_an_error_and_never_no_match() {
-    let bench = searched();
-    for (input, part) in [
-        (json!({"pattern": "fn ("}), "unclosed group"),
-        (json!({"pattern": "a\nb"}), "not allowed"),
-        (json!({"pattern": "a\\nb"}), "not allowed"),
-        (json!({"pattern": "a", "glob": "[z"}), "unclosed"),
-        (json!({"pattern": "a", "type": "klingon"}), "klingon"),
-        (json!({"pattern": "a", "path": "nowhere"}), "does not exist"),
-        (json!({"pattern": "a", "path": "/etc"}), "outside the worktree"),
-    ] {
-        let result = bench.grep(&input);
-        assert!(result.is_error && result.content.contains(part), "{part}: {result:?}");
-    }
 }

@@ -215,7 +215,7 @@ fn first_come(edits: impl Iterator<Item = Edit>) -> Vec<Edit> {
 
 /// An error with its causes, in one line. A YAML error says all in its first line, the place first; what
 /// follows is the same once more as a picture.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut parts = Vec::new();
     let mut next = Some(error);
     while let Some(cause) = next {

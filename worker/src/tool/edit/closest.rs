@@ -43,11 +43,11 @@ pub(in super::super) fn report(file: &Lines<'_>, old: &[u8]) -> String {
             writeln!(out, "{:>6}\t{}", line + 1, shown(file.text(line), LINE_CHARS_MAX))
                 .expect("writing to a string cannot fail");
         }
-        let differs = (0..wanted.len()).find(|index| {
-            start + index >= lines || file.text(start + index) != wanted[*index]
-        });
+        let differs =
+            (0..wanted.len()).find(|index| start + index >= lines || file.text(start + index) != wanted[*index]);
         if let Some(index) = differs.filter(|_| place == 0) {
-            let there = if start + index < lines { shown(file.text(start + index), LINE_CHARS_MAX) } else { String::new() };
+            let there =
+                if start + index < lines { shown(file.text(start + index), LINE_CHARS_MAX) } else { String::new() };
             let given = shown(wanted[index], LINE_CHARS_MAX);
             write!(out, "First difference, in line {}: the file has {there:?}, you gave {given:?}.", start + index + 1)
                 .expect("writing to a string cannot fail");

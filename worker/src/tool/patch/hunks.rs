@@ -70,9 +70,11 @@ pub(super) fn apply(whole: &[u8], hunks: &[Hunk]) -> Result<Patched, String> {
     let mut out = mark.to_vec();
     let (mut cursor, mut loosest, mut line) = (0, Tier::Exact, None);
     for hunk in hunks {
-        let (at, tier) = file.place(hunk, cursor).map_err(|message| format!("hunk at line {}: {message}", hunk.number))?;
+        let (at, tier) =
+            file.place(hunk, cursor).map_err(|message| format!("hunk at line {}: {message}", hunk.number))?;
         file.copy(&mut out, cursor, at);
-        cursor = file.put(&mut out, hunk, at, tier).map_err(|message| format!("hunk at line {}: {message}", hunk.number))?;
+        cursor =
+            file.put(&mut out, hunk, at, tier).map_err(|message| format!("hunk at line {}: {message}", hunk.number))?;
         loosest = loosest.max(tier);
         line.get_or_insert(at + 1);
     }
@@ -143,7 +145,11 @@ impl File<'_> {
             return Err(self.absent(hunk, &shown, cursor)?);
         }
         let Some(first) = anchors.first() else {
-            return if found.len() == 1 { Ok((found[0], tier)) } else { Err(ambiguous("the lines of this hunk", &found)) };
+            return if found.len() == 1 {
+                Ok((found[0], tier))
+            } else {
+                Err(ambiguous("the lines of this hunk", &found))
+            };
         };
         // The anchor line may be shown as the first line of the hunk, too.
         found.retain(|at| at >= first);
@@ -206,7 +212,9 @@ impl File<'_> {
     fn insertion(&self, hunk: &Hunk, anchors: &[usize]) -> Result<(usize, Tier), String> {
         match anchors {
             [] if hunk.at_end || self.lines.count() == 0 => Ok((self.lines.count(), Tier::Exact)),
-            [] => Err("it only adds lines, so nothing says where; show a line beside them, or name an anchor".to_owned()),
+            [] => {
+                Err("it only adds lines, so nothing says where; show a line beside them, or name an anchor".to_owned())
+            }
             [anchor] => Ok((anchor + 1, Tier::Exact)),
             many => Err(ambiguous("the anchor", many)),
         }
@@ -341,5 +349,8 @@ fn text_of(line: &Line) -> &[u8] {
 fn ambiguous(what: &str, found: &[usize]) -> String {
     let named: Vec<String> = found.iter().take(LINES_NAMED_MAX).map(|at| (at + 1).to_string()).collect();
     let more = if found.len() > LINES_NAMED_MAX { " and more" } else { "" };
-    format!("{what} would fit in lines {}{more}; show more lines around the change, or name an anchor", named.join(", "))
+    format!(
+        "{what} would fit in lines {}{more}; show more lines around the change, or name an anchor",
+        named.join(", ")
+    )
 }

@@ -191,7 +191,9 @@ impl<'a> Reader<'a> {
                 let last = self.peek().is_none_or(|next| next.1.starts_with("*** "));
                 match text.trim().is_empty() {
                     true if last || !hunks.is_empty() => continue,
-                    _ if !hunks.is_empty() => return Err(wrong("after the end of the file, a new hunk starts with `@@`")),
+                    _ if !hunks.is_empty() => {
+                        return Err(wrong("after the end of the file, a new hunk starts with `@@`"));
+                    }
                     _ => {}
                 }
                 hunks.push(Hunk { number, ..Hunk::default() });
