@@ -12,6 +12,7 @@ pub(crate) mod frame;
 pub(crate) mod model;
 pub(crate) mod money;
 mod node;
+pub(crate) mod servers;
 pub(crate) mod trust;
 
 use std::collections::BTreeMap;
@@ -338,7 +339,13 @@ pub(crate) fn running_keys(file: &File) -> Vec<String> {
         Some(serde_json::Value::Array(list)) => !list.is_empty(),
         Some(_) => true,
     };
-    file::RUNS.iter().filter(runs).map(|key| (*key).to_owned()).collect()
+    let servers = (!file.lsp.is_empty()).then_some(&file::LSP);
+    file::RUNS.iter().filter(runs).chain(servers).map(|key| (*key).to_owned()).collect()
+}
+
+/// What a key of a file would run, as JSON.
+pub(crate) fn runs(file: &File, key: &str) -> serde_json::Value {
+    if key == file::LSP { serde_json::json!(file.lsp) } else { file.frame.get(key).cloned().unwrap_or_default() }
 }
 
 /// What the environment says, in the form of flags; `checks` has no flag.

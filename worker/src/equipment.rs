@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::lsp;
 use crate::model::Model;
 
 /// What a worker is given by the process it runs in.
@@ -17,4 +18,6 @@ pub struct Tools {
     pub temp: PathBuf,
     /// The environment that processes start from; keys are already scrubbed.
     pub base_env: BTreeMap<OsString, OsString>,
+    /// The language servers of this process: one pool for all of its workers, each of which has a lease.
+    pub servers: Arc<lsp::Pool>,
 }

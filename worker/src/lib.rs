@@ -8,6 +8,7 @@ mod equipment;
 mod exec;
 mod grammar;
 pub mod host;
+pub mod lsp;
 pub mod model;
 pub mod outcome;
 pub mod perform;

@@ -9,6 +9,7 @@
 
 mod capture;
 mod leftover;
+pub(crate) mod server;
 mod tap;
 #[cfg(test)]
 mod tests;

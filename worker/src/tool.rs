@@ -13,6 +13,7 @@ mod glob;
 mod grep;
 pub(crate) mod host;
 pub(crate) mod inline;
+mod lsp;
 pub(crate) mod named;
 mod open;
 mod own;
@@ -36,7 +37,7 @@ use wattle_workspace::BlobId;
 use crate::outcome::Evidence;
 
 /// Tools that read and change nothing; calls of them may run at once.
-pub(crate) const READ_ONLY: [&str; 4] = ["AstGrep", "Glob", "Grep", "Read"];
+pub(crate) const READ_ONLY: [&str; 5] = ["AstGrep", "Glob", "Grep", LSP, "Read"];
 /// Tools that change files of the worktree by name.
 pub(crate) const FILE_WRITERS: [&str; 3] = ["ApplyPatch", "Edit", "Write"];
 /// Tools that the loop itself answers, and that every role has.
@@ -53,6 +54,8 @@ pub(crate) const BASH: &str = "Bash";
 pub(crate) const BASH_OUTPUT: &str = "BashOutput";
 /// Ends one.
 pub(crate) const KILL_SHELL: &str = "KillShell";
+/// The language servers.
+pub(crate) const LSP: &str = "Lsp";
 
 /// One call of a tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +128,7 @@ struct Definition {
 }
 
 /// All tools, the same list for every role; sorted by name where it is used.
-const DEFINITIONS: [Definition; 13] = [
+const DEFINITIONS: [Definition; 14] = [
     patch::DEFINITION,
     own::ASK,
     ast::DEFINITION,
@@ -135,6 +138,7 @@ const DEFINITIONS: [Definition; 13] = [
     glob::DEFINITION,
     grep::DEFINITION,
     shell::KILL,
+    lsp::DEFINITION,
     read::DEFINITION,
     own::REPORT,
     own::SUBMIT_PLAN,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use wattle_worker::lsp;
 use wattle_workspace::{OpenOptions, Repo, Site, fault};
 
 use super::Global;
@@ -105,6 +106,7 @@ impl Session {
             models: config::models(&self.env)?,
             prices: config::prices(&self.env)?,
             prewarm: config::prewarm(&self.env)?,
+            servers: lsp::Pool::new(config::servers::servers(&self.env, &self.places(&repo)?)?.servers),
             host,
             temp,
             repo,
@@ -116,6 +118,9 @@ impl Session {
         let effective = config::load(&self.env, &self.places(repo)?, flags)?;
         for ignored in &effective.ignored {
             self.ui.talk(&format!("warning: {} ignored: {ignored}", config::PROJECT_FILE));
+        }
+        for left_out in config::servers::servers(&self.env, &self.places(repo)?)?.left_out {
+            self.ui.talk(&format!("warning: {left_out}"));
         }
         Ok(effective)
     }

@@ -10,6 +10,7 @@ use super::node::{self, Mark, Node, Value};
 use super::{amount, money};
 use crate::options::Slots;
 use wattle_cache::price::{Rates, Row};
+use wattle_worker::lsp::{self, ServerSettings};
 
 /// A mistake in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +109,8 @@ pub(crate) struct File {
     pub(crate) prewarm: Option<bool>,
     /// `prices`: what models cost, by `PROVIDER/NAME`.
     pub(crate) prices: Vec<Row>,
+    /// `lsp`: language servers, by name.
+    pub(crate) lsp: BTreeMap<String, ServerSettings>,
     /// Keys of a plan file that apply to plans without them, as JSON.
     pub(crate) frame: BTreeMap<String, serde_json::Value>,
 }
@@ -117,8 +120,10 @@ pub(crate) const FRAME: [&str; 8] =
     ["checks", "setup", "checkout", "discard", "generated", "commit", "notify", "defaults"];
 /// Those of them that run something: they need trust.
 pub(crate) const RUNS: [&str; 4] = ["checks", "setup", "generated", "notify"];
-const KEYS: [&str; 11] =
-    ["limits", "clean", "slots", "keep", "approve", "on_input", "model", "target", "models", "prices", "prewarm"];
+/// The key of language servers: it needs trust, too.
+pub(crate) const LSP: &str = "lsp";
+const KEYS: [&str; 12] =
+    ["limits", "clean", "slots", "keep", "approve", "on_input", "model", "target", "models", "prices", "prewarm", LSP];
 const PRICES: [&str; 7] =
     ["input", "output", "cache_read", "cache_write", "cache_write_long", "from", "min_cache_tokens"];
 /// What a server of models may speak; `openai` alone is the wire that most servers have.
@@ -186,6 +191,10 @@ impl Reader {
                 "models" => self.models(value),
                 "prices" => self.prices(value),
                 "prewarm" => self.file.prewarm = self.flag(key, value),
+                LSP => match lsp::servers(&json(value)) {
+                    Ok(servers) => self.file.lsp = servers,
+                    Err(message) => self.mistake(value.mark, format!("`{LSP}`: {message}"), None),
+                },
                 key if FRAME.contains(&key) => {
                     framed.push(*mark);
                     self.file.frame.insert(key.to_owned(), json(value));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use wattle_cache::price::Table;
+use wattle_worker::lsp;
 use wattle_workspace::Repo;
 
 use crate::clock::Clock;
@@ -26,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) prices: Arc<Table>,
     /// Is the shared prompt written to a provider's cache by a request of its own?
     pub(crate) prewarm: bool,
+    /// The language servers of this process.
+    pub(crate) servers: Arc<lsp::Pool>,
     /// Who gives the verbs, for the journal.
     pub(crate) who: String,
     /// Name of this machine.

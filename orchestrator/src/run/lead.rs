@@ -208,7 +208,8 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
         proposals_max: PROPOSALS_MAX,
     });
     let base_env = ctx.child_env.clone();
-    let tools = Tools { repo: ctx.repo.clone(), model: Some(model), temp: temp.path().to_owned(), base_env };
+    let (repo, servers) = (ctx.repo.clone(), ctx.servers.clone());
+    let tools = Tools { repo, model: Some(model), temp: temp.path().to_owned(), base_env, servers };
     // From here on a signal ends the lead, and nothing else.
     let cancel = host.cancel.clone();
     let signals = runtime.block_on(async { (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) });

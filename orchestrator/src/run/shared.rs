@@ -86,6 +86,7 @@ impl Shared {
             model,
             temp: self.temp.clone(),
             base_env: self.ctx.child_env.clone(),
+            servers: self.ctx.servers.clone(),
         })
     }
 

@@ -61,6 +61,7 @@ impl Env {
             child_env: BTreeMap::from([("PATH".into(), path)]),
             models: Default::default(),
             prewarm: false,
+            servers: wattle_worker::lsp::Pool::new(BTreeMap::new()),
             prices: Arc::new(wattle_cache::price::Table::builtin().clone()),
             who: "tester".to_owned(),
             host: "here".to_owned(),

@@ -1,14 +1,16 @@
 //! The executor of agent steps, and the lead: both are one conversation with a model.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::command::Scene;
 use super::{ExecEnd, Executed};
 use crate::agent::{self, Conversation, Finish, Task, brief};
-use crate::assignment::{AgentWork, Command, LeadAssignment, StepAssignment};
+use crate::assignment::{AgentWork, Command, LeadAssignment, Owner, Place, StepAssignment};
 use crate::equipment::Tools;
 use crate::exec::rewrite::search;
 use crate::host::{Host, Message, StepResult};
+use crate::lsp::Lease;
 use crate::outcome::{Cause, End, Evidence, Outcome};
 use crate::process::How;
 use crate::tool::host::InProcess;
@@ -53,8 +55,11 @@ pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn H
     let shell = StepShell { step: step.clone(), tools: Arc::clone(&tools) };
     let jobs = Arc::new(Jobs::new(Arc::new(shell), &host.cancelled()));
     let opened = InProcess::new(&step.place.path, Some(Arc::clone(&jobs)));
+    let servers = servers(&step.owner, &step.place, &step.env, &host, &tools);
     let tool_host = match opened {
-        Ok(tool_host) => tool_host.finding(search::compile).stopping(host.cancelled()),
+        Ok(tool_host) => {
+            tool_host.finding(search::compile).stopping(host.cancelled()).with_servers(Arc::clone(&servers))
+        }
         Err(error) => return Executed::failed(Cause::Environment, error.to_string()),
     };
     let allowed = brief::allowed(work, step.mode);
@@ -74,8 +79,9 @@ pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn H
     };
     let talk = agent::converse(task, model, Arc::clone(&host), tool_host).await;
     let Conversation { end, mut report, evidence, planned: _ } = talk;
-    // Whatever comes of the worktree now, no job of ours writes to it any more.
+    // Whatever comes of the worktree now, no process of ours writes to it any more.
     report.push_str(&ended_last(jobs.close().await, &host).await);
+    servers.close().await;
     let end = match end {
         Finish::Done => ExecEnd::Done,
         Finish::Failed(cause, message) => ExecEnd::Failed { cause, message },
@@ -113,8 +119,11 @@ pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<
         return outcome(failed(Cause::Model, NO_MODEL.to_owned()), String::new(), Evidence::default());
     };
     let opened = InProcess::new(&lead.place.path, None);
+    let servers = servers(&lead.owner, &lead.place, &BTreeMap::new(), &host, &tools);
     let tool_host = match opened {
-        Ok(tool_host) => tool_host.finding(search::compile).stopping(host.cancelled()),
+        Ok(tool_host) => {
+            tool_host.finding(search::compile).stopping(host.cancelled()).with_servers(Arc::clone(&servers))
+        }
         Err(error) => {
             let end = failed(Cause::Environment, error.to_string());
             return outcome(end, String::new(), Evidence::default());
@@ -135,6 +144,7 @@ pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<
         worktree: String::new(),
     };
     let talk = agent::converse(task, model, host, tool_host).await;
+    servers.close().await;
     let end = match talk.end {
         Finish::Done if talk.planned => End::Done,
         Finish::Done => failed(Cause::Turns, "the lead ended without a plan".to_owned()),
@@ -142,6 +152,23 @@ pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<
         Finish::Parked => End::Parked,
     };
     outcome(end, talk.report, talk.evidence)
+}
+
+/// The language servers on a worktree. Of a step they know what its commands know but for its name: a snapshot's
+/// servers are those of all who read it.
+fn servers(
+    owner: &Owner,
+    place: &Place,
+    env: &BTreeMap<String, String>,
+    host: &Arc<dyn Host>,
+    tools: &Tools,
+) -> Arc<Lease> {
+    let mut all = tools.base_env.clone();
+    all.extend(env.iter().map(|(name, value)| (name.into(), value.into())));
+    all.insert("WATTLE_RUN".into(), owner.run.clone().into());
+    all.insert("WATTLE_BASE".into(), place.base.to_string().into());
+    all.insert("WATTLE_SLOT".into(), place.slot.to_string().into());
+    tools.servers.lease(&place.path, all, host.cancelled())
 }
 
 fn failed(cause: Cause, message: String) -> End {

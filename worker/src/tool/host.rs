@@ -9,7 +9,8 @@ use wattle_workspace::BlobId;
 use super::confine::{PathError, Worktree};
 use super::shell::jobs::Jobs;
 use super::walk::Stop;
-use super::{Calling, ToolCall, ToolHost, ToolResult, ast, edit, evidence, glob, grep, patch, read, shell, write};
+use super::{Calling, ToolCall, ToolHost, ToolResult, ast, edit, evidence, glob, grep, lsp, patch, read, shell, write};
+use crate::lsp::Lease;
 
 /// Why tools cannot be set up for a worktree.
 #[derive(Debug, thiserror::Error)]
@@ -25,13 +26,15 @@ pub(crate) struct InProcess {
     structure: Option<ast::Compile>,
     /// Ends searches; commands are told by their shell.
     stop: CancellationToken,
+    /// `None` = there are no language servers.
+    servers: Option<Arc<Lease>>,
 }
 
 impl InProcess {
     /// Tools for a worktree.
     pub(crate) fn new(root: &Path, jobs: Option<Arc<Jobs>>) -> Result<InProcess, OpenError> {
         let worktree = Worktree::new(root).map_err(OpenError)?;
-        Ok(InProcess { worktree, jobs, structure: None, stop: CancellationToken::new() })
+        Ok(InProcess { worktree, jobs, structure: None, stop: CancellationToken::new(), servers: None })
     }
 
     /// With a structural search.
@@ -42,6 +45,11 @@ impl InProcess {
     /// With searches that end when the work does.
     pub(crate) fn stopping(self, stop: CancellationToken) -> InProcess {
         InProcess { stop, ..self }
+    }
+
+    /// With language servers.
+    pub(crate) fn with_servers(self, servers: Arc<Lease>) -> InProcess {
+        InProcess { servers: Some(servers), ..self }
     }
 
     /// The blob that a path holds now, under the name that evidence gives it; for a conversation that goes on
@@ -67,6 +75,7 @@ impl InProcess {
             "ApplyPatch" => Box::new(move || patch::call(&worktree, &call)),
             "Write" => Box::new(move || write::call(&worktree, &call)),
             super::BASH | super::BASH_OUTPUT | super::KILL_SHELL => return self.shell(&call).await,
+            super::LSP => return lsp::call(&worktree, self.servers.as_deref(), &call.input).await,
             other => return ToolResult::failed(format!("there is no tool {other}")),
         };
         match tokio::task::spawn_blocking(work).await {

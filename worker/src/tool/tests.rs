@@ -4,14 +4,13 @@ mod ast;
 mod search;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::confine::Worktree;
 use super::walk::Stop;
-use super::{ToolCall, ToolResult, definitions, edit, evidence, glob, grep, read, write};
+use super::{ToolCall, ToolResult, definitions, edit, evidence, grep, read, write};
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -71,6 +70,7 @@ fn schemas_are_objects_and_refuse_what_they_do_not_know() {
             "Glob",
             "Grep",
             "KillShell",
+            "Lsp",
             "Read",
             "Report",
             "SubmitPlan",

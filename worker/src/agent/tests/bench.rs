@@ -153,7 +153,13 @@ impl Bench {
         let server = scripted::serve_text(script, 0).await.unwrap();
         let base_env = BTreeMap::from([("PATH".into(), SEARCH_PATH.into())]);
         let model = model(codec, &server);
-        let tools = Arc::new(Tools { repo, model: Some(Arc::new(model)), temp, base_env });
+        let tools = Arc::new(Tools {
+            repo,
+            model: Some(Arc::new(model)),
+            temp,
+            base_env,
+            servers: crate::lsp::Pool::new(BTreeMap::new()),
+        });
         Bench { _dir: dir, server, tools, pool, base }
     }
 

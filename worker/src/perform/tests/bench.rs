@@ -112,7 +112,8 @@ impl Bench {
         std::fs::create_dir_all(&temp).unwrap();
         let base_env = BTreeMap::from([("PATH".into(), search_path().into())]);
         let pool = Pool::open(&repo, PoolOptions::default()).unwrap();
-        let tools = Arc::new(Tools { repo, model: None, temp, base_env });
+        let tools =
+            Arc::new(Tools { repo, model: None, temp, base_env, servers: crate::lsp::Pool::new(BTreeMap::new()) });
         Self { dir, tools, pool, base }
     }
 
