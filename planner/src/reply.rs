@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::file::node::{self, Node};
 use crate::problem::{Found, Pos, Problem, Problems};
+use crate::sense;
 use crate::validate::parse_plan;
 use crate::yaml;
 
@@ -18,6 +19,9 @@ pub struct Frame {
     pub target: Option<String>,
     /// The list of all checks that flags and trusted configuration give; `None` where they give none.
     pub checks: Option<String>,
+    /// The same, where they are added to the plan later, as long as it names none: a plan with proposed checks names
+    /// them all. `[]` = somebody has decided that there are none.
+    pub later_checks: Option<String>,
     /// The mapping of `setup`.
     pub setup: Option<String>,
     /// The mapping of `limits`.
@@ -34,11 +38,20 @@ const REPLY: &str = "the submitted plan";
 /// Keys of a submitted check. Not `env`: it could change what the command means.
 const CHECK_KEYS: [&str; 5] = ["name", "run", "at", "paths", "timeout"];
 
-/// The plan (YAML, valid for [`parse_plan`]) of the steps in `json`, as [`submit_plan_schema`] describes them. The
-/// positions of problems are those in the plan; each message names the step it is about.
+/// A plan that a planning agent has submitted, and that can be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// Its text, YAML, valid for [`parse_plan`].
+    pub yaml: String,
+    /// What is worth a second look, each a line for the agent; a plan that comes again may keep it.
+    pub doubts: Vec<String>,
+}
+
+/// The plan of the steps in `json`, as [`submit_plan_schema`] describes them. The positions of problems are those in
+/// the plan; each message names the step it is about.
 ///
 /// [`submit_plan_schema`]: crate::submit_plan_schema
-pub fn plan_from_reply(task: &str, json: &str, frame: &Frame) -> Result<String, Problems> {
+pub fn plan_from_reply(task: &str, json: &str, frame: &Frame) -> Result<Submitted, Problems> {
     let reply = object(json)?;
     let mut found = Found::default();
     let top = Pos { line: 1, column: 1 };
@@ -65,14 +78,17 @@ pub fn plan_from_reply(task: &str, json: &str, frame: &Frame) -> Result<String, 
     if !found.is_empty() {
         return Err(found.into_problems(REPLY));
     }
-    let text = render(task, frame, &checks, &proposed, steps);
-    match parse_plan(REPLY, &text) {
-        Ok(_) => Ok(text),
-        Err(problems) => Err(name_steps(problems, &text, steps)),
+    let yaml = render(task, frame, &checks, &proposed, steps);
+    let plan = parse_plan(REPLY, &yaml).map_err(|problems| name_steps(problems, &yaml, steps))?;
+    let sense = sense::judge(&plan, frame.checks.is_some() || frame.later_checks.is_some());
+    if sense.errors.is_empty() {
+        return Ok(Submitted { yaml, doubts: sense.doubts });
     }
+    sense.errors.iter().chain(&sense.doubts).for_each(|message| found.add(top, message.clone()));
+    Err(found.into_problems(REPLY))
 }
 
-fn object(json: &str) -> Result<Map<String, Value>, Problems> {
+pub(crate) fn object(json: &str) -> Result<Map<String, Value>, Problems> {
     let problem = |message: String, line: usize, column: usize| {
         let number = |n: usize| u32::try_from(n.max(1)).unwrap_or(u32::MAX);
         let problem = Problem { message, hint: None, line: number(line), column: number(column) };
@@ -90,7 +106,7 @@ fn object(json: &str) -> Result<Map<String, Value>, Problems> {
 }
 
 /// "step 3 (`api`)".
-fn label(i: usize, step: &Value) -> String {
+pub(crate) fn label(i: usize, step: &Value) -> String {
     match step.get("id").and_then(Value::as_str) {
         Some(id) => format!("step {} (`{}`)", i + 1, id.escape_debug()),
         None => format!("step {}", i + 1),
@@ -98,7 +114,7 @@ fn label(i: usize, step: &Value) -> String {
 }
 
 /// Refuses what a person may write in a step and a model may not.
-fn judge_step(found: &mut Found, top: Pos, label: &str, step: &Value) {
+pub(crate) fn judge_step(found: &mut Found, top: Pos, label: &str, step: &Value) {
     if step.get("revert").is_some() {
         found.add(top, format!("{label}: `revert` is not for a planning agent to decide"));
     }
@@ -146,7 +162,7 @@ fn checks(found: &mut Found, top: Pos, frame: &Frame, proposed: &[Value]) -> Opt
     if proposed.is_empty() {
         return None;
     }
-    let own = match &frame.checks {
+    let own = match frame.checks.as_ref().or(frame.later_checks.as_ref()) {
         None => Vec::new(),
         Some(text) => match node::read(text, found).as_ref().map(Node::to_json) {
             Some(Value::Array(own)) => own,

@@ -26,7 +26,8 @@ const RULES: &str = "
 
 1. Look before you cut. Search for what the task concerns and count the places; read a few of them. Do not guess paths.
 2. Split along files, so that steps run at the same time. Two steps whose `touches` can name a common path never run
-   at once: the later one waits for the earlier. Give every step that writes the narrowest `touches` that hold its work.
+   at once, and a plan is sent back unless `needs` says which comes first. Give every step that writes the narrowest
+   `touches` that hold its work.
 3. Choose the cheapest executor that does the work:
    - `rewrite` where a structural rule says it all (`pattern`, `fix`, `lang`, or a whole rule as `inline`);
    - `run` where a command does it (a formatter, a code generator, a report);

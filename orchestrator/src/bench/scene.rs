@@ -108,6 +108,7 @@ pub(super) fn begin(
         pid: 1,
         by: "bench".to_owned(),
         planning: None,
+        lead: None,
         prefix_ttl: Default::default(),
     };
     let body = Body::RunStarted(Box::new(started.clone()));

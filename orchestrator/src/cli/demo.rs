@@ -109,7 +109,7 @@ fn play(session: &Session, folder: &Path) -> Done {
     ui.talk(&format!("1. A small repository and a task: {TASK}"));
     let made = run_verb::lead_plan(session, &ctx, &config, TASK, None)?;
     ui.talk("2. The lead planner's plan:");
-    plan::show(session, &ctx.repo, &made.yaml, &config)?;
+    plan::show(session, &ctx.repo, &made.yaml, &config, &made.usage)?;
     ui.talk("3. Workers in parallel, each in a worktree of its own; what passes its checks lands:");
     let text = frame::complete(&made.yaml, &config.frame);
     let steps = wattle_planner::parse_plan("plan.yaml", &text)?.steps().len();
@@ -120,6 +120,7 @@ fn play(session: &Session, folder: &Path) -> Done {
         options: options(&config),
         lead_usage: made.usage,
         planning: Some(made.planning),
+        talk: Some(made.talk),
         stop_at_plan: false,
         folder: PathBuf::from(folder),
     };

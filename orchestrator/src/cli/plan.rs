@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use wattle_planner::{By, RuleSource, ShardError, ShardInput, headline, shard};
 use wattle_worker::assignment::Rewrite;
+use wattle_worker::host::Usage;
 use wattle_worker::rewrite;
 use wattle_workspace::{Class, CommitId, Head, Pool, PoolOptions, Repo, Want};
 
@@ -51,18 +52,19 @@ pub(crate) fn run(session: &Session, args: &PlanArgs) -> Done {
     let repo = session.repo()?;
     let flags = Flags { max_nano_usd: args.max_usd, model: args.model.clone(), ..Flags::default() };
     let config = session.config(&repo, &flags)?;
-    let text = match rule(args)? {
-        Some((source, rewrite)) => sharded(&repo, args, source, &rewrite)?,
+    let (text, asked) = match rule(args)? {
+        Some((source, rewrite)) => (sharded(&repo, args, source, &rewrite)?, Vec::new()),
         None => {
             let task = args.task.as_deref().ok_or_else(|| {
                 CliError::usage("neither a task nor a rule is given")
                     .hint("wattle plan TASK, or --rule FILE, or -p PATTERN")
             })?;
             let ctx = session.context(repo.clone())?;
-            super::run::lead_plan(session, &ctx, &config, task, None)?.yaml
+            let made = super::run::lead_plan(session, &ctx, &config, task, None)?;
+            (made.yaml, made.usage)
         }
     };
-    show(session, &repo, &text, &config)?;
+    show(session, &repo, &text, &config, &asked)?;
     match &args.output {
         None => session.ui.raw(text.as_bytes()),
         Some(path) => std::fs::write(path, &text).map_err(|error| CliError::file("write", path, &error))?,
@@ -70,8 +72,14 @@ pub(crate) fn run(session: &Session, args: &PlanArgs) -> Done {
     Ok(Exit::Reached)
 }
 
-/// Prints the preview of a plan on stderr.
-pub(super) fn show(session: &Session, repo: &Repo, text: &str, config: &Effective) -> Result<(), CliError> {
+/// Prints the preview of a plan on stderr. `asked`: what the lead has asked its model.
+pub(super) fn show(
+    session: &Session,
+    repo: &Repo,
+    text: &str,
+    config: &Effective,
+    asked: &[Usage],
+) -> Result<(), CliError> {
     let whole = frame::complete(text, &config.frame);
     let plan = wattle_planner::parse_plan("the plan", &whole)?;
     let base = repo.resolve("HEAD")?;
@@ -79,7 +87,7 @@ pub(super) fn show(session: &Session, repo: &Repo, text: &str, config: &Effectiv
         checkout_bytes: base.map(|base| repo.checkout_bytes(&base)).transpose()?.flatten(),
         free_bytes: repo.free_bytes().ok(),
     };
-    session.ui.talk(&preview::preview(&plan, config, room));
+    session.ui.talk(&preview::preview(&plan, config, room, asked));
     Ok(())
 }
 

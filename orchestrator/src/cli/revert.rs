@@ -64,6 +64,7 @@ pub(crate) fn run(session: &Session, args: &RevertArgs) -> Done {
         options: frozen(&view, &steps, args.approve),
         lead_usage: Vec::new(),
         planning: None,
+        talk: None,
         stop_at_plan: false,
         folder: session.start()?,
     };

@@ -21,12 +21,13 @@ use crate::config::{self, Effective, Flags, Keep, frame};
 use crate::ids::RunId;
 use crate::journal::{Event, Glance, Reader};
 use crate::options::RunOptions;
+use crate::report::preview;
 use crate::report::reason::counted;
 use crate::report::status::{money, waiting};
 use crate::run::begin::{RunEnd, RunRequest, start};
 use crate::run::clean::retain;
 use crate::run::context::Context;
-use crate::run::lead::{LeadPlan, LeadRequest, lead};
+use crate::run::lead::{LeadPlan, LeadRequest, LeadTalk, lead};
 use crate::run::limits::Caps;
 use crate::run::overlay;
 use crate::state::run::Run;
@@ -90,6 +91,7 @@ struct Source {
     folder: PathBuf,
     lead_usage: Vec<wattle_worker::host::Usage>,
     planning: Option<RunId>,
+    talk: Option<LeadTalk>,
 }
 
 /// Executes.
@@ -135,7 +137,7 @@ fn execute(session: &Session, args: &RunArgs) -> Done {
     let asked = || agents::asked(&plan, options.model.as_deref(), |_| true);
     agents::priced(options.nano_usd_max, options.tokens_max, &config.prices, asked())?;
     if args.dry_run {
-        plan::show(session, &ctx.repo, &source.text, &config)?;
+        plan::show(session, &ctx.repo, &source.text, &config, &source.lead_usage)?;
         return Ok(Exit::Reached);
     }
     let files = rule_files(&plan, &source, ctx.repo.worktree())?;
@@ -149,6 +151,7 @@ fn execute(session: &Session, args: &RunArgs) -> Done {
         options,
         lead_usage: source.lead_usage,
         planning: source.planning,
+        talk: source.talk,
         stop_at_plan,
         folder: session.start()?,
     };
@@ -221,7 +224,7 @@ fn read_plan(path: &Path, config: &Effective) -> Result<Source, CliError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
     let text = frame::complete(&text, &config.frame);
     let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
-    Ok(Source { name, text, folder, lead_usage: Vec::new(), planning: None })
+    Ok(Source { name, text, folder, lead_usage: Vec::new(), planning: None, talk: None })
 }
 
 /// Asks the lead planner for the steps; everything else of the plan comes from flags and configuration.
@@ -235,7 +238,8 @@ fn ask_lead(
     let made = lead_plan(session, ctx, config, task, args.base.as_deref())?;
     let text = frame::complete(&made.yaml, &config.frame);
     let (name, folder) = ("the lead's plan".to_owned(), session.start()?);
-    Ok(Source { name, text, folder, lead_usage: made.usage, planning: Some(made.planning) })
+    let LeadPlan { usage, planning, talk, .. } = made;
+    Ok(Source { name, text, folder, lead_usage: usage, planning: Some(planning), talk: Some(talk) })
 }
 
 /// The lead's plan and what it cost.
@@ -254,8 +258,11 @@ pub(super) fn lead_plan(
         Some(rev) => ctx.repo.resolve(rev)?.ok_or_else(|| CliError::usage(format!("`{rev}` is no revision")))?,
         None => plan::head(&ctx.repo)?,
     };
-    let request = LeadRequest { task, frame: Frame::default(), base, model, caps, folder: &session.start()? };
-    session.ui.talk("the lead planner reads the repository …");
+    // What the configuration adds to the plan later; a check that the lead proposes comes on top of it.
+    let later_checks = config.frame.get("checks").filter(|checks| !checks.is_null()).map(ToString::to_string);
+    let frame = Frame { later_checks, ..Frame::default() };
+    let request = LeadRequest { task, frame, base, model, caps, folder: &session.start()? };
+    session.ui.talk(&preview::before_lead(caps.nano_usd, caps.tokens));
     Ok(lead(ctx, request)?)
 }
 
@@ -328,7 +335,7 @@ fn settle(
         return Ok((source, false));
     }
     loop {
-        match plan::show(session, repo, &source.text, config) {
+        match plan::show(session, repo, &source.text, config, &source.lead_usage) {
             Ok(()) => {}
             // A mistake of the edit: it is shown, and edited again.
             Err(error) => drop(error.report(&session.ui)),

@@ -424,6 +424,9 @@ pub(crate) struct RunStarted {
     /// Under which id the lead's rows are in the journal as well: they were written while it planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) planning: Option<RunId>,
+    /// The lead's conversation, JSON; `None` = the plan is a file's, or of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lead: Option<Blob>,
     /// How long the shared part of a prompt stays in the provider's cache.
     #[serde(default)]
     pub(crate) prefix_ttl: PrefixTtl,

@@ -3,10 +3,12 @@
 use std::fmt::Write;
 
 use wattle_planner::{AgentSpec, EdgeKind, Mode, Plan, Step, Work, overlaps};
+use wattle_worker::host::Usage;
 use wattle_workspace::size_text;
 
 use crate::config::{Effective, money};
 use crate::options::Slots;
+use crate::report::reason::counted;
 use crate::ui::clean::one_line;
 
 /// Steps listed one by one; more are summed up, because a screen holds no more.
@@ -25,8 +27,16 @@ pub(crate) struct Room {
     pub(crate) free_bytes: Option<u64>,
 }
 
-/// The preview, for people.
-pub(crate) fn preview(plan: &Plan, config: &Effective, room: Room) -> String {
+/// What is said before the lead is asked: what that may cost at most.
+pub(crate) fn before_lead(nano_usd_max: Option<u64>, tokens_max: Option<u64>) -> String {
+    let money =
+        nano_usd_max.map_or("no cap in money".to_owned(), |most| format!("at most {}", money::format_usd(most)));
+    let tokens = tokens_max.map_or(String::new(), |most| format!(", {most} tokens"));
+    format!("the lead planner reads the repository ({money}{tokens}) …")
+}
+
+/// The preview, for people. `asked`: what the lead has asked its model.
+pub(crate) fn preview(plan: &Plan, config: &Effective, room: Room, asked: &[Usage]) -> String {
     let mut text = String::new();
     let steps = plan.steps();
     let count = |mode| steps.iter().filter(|step| step.mode == mode).count();
@@ -48,6 +58,11 @@ pub(crate) fn preview(plan: &Plan, config: &Effective, room: Room) -> String {
     checks(&mut text, plan);
     slots(&mut text, plan, config, room);
     cost(&mut text, plan, config);
+    if !asked.is_empty() {
+        let spent = asked.iter().map(|usage| usage.nano_usd).sum::<Option<u64>>();
+        let spent = spent.map_or("unknown".to_owned(), money::format_usd);
+        line(&mut text, format_args!("cost of the plan itself: {spent} in {}", counted(asked.len(), "request")));
+    }
     text
 }
 
@@ -124,24 +139,39 @@ fn checks(text: &mut String, plan: &Plan) {
 }
 
 fn cost(text: &mut String, plan: &Plan, config: &Effective) {
-    let agents: Vec<&AgentSpec> = plan.steps().iter().filter_map(|step| agent(&step.work)).collect();
-    let cap = config.nano_usd.with(plan.limits().nano_usd).map_or("none".to_owned(), money::format_usd);
+    let agents: Vec<(&Step, &AgentSpec)> =
+        plan.steps().iter().filter_map(|step| Some((step, agent(&step.work)?))).collect();
+    let most = config.nano_usd.with(plan.limits().nano_usd);
+    let cap = |most: Option<u64>| most.map_or("none".to_owned(), money::format_usd);
     if agents.is_empty() {
         return line(text, format_args!("cost: nothing, no step asks a model"));
     }
-    let estimate = |bound: fn(&AgentSpec) -> (u64, u64)| {
-        let prices = agents.iter().map(|agent| {
-            let price = estimate(agent, config, bound(agent))?;
-            Some(agent.max_nano_usd.map_or(price, |most| price.min(most)))
-        });
-        prices.sum::<Option<u64>>().map_or("unknown".to_owned(), money::format_usd)
-    };
-    let low = estimate(|_| LOW);
-    let high = estimate(|agent| (HIGH_TURN.0 * u64::from(agent.max_turns), HIGH_TURN.1 * u64::from(agent.max_turns)));
+    let known = |price: Option<u64>| price.map_or("unknown".to_owned(), money::format_usd);
+    let bounds: Vec<[Option<u64>; 2]> = agents.iter().map(|(_, agent)| bounds(agent, config)).collect();
+    for ((step, agent), [low, high]) in agents.iter().zip(&bounds).take(LISTED_MAX).filter(|_| agents.len() > 1) {
+        // The run's cap is one for all: what a step alone may take is its own, or all of that.
+        let own = agent.max_nano_usd.into_iter().chain(most).min();
+        let (low, high, own) = (known(*low), known(*high), cap(own));
+        line(text, format_args!("  {:<24} low {low}, high {high}, cap {own}", step.id.as_str()));
+    }
+    let sum = |which: usize| known(bounds.iter().map(|bounds| bounds[which]).sum::<Option<u64>>());
+    let (low, high, cap) = (sum(0), sum(1), cap(most));
     line(
         text,
-        format_args!("cost of {} agent steps: low {low}, high {high} (nothing cached), cap {cap}", agents.len()),
+        format_args!(
+            "cost of {}: low {low}, high {high} (nothing cached), cap {cap}",
+            counted(agents.len(), "agent step")
+        ),
     );
+}
+
+/// The least and the most that an agent is expected to cost, in nano-dollars.
+fn bounds(agent: &AgentSpec, config: &Effective) -> [Option<u64>; 2] {
+    let turns = u64::from(agent.max_turns);
+    [LOW, (HIGH_TURN.0 * turns, HIGH_TURN.1 * turns)].map(|tokens| {
+        let price = estimate(agent, config, tokens)?;
+        Some(agent.max_nano_usd.map_or(price, |most| price.min(most)))
+    })
 }
 
 fn agent(work: &Work) -> Option<&AgentSpec> {

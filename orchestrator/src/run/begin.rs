@@ -16,6 +16,7 @@ use super::brief::brief;
 use super::context::Context;
 use super::dispatcher::exit_code;
 use super::drive::Drive;
+use super::lead::LeadTalk;
 use super::limits::prefix_ttl;
 use super::models;
 use super::overlay;
@@ -47,6 +48,8 @@ pub(crate) struct RunRequest {
     pub(crate) lead_usage: Vec<Usage>,
     /// Under which id the lead's rows are in the journal already.
     pub(crate) planning: Option<RunId>,
+    /// The lead's conversation.
+    pub(crate) talk: Option<LeadTalk>,
     /// Does the run stop at the plan?
     pub(crate) stop_at_plan: bool,
     /// Folder from which scripts of the scripted model are found.
@@ -414,9 +417,14 @@ fn freeze(
         pid: std::process::id(),
         by: ctx.who.clone(),
         planning: request.planning.clone(),
+        lead: request.talk.as_ref().map(|talk| blobs.put(&to_json(talk))).transpose()?,
         prefix_ttl: prefix_ttl(&writer.reader)?,
         base,
     })
+}
+
+fn to_json(talk: &LeadTalk) -> Vec<u8> {
+    serde_json::to_vec(talk).expect("a conversation is plain data")
 }
 
 fn first(ctx: &Context, writer: Writer, run: &RunId, started: RunStarted, plan: Plan) -> Result<Recorder, RunError> {

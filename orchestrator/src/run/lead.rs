@@ -1,8 +1,10 @@
 //! The lead: an agent that explores a snapshot and proposes the steps of a plan.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wattle_cache::prefix::PrefixTtl;
@@ -12,7 +14,7 @@ use wattle_worker::host::{Host, Message, Pending, Proposal, Reply, StepResult, U
 use wattle_worker::outcome::{Cause, End};
 use wattle_worker::perform::Tools;
 use wattle_worker::perform::perform;
-use wattle_workspace::{Class, CommitId, Pool, PoolOptions, Want};
+use wattle_workspace::{BlobId, Class, CommitId, Pool, PoolOptions, Want};
 
 use super::begin::{RunError, own, random};
 use super::brief::brief;
@@ -57,6 +59,19 @@ pub(crate) struct LeadPlan {
     pub(crate) usage: Vec<Usage>,
     /// Under which id its rows are in the journal.
     pub(crate) planning: RunId,
+    /// Its conversation.
+    pub(crate) talk: LeadTalk,
+}
+
+/// The conversation of a lead, as a run keeps it: who goes on from it sends these very bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeadTalk {
+    /// Name of the model, as it was asked for; `None` = the only one there is.
+    pub(crate) model: Option<String>,
+    /// Its messages, verbatim JSON, oldest first.
+    pub(crate) messages: Vec<String>,
+    /// Files it has read, with what it saw.
+    pub(crate) read: Vec<(String, BlobId)>,
 }
 
 /// Writes the rows of a planning as they come: it has no run yet, and may never have one, but it has cost money.
@@ -84,6 +99,9 @@ struct LeadHost {
 
 struct LeadState {
     yaml: Option<String>,
+    /// Has it been asked to look at its plan again?
+    doubted: bool,
+    messages: BTreeMap<u32, String>,
     usage: Vec<Usage>,
     spent: Spent,
     budget: Budget<()>,
@@ -111,7 +129,10 @@ impl LeadHost {
         let mut state = self.state.lock().expect("no holder panics");
         match message {
             Message::Usage(usage) => state.used(*usage),
-            Message::Result(StepResult::Turn { usage: Some(usage), .. }) => state.used(*usage),
+            Message::Result(StepResult::Turn { index, json, usage }) => {
+                state.messages.insert(index, json);
+                usage.map_or(Reply::Ack { seq: 0 }, |usage| state.used(*usage))
+            }
             Message::Result(StepResult::Refused { message, .. }) => {
                 state.refused = Some(message);
                 Reply::Cancel
@@ -125,8 +146,12 @@ impl LeadHost {
                 }
             }
             Message::Propose(Proposal::Plan { json }) => match plan_from_reply(&self.task, &json, &self.frame) {
-                Ok(yaml) => {
-                    state.yaml = Some(yaml);
+                // A plan that comes again with what was doubted is meant so.
+                Ok(submitted) if !submitted.doubts.is_empty() && !std::mem::replace(&mut state.doubted, true) => {
+                    Reply::Refused { reason: submitted.doubts.join("\n") }
+                }
+                Ok(submitted) => {
+                    state.yaml = Some(submitted.yaml);
                     Reply::Ack { seq: 0 }
                 }
                 Err(problems) => Reply::Refused { reason: problems.to_string() },
@@ -181,6 +206,8 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
         frame: request.frame,
         state: Mutex::new(LeadState {
             yaml: None,
+            doubted: false,
+            messages: BTreeMap::new(),
             usage: Vec::new(),
             spent: Spent::default(),
             budget: Budget::new(request.caps),
@@ -227,7 +254,12 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
     match (state.yaml.take(), outcome.end) {
         (Some(yaml), _) => {
             let planning = state.book.planning.clone();
-            Ok(LeadPlan { yaml, usage: std::mem::take(&mut state.usage), planning })
+            let talk = LeadTalk {
+                model: request.model.map(str::to_owned),
+                messages: std::mem::take(&mut state.messages).into_values().collect(),
+                read: outcome.evidence.read,
+            };
+            Ok(LeadPlan { yaml, usage: std::mem::take(&mut state.usage), planning, talk })
         }
         (None, End::Parked) => Err(match state.refused.take() {
             Some(message) => RunError::Lead { cause: Cause::ModelRefused, message },

@@ -100,6 +100,7 @@ impl Env {
             options,
             lead_usage: Vec::new(),
             planning: None,
+            talk: None,
             stop_at_plan: false,
             folder: self.folder.path().to_owned(),
         };

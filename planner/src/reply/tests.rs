@@ -19,7 +19,7 @@ fn frame() -> Frame {
 
 fn problems(json: &str) -> String {
     match plan_from_reply("a task", json, &frame()) {
-        Ok(text) => text,
+        Ok(submitted) => submitted.yaml,
         Err(problems) => problems.to_string(),
     }
 }
@@ -32,7 +32,7 @@ fn steps_become_a_plan_in_the_frame() {
           "rewrite": { "pattern": "fn foo()", "fix": "fn bar()", "lang": "rust" } },
         { "id": "rest", "group": "rename", "touches": ["src/*/**"], "agent": { "prompt": "Rename foo.\nEverywhere: yes # all" } }
     ], "proposed_checks": [ { "name": "docs", "run": "cargo doc" } ] }"#;
-    let text = plan_from_reply("Rename foo\nto bar", json, &frame()).unwrap();
+    let text = plan_from_reply("Rename foo\nto bar", json, &frame()).unwrap().yaml;
     insta::assert_snapshot!(text, @r#"
     version: 1
     task: |-
@@ -83,9 +83,9 @@ fn steps_become_a_plan_in_the_frame() {
 
 #[test]
 fn without_proposals_the_frame_is_untouched() {
-    let text = plan_from_reply("t", r#"{"steps":[{"id":"a","run":"true"}]}"#, &frame()).unwrap();
+    let text = plan_from_reply("t", r#"{"steps":[{"id":"a","run":"true"}]}"#, &frame()).unwrap().yaml;
     assert!(text.contains("checks:\n  - { name: build, run: cargo check, timeout: 10m }\n"), "{text}");
-    let text = plan_from_reply("t", r#"{"steps":[{"id":"a","run":"true"}]}"#, &Frame::default()).unwrap();
+    let text = plan_from_reply("t", r#"{"steps":[{"id":"a","run":"true"}]}"#, &Frame::default()).unwrap().yaml;
     assert!(parse_plan("p", &text).unwrap().checks().is_none());
 }
 
@@ -143,7 +143,7 @@ proptest! {
     fn texts_of_a_reply_are_kept(run in "\\PC{1,20}|[a-z:#\\- \n'\"&*]{1,30}", title in "\\PC{1,20}") {
         prop_assume!(!run.trim().is_empty() && !title.trim().is_empty());
         let json = serde_json::json!({ "steps": [{ "id": "a", "title": title, "run": run }] }).to_string();
-        let text = plan_from_reply("t", &json, &Frame::default()).unwrap();
+        let text = plan_from_reply("t", &json, &Frame::default()).unwrap().yaml;
         let plan = parse_plan("p", &text).unwrap();
         prop_assert_eq!(&plan.steps()[0].title, &title);
         prop_assert_eq!(&plan.steps()[0].work, &crate::Work::Run { command: run });
@@ -153,9 +153,37 @@ proptest! {
     fn no_reply_panics(json in "\\PC{0,40}|[{}\\[\\]\":,a-z0-9 ]{0,60}") {
         let wrapped = format!("{{\"steps\":[{json}]}}");
         for json in [json, wrapped] {
-            if let Ok(text) = plan_from_reply("t", &json, &frame()) {
+            if let Ok(Submitted { yaml: text, .. }) = plan_from_reply("t", &json, &frame()) {
                 prop_assert!(parse_plan("p", &text).is_ok());
             }
         }
     }
+}
+
+#[test]
+fn what_makes_no_sense_comes_back_with_the_step_named() {
+    let overlap = r#"{ "steps": [
+        { "id": "a", "touches": ["src/**"], "agent": { "prompt": "p" } },
+        { "id": "b", "touches": ["src/x.rs"], "agent": { "prompt": "p" } },
+        { "id": "look", "mode": "read", "run": "ls" } ] }"#;
+    let found = plan_from_reply("t", overlap, &Frame::default()).unwrap_err().to_string();
+    for part in ["step 2 (`b`): may change", "nothing checks", "step 3 (`look`): no step needs"] {
+        assert!(found.contains(part), "{found}");
+    }
+    let single = r#"{ "steps": [{ "id": "a", "touches": ["src/**"], "agent": { "prompt": "p" } }] }"#;
+    let doubts = |frame: &Frame| plan_from_reply("t", single, frame).unwrap().doubts.len();
+    assert_eq!(doubts(&Frame::default()), 1);
+    assert_eq!(doubts(&Frame { later_checks: Some("[]".to_owned()), ..Frame::default() }), 0, "it was decided");
+}
+
+#[test]
+fn checks_that_are_added_later_are_kept_beside_proposed_ones() {
+    let steps = r#""steps": [{ "id": "a", "touches": ["x"], "run": "make" }]"#;
+    let frame = Frame { later_checks: Some(r#"[{"name":"suite","run":"make test"}]"#.to_owned()), ..Frame::default() };
+    let plain = plan_from_reply("t", &format!("{{ {steps} }}"), &frame).unwrap().yaml;
+    assert!(!plain.contains("checks:"), "{plain}");
+    let json = format!(r#"{{ {steps}, "proposed_checks": [{{ "name": "lint", "run": "make lint" }}] }}"#);
+    let plan = parse_plan("p", &plan_from_reply("t", &json, &frame).unwrap().yaml).unwrap();
+    let names: Vec<&str> = plan.checks().unwrap().iter().map(|check| check.name.as_str()).collect();
+    assert_eq!(names, ["suite", "lint"]);
 }

@@ -22,7 +22,11 @@ replies:
       - tool: SubmitPlan
         input:
           steps:
-            - { id: one, title: Renew the text, touches: [a.txt], agent: { prompt: Renew a.txt. } }
+            - id: one
+              title: Renew the text
+              touches: [a.txt]
+              agent: { prompt: Renew a.txt. }
+              check: { run: test -s a.txt }
   - match: { text: "Step: one", turn: 0 }
     blocks:
       - { tool: Read, input: { file_path: a.txt } }
@@ -70,6 +74,47 @@ replies:
     assert_eq!(failed.out, "");
     let json = repo.wattle(&["--json", "plan", "Renew it", "--model", &model]).code(1).json();
     assert_eq!(json["error"]["code"], "lead");
+}
+
+#[test]
+fn steps_that_overlap_and_a_plan_without_checks_are_sent_back() {
+    let env = TestEnv::new();
+    let repo = env.repo("r", &[("a.txt", "old\n")]);
+    let script_text = r#"
+version: 1
+replies:
+  - match: { role: lead, turn: 0 }
+    blocks:
+      - tool: SubmitPlan
+        input:
+          steps:
+            - { id: one, touches: ["*.txt"], agent: { prompt: p } }
+            - { id: two, touches: [a.txt], agent: { prompt: p } }
+  - match: { role: lead, turn: 1, tool_result: "`two`): may change the same files as `one` (`*.txt` and `a.txt`)" }
+    blocks: [{ tool: SubmitPlan, input: { steps: [{ id: one, touches: ["*.txt"], agent: { prompt: p } }] } }]
+  - match: { role: lead, turn: 2, tool_result: nothing checks }
+    blocks: [{ tool: SubmitPlan, input: { steps: [{ id: one, touches: ["*.txt"], agent: { prompt: p } }] } }]
+"#;
+    let model = script(&env, script_text);
+    let planned = repo.wattle(&["plan", "Renew it", "--model", &model]).ok();
+    assert!(planned.out.contains("id: one"), "a doubt is told once: {}", planned.out);
+    assert!(planned.err.contains("reads the repository (at most $"), "{}", planned.err);
+    assert!(planned.err.contains("cost of the plan itself: unknown in 3 requests"), "{}", planned.err);
+    // A check of the configuration is there, whatever the lead proposes beside it.
+    repo.commit("checks", &[(".wattle/config.yaml", "checks: [{ name: suite, run: make test }]\n")]);
+    drop(repo.wattle(&["trust"]).ok());
+    let proposing = r#"
+version: 1
+replies:
+  - match: { role: lead }
+    blocks:
+      - tool: SubmitPlan
+        input:
+          steps: [{ id: one, touches: [a.txt], agent: { prompt: p } }]
+          proposed_checks: [{ name: lint, run: make lint }]
+"#;
+    let planned = repo.wattle(&["plan", "Renew it", "--model", &script(&env, proposing)]).ok();
+    assert!(planned.out.contains("make test") && planned.out.contains("make lint"), "{}", planned.out);
 }
 
 #[test]
