@@ -10,6 +10,7 @@
 //! files that happen to exist.
 
 mod automaton;
+mod cover;
 mod pattern;
 
 use std::fmt;
@@ -162,6 +163,13 @@ impl<'de> serde::Deserialize<'de> for Glob {
 /// Whether some path matches a glob of `a` and a glob of `b`.
 pub fn globs_overlap(a: &[Glob], b: &[Glob]) -> bool {
     a.iter().any(|x| b.iter().any(|y| x.overlaps(y)))
+}
+
+/// Whether every path that `inner` matches is matched by one of `outer`. "No" where the patterns are too many-sided for
+/// that to be found out.
+pub fn globs_cover(outer: &[Glob], inner: &Glob) -> bool {
+    let rows: Vec<&[Token]> = outer.iter().flat_map(Glob::flats).map(|flat| flat.tokens.as_slice()).collect();
+    inner.flats.iter().all(|flat| cover::covered(&flat.tokens, &rows))
 }
 
 /// The pattern that matches exactly `path`.

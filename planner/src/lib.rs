@@ -3,6 +3,7 @@
 //!
 //! Everything here is a pure function of its arguments: no file is read, no clock, no randomness.
 
+mod amend;
 mod file;
 mod globs;
 mod graph;
@@ -19,7 +20,8 @@ mod task;
 mod validate;
 mod yaml;
 
-pub use globs::{Glob, GlobError, escape as escape_glob, globs_overlap};
+pub use amend::{Amendment, amend};
+pub use globs::{Glob, GlobError, escape as escape_glob, globs_cover, globs_overlap};
 pub use graph::{Edge, EdgeKind};
 pub use id::{GroupId, ID_BYTES_MAX, IdError, StepId};
 pub use plan::{At, Check, Checkout, CommitStyle, Generated, Group, Land, Limits, Notify, Plan, Setup, Style};

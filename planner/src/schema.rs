@@ -144,7 +144,7 @@ fn definitions(step: Value) -> Value {
             "prompt": text("What the agent is told."),
             "model": { "type": "string", "description": "PROVIDER/NAME or script:FILE." },
             "via": { "const": "wattle" },
-            "context": { "enum": ["auto", "fresh"] },
+            "context": { "enum": ["auto", "fresh", "fork"] },
             "max_turns": { "type": "integer", "minimum": 1 },
             "max_usd": { "type": "number", "minimum": 0 },
         })),

@@ -30,7 +30,7 @@ pub(crate) struct Sense {
 /// Judges a plan of a planning agent. `checked`: something besides the plan decides about its checks, be it that there
 /// are none.
 pub(crate) fn judge(plan: &Plan, checked: bool) -> Sense {
-    let mut sense = Sense { errors: unordered(plan), doubts: Vec::new() };
+    let mut sense = Sense { errors: unordered(plan, 0), doubts: Vec::new() };
     let writes = plan.steps().iter().any(|step| step.mode == Mode::Write);
     let own = plan.steps().iter().any(|step| step.check.is_some());
     if writes && !checked && !own && plan.checks().unwrap_or_default().is_empty() {
@@ -63,14 +63,15 @@ fn unheard(plan: &Plan, step: &Step) -> bool {
     step.mode == Mode::Read && step.needs.is_empty() && plan.successors(&step.id).is_empty()
 }
 
-/// Pairs of steps that may write a common path, with no `needs` between them that says who comes first.
-fn unordered(plan: &Plan) -> Vec<String> {
+/// Pairs of steps that may write a common path, with no `needs` between them that says who comes first; of those steps
+/// that stand in the plan from place `from` on.
+pub(crate) fn unordered(plan: &Plan, from: usize) -> Vec<String> {
     let reach = Reach::new(plan);
     let mut open: BTreeMap<usize, Vec<&Step>> = BTreeMap::new();
     let pairs = overlaps(plan);
     let place = |id: &StepId| plan.position(id).expect("overlaps are between steps of the plan");
     for (earlier, later) in pairs.iter().map(|(a, b)| (place(a), place(b))) {
-        if !reach.needs(later, earlier) && !reach.needs(earlier, later) {
+        if earlier >= from && !reach.needs(later, earlier) && !reach.needs(earlier, later) {
             open.entry(later).or_default().push(&plan.steps()[earlier]);
         }
     }

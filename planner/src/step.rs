@@ -144,6 +144,8 @@ pub enum Context {
     Auto,
     /// The brief and its task, nothing else.
     Fresh,
+    /// All that the lead knew when its plan was taken, byte for byte; where there is no such lead, as `Fresh`.
+    Fork,
 }
 
 /// A step's own check.

@@ -313,12 +313,7 @@ fn via(found: &mut Found, from: &Fields<'_>) {
 }
 
 fn context(found: &mut Found, from: &Fields<'_>) -> Context {
-    let fork = |node: &&Node| matches!(&node.value, Value::Scalar { text, .. } if text == "fork");
-    if let Some(node) = from.get("context").filter(fork) {
-        later(found, node.pos, "`context: fork`");
-        return Context::Auto;
-    }
-    let words = [("auto", Context::Auto), ("fresh", Context::Fresh)];
+    let words = [("auto", Context::Auto), ("fresh", Context::Fresh), ("fork", Context::Fork)];
     choice(found, from, "context", &words).map_or(Context::Auto, |context| context.value)
 }
 

@@ -70,6 +70,13 @@ impl Ranges {
         self.0.is_empty()
     }
 
+    /// Characters that stand for every kind of character which these ranges tell apart: both ends of each, and what lies
+    /// beside them.
+    pub(super) fn edges(&self) -> impl Iterator<Item = char> {
+        let around = |(low, high): &(char, char)| [previous(*low), Some(*low), Some(*high), next(*high)];
+        self.0.iter().flat_map(around).flatten()
+    }
+
     fn contains(&self, c: char) -> bool {
         self.0.iter().any(|(low, high)| *low <= c && c <= *high)
     }
@@ -163,6 +170,15 @@ impl Step<'_> {
         }
     }
 
+    fn takes(self, c: char) -> bool {
+        match self {
+            Self::Char(own) => own == c,
+            Self::NotSlash => c != '/',
+            Self::Class(ranges) => c != '/' && ranges.contains(c),
+            Self::All => true,
+        }
+    }
+
     /// Whether both take a common character other than `/`.
     fn meets(self, other: Self) -> bool {
         match (self, other) {
@@ -176,24 +192,29 @@ impl Step<'_> {
 }
 
 /// Where an automaton stands: before token `at`, or (`mid`) inside the folders of a [`Token::Dirs`].
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Place {
-    at: usize,
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Place {
+    pub(super) at: usize,
     mid: bool,
 }
 
 impl Place {
-    const fn before(at: usize) -> Self {
+    pub(super) const fn before(at: usize) -> Self {
         Self { at, mid: false }
     }
 
     /// The place reached without consuming anything, where there is one.
-    fn skip(self, tokens: &[Token]) -> Option<Self> {
+    pub(super) fn skip(self, tokens: &[Token]) -> Option<Self> {
         match tokens.get(self.at)? {
             Token::Star | Token::Cross => Some(Self::before(self.at + 1)),
             Token::Dirs if !self.mid => Some(Self::before(self.at + 1)),
             Token::Dirs | Token::Char(_) | Token::Any | Token::Class(_) => None,
         }
+    }
+
+    /// The places reached by consuming `c`.
+    pub(super) fn take(self, tokens: &[Token], c: char) -> impl Iterator<Item = Self> {
+        self.steps(tokens).into_iter().flatten().filter(move |(step, _)| step.takes(c)).map(|(_, to)| to)
     }
 
     /// The places reached by consuming one character.

@@ -160,3 +160,43 @@ proptest! {
         prop_assert!(Regex::new(exact.regex()).unwrap().is_match(&path));
     }
 }
+
+#[test]
+fn one_pattern_lies_within_others() {
+    let check = |outer: &[&str], inner: &str, expected: bool| {
+        let outer: Vec<Glob> = outer.iter().map(|text| glob(text)).collect();
+        assert_eq!(globs_cover(&outer, &glob(inner)), expected, "{inner}");
+    };
+    check(&["**"], "src/**", true);
+    check(&["src/**"], "src/a/*.rs", true);
+    check(&["src/**"], "src/x.rs", true);
+    check(&["src/**"], "**", false);
+    check(&["src/*"], "src/**", false);
+    check(&["src/a", "src/[b-z]*"], "src/{a,b,cc}", true);
+    check(&["src/a", "src/[b-z]*"], "src/A", false);
+    check(&["src/a", "src/b"], "src/?", false);
+    check(&["**/*.rs"], "a/**/x.rs", true);
+    check(&["[!a]*", "a*"], "*", true);
+    check(&[], "a", false);
+}
+
+proptest! {
+    /// What lies within others matches nothing that they do not, and what they do not match lies not within them.
+    #[test]
+    fn within_is_what_brute_force_finds(
+        outer in proptest::collection::vec("[ab/*?]{1,5}", 0..3),
+        inner in "[ab/*?]{1,5}",
+        paths in proptest::collection::vec("[abc]{1,2}(/[abc]{1,2}){0,2}", 1..40),
+    ) {
+        let outer: Vec<Glob> = outer.iter().filter_map(|text| Glob::parse(text).ok()).collect();
+        let Ok(inner) = Glob::parse(&inner) else { return Ok(()) };
+        let within = globs_cover(&outer, &inner);
+        for path in paths.iter().filter(|path| inner.matches(path)) {
+            let matched = outer.iter().any(|glob| glob.matches(path));
+            prop_assert!(matched || !within, "{inner} within {outer:?}, and yet {path}");
+        }
+        let mut with = outer.clone();
+        with.push(inner.clone());
+        prop_assert!(globs_cover(&with, &inner), "a pattern lies within itself");
+    }
+}

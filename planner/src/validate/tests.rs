@@ -168,7 +168,7 @@ steps:
     group: apu
     needs: [survy]
     run: "true"
-    agent: { prompt: x, via: claude, context: fork }
+    agent: { prompt: x, via: claude, context: half }
   - id: a
     needs: [c]
     touches: ["src/[z-a]", /abs, "ok/**"]
@@ -202,7 +202,7 @@ steps:
     p:18:5: a step has one of `run`, `rewrite` and `agent`; this one has `run` and `agent`
         make it two steps, the second with `needs` on the first
     p:18:30: `via: claude` needs wattle 0.2 or newer, this is 0.1.0
-    p:18:47: `context: fork` needs wattle 0.2 or newer, this is 0.1.0
+    p:18:47: `context` must be `auto`, `fresh` or `fork`, not `half`
     p:20:13: these steps need each other: a → c → b → a
     p:21:15: cannot read the glob `src/[z-a]`: it has a character class that is empty or runs backwards
     p:21:28: cannot read the glob `/abs`: it begins with `/`; globs are relative to the root of the repository
