@@ -3,6 +3,7 @@
 //!
 //! Pure: no network, no git, no clock. Request bytes for a model come from [`prefix`] and from nowhere else.
 
+pub mod fork;
 pub mod ledger;
 pub mod prefix;
 pub mod price;

@@ -170,8 +170,11 @@ fn put_in(root: &mut Map<String, Value>, plan: &Plan, step: &Step, parts: &[Valu
         let place = plan.position(&dependent.id).unwrap_or(0);
         if let Some(Value::Object(other)) = steps.get_mut(place) {
             let needs = other.entry("needs").or_insert_with(|| Value::Array(Vec::new()));
+            // Of one group the check stands outside: who lands with the parts cannot wait for it.
+            let of_group = group.is_some() && dependent.group == group;
+            let most = if of_group { parts.len() } else { ids.len() };
             if let Value::Array(needs) = needs {
-                needs.extend(ids.iter().cloned());
+                needs.extend(ids.iter().take(most).cloned());
             }
         }
     }

@@ -20,6 +20,7 @@ use wattle_cache::prefix::{PrefixError, PrefixTtl, RequestOptions};
 use self::call::Caller;
 use self::dispatch::{Dispatch, Submitted};
 use self::transcript::{Standing, Transcript};
+use crate::fork::Fork;
 use crate::host::{Host, Message, Reply as HostReply, StepResult, Usage};
 use crate::model::{Block, Model, Reply, Stop};
 use crate::outcome::{Cause, Evidence};
@@ -58,6 +59,8 @@ pub(crate) struct Task<'a> {
     pub(crate) feedback: &'a [String],
     /// Where the worker is; empty = nobody tells it when that has changed.
     pub(crate) worktree: String,
+    /// The conversation that it goes on from.
+    pub(crate) fork: Option<&'a Fork>,
 }
 
 /// A conversation that has ended.
@@ -68,6 +71,8 @@ pub(crate) struct Conversation {
     pub(crate) report: String,
     /// Has a plan been accepted?
     pub(crate) planned: bool,
+    /// Will the rest of its work be done by others?
+    pub(crate) split: bool,
     /// Files it read, and its last process.
     pub(crate) evidence: Evidence,
 }
@@ -102,11 +107,12 @@ pub(crate) async fn converse(
     host: Arc<dyn Host>,
     tool_host: InProcess,
 ) -> Conversation {
-    let transcript = match Transcript::open(task.brief, &task.worker_message, task.messages) {
+    let transcript = match Transcript::open(task.brief, &task.worker_message, task.fork, task.messages) {
         Ok(transcript) => transcript,
         Err(error) => {
             let end = Finish::Failed(Cause::Environment, error.to_string());
-            return Conversation { end, report: String::new(), planned: false, evidence: Evidence::default() };
+            let evidence = Evidence::default();
+            return Conversation { end, report: String::new(), planned: false, split: false, evidence };
         }
     };
     let dispatch = Dispatch::new(&task, Arc::clone(&host), tool_host, &transcript);
@@ -121,8 +127,8 @@ pub(crate) async fn converse(
         Some(plan) => plan.clone(),
         None => bounded(talk.transcript.report()),
     };
-    let planned = talk.dispatch.accepted.is_some();
-    Conversation { end, report, planned, evidence: talk.dispatch.evidence }
+    let (planned, split) = (talk.dispatch.accepted.is_some(), talk.dispatch.split);
+    Conversation { end, report, planned, split, evidence: talk.dispatch.evidence }
 }
 
 fn bounded(mut report: String) -> String {

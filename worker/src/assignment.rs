@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use wattle_cache::prefix::PrefixTtl;
 use wattle_workspace::{CommitId, Signature, TreeId};
 
+use crate::fork::Fork;
 use crate::outcome::Cause;
 
 /// One piece of work for one worker.
@@ -133,6 +134,9 @@ pub struct AgentWork {
     /// How long that part stays in the provider's cache: the same for all workers of a run.
     #[serde(default)]
     pub prefix_ttl: PrefixTtl,
+    /// The conversation that it goes on from; `None` = it begins with the brief and its task.
+    #[serde(default)]
+    pub fork: Option<Fork>,
 }
 
 /// What a step does.
@@ -250,14 +254,28 @@ pub struct SetupAssignment {
     pub command: Command,
 }
 
-/// Explore a snapshot and propose steps.
+/// What a lead is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeadTask {
+    /// Steps: it explores the snapshot and proposes them.
+    #[default]
+    Plan,
+    /// Words: it answers with what it knows, in one turn, and may call no tool.
+    Answer,
+}
+
+/// Explore a snapshot and propose steps, or answer a question.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LeadAssignment {
     /// Who it is for.
     pub owner: Owner,
     /// A snapshot to read.
     pub place: Place,
-    /// The planning request: task and rules of a plan, Markdown.
+    /// What is asked for.
+    #[serde(default)]
+    pub task: LeadTask,
+    /// The request: task and rules of a plan, or a question, Markdown.
     pub request: String,
     /// Model, tools, bounds and brief; its `prompt` is not used.
     pub agent: AgentWork,

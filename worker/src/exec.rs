@@ -21,6 +21,8 @@ pub(crate) struct Executed {
     pub(crate) report: String,
     /// Evidence of its last process or rewrite.
     pub(crate) evidence: Evidence,
+    /// Will others do the rest? The step's own check then says nothing of it alone.
+    pub(crate) partial: bool,
 }
 
 /// How an executor ended.
@@ -47,12 +49,13 @@ impl Executed {
             report: format!("Failed: {message}.\n"),
             end: ExecEnd::Failed { cause, message },
             evidence: Evidence::default(),
+            partial: false,
         }
     }
 
     /// The end of an executor that was told to stop.
     pub(crate) fn parked() -> Self {
-        Self { end: ExecEnd::Parked, report: String::new(), evidence: Evidence::default() }
+        Self { end: ExecEnd::Parked, report: String::new(), evidence: Evidence::default(), partial: false }
     }
 }
 

@@ -34,8 +34,11 @@ pub enum Message {
         /// Upper bound of its price in nano-dollars; `None` = unknown price.
         nano_usd: Option<u64>,
     },
-    /// A question for a human. Answered by [`Reply::Answer`], or by [`Reply::Refused`] when nobody will.
+    /// A question. Answered by [`Reply::Answer`], or by [`Reply::Refused`] when nobody will.
     Ask {
+        /// Who is to answer.
+        #[serde(default)]
+        to: Asked,
         /// The question.
         question: String,
         /// Answers on offer; empty = free text.
@@ -43,6 +46,17 @@ pub enum Message {
     },
     /// A plan or a record that the worker proposes. Answered by [`Reply::Ack`] or [`Reply::Refused`].
     Propose(Proposal),
+}
+
+/// Who is asked. The answer is words: it permits nothing that was not permitted before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    /// A human.
+    #[default]
+    User,
+    /// The lead, who knows the whole plan; where there is none, a human.
+    Lead,
 }
 
 /// What a worker is about to do.
@@ -209,6 +223,11 @@ impl Usage {
 pub enum Proposal {
     /// Steps of a plan: the input of `SubmitPlan`, JSON text.
     Plan {
+        /// JSON text.
+        json: String,
+    },
+    /// The rest of the worker's step, as parts that others should do: the `split` of a `Report`, JSON text.
+    Split {
         /// JSON text.
         json: String,
     },

@@ -6,6 +6,7 @@ mod agent;
 pub mod assignment;
 mod equipment;
 mod exec;
+pub mod fork;
 mod grammar;
 pub mod host;
 pub mod lsp;

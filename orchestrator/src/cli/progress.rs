@@ -58,6 +58,9 @@ impl<'u> Progress<'u> {
             }
             return;
         };
+        if let Body::PlanAmended { steps, .. } = &event.body {
+            live.total.inc_length(steps.len() as u64);
+        }
         if let Body::StepState(change) = &event.body {
             live.step(change);
         } else if let Some((_, text)) = words {

@@ -47,6 +47,17 @@ pub(crate) enum Body {
         /// The plan's text.
         plan: Blob,
     },
+    /// A step turned out too large: the plan has more steps now.
+    PlanAmended {
+        /// Number of the amendment, from 1.
+        revision: u32,
+        /// The step that was split.
+        step: StepId,
+        /// The whole plan's text as it is now.
+        plan: Blob,
+        /// The steps that are new, at its end.
+        steps: Vec<StepId>,
+    },
     /// The run changed its state.
     RunState {
         /// What made it change.
@@ -105,6 +116,15 @@ pub(crate) enum Body {
         index: u32,
         /// Its verbatim JSON.
         message: Blob,
+    },
+    /// A worker says that the rest of its step should be done by others.
+    SplitAsked {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// The parts as it sees them, JSON.
+        parts: Blob,
     },
     /// A repair starts.
     RepairStarted {
@@ -233,7 +253,16 @@ pub(crate) enum Body {
         /// When it lapses; never, for now.
         expires: Option<String>,
     },
-    /// A human answered.
+    /// A worker asks the lead; no human is waited for.
+    LeadAsked {
+        /// The step.
+        step: StepId,
+        /// Id of the question.
+        gate: String,
+        /// The question.
+        question: String,
+    },
+    /// A human answered, or the lead.
     Answered {
         /// The step.
         step: StepId,
@@ -301,9 +330,10 @@ pub(crate) enum Body {
 }
 
 /// The types of events, each with the keys that it always has.
-pub(crate) const KINDS: [(&str, &str); 31] = [
+pub(crate) const KINDS: [(&str, &str); 34] = [
     ("run_started", "name task base target plan_name plan files brief options isolation pid"),
     ("plan_ready", "plan"),
+    ("plan_amended", "revision step plan steps"),
     ("run_state", "event state"),
     ("resumed", "options tip"),
     ("target_moved", "tip"),
@@ -312,6 +342,7 @@ pub(crate) const KINDS: [(&str, &str); 31] = [
     ("intent", "step attempt intent"),
     ("evidence", "step attempt of evidence"),
     ("turn", "step attempt index message"),
+    ("split_asked", "step attempt parts"),
     ("repair_started", "step attempt number"),
     ("check_started", "check at tree"),
     ("check_finished", "check at tree verdict cached elapsed_ms"),
@@ -326,6 +357,7 @@ pub(crate) const KINDS: [(&str, &str); 31] = [
     ("cache_miss", "step attempt expected read cause"),
     ("bound_hit", "step bound message"),
     ("needs_input", "step gate kind question options expires"),
+    ("lead_asked", "step gate question"),
     ("answered", "step gate text by"),
     ("approved", "step attempt commit by widen"),
     ("comment", "step text at by"),
@@ -341,6 +373,7 @@ impl Body {
         match self {
             Self::RunStarted(_) => "run_started",
             Self::PlanReady { .. } => "plan_ready",
+            Self::PlanAmended { .. } => "plan_amended",
             Self::RunState { .. } => "run_state",
             Self::Resumed { .. } => "resumed",
             Self::TargetMoved { .. } => "target_moved",
@@ -349,6 +382,7 @@ impl Body {
             Self::Intent { .. } => "intent",
             Self::Evidence { .. } => "evidence",
             Self::Turn { .. } => "turn",
+            Self::SplitAsked { .. } => "split_asked",
             Self::RepairStarted { .. } => "repair_started",
             Self::CheckStarted(_) => "check_started",
             Self::CheckFinished { .. } => "check_finished",
@@ -363,6 +397,7 @@ impl Body {
             Self::ConflictPredicted(_) => "conflict_predicted",
             Self::BoundHit { .. } => "bound_hit",
             Self::NeedsInput { .. } => "needs_input",
+            Self::LeadAsked { .. } => "lead_asked",
             Self::Answered { .. } => "answered",
             Self::Approved { .. } => "approved",
             Self::Comment { .. } => "comment",

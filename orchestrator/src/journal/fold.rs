@@ -83,6 +83,8 @@ impl RunView {
                 self.attempt_mut(seq, step, *attempt)?.evidence.push((of.clone(), evidence.clone()));
             }
             Body::Turn { step, attempt, index, message } => self.turn(seq, step, *attempt, *index, message)?,
+            Body::PlanAmended { step, plan, steps, .. } => self.amended(seq, step, plan, steps)?,
+            Body::SplitAsked { step, parts, .. } => self.step_mut(seq, step)?.split = Some(parts.clone()),
             Body::RepairStarted { step, attempt, .. } => self.attempt_mut(seq, step, *attempt)?.repairing = true,
             Body::CancelAsked { step } => self.step_mut(seq, step)?.cancelling = true,
             Body::CheckStarted(check) => self.check_started(check),
@@ -101,6 +103,7 @@ impl RunView {
                 self.reds -= usize::from(was_red);
             }
             Body::Usage { step, attempt, usage } => self.used(seq, step.as_ref(), *attempt, usage)?,
+            Body::LeadAsked { step, .. } => self.step_mut(seq, step)?.human(event),
             Body::NeedsInput { step, .. } | Body::Answered { step, .. } | Body::Approved { step, .. } => {
                 self.step_mut(seq, step)?.human(event);
             }
@@ -133,6 +136,18 @@ impl RunView {
         let record = self.step_mut(seq, step)?;
         record.gate = record.gate.take().filter(|gate| gate.answer.is_none());
         record.answers.clear();
+        Ok(())
+    }
+
+    /// The plan has more steps: those that the event names are there already (see [`RunView::take_plan`]).
+    fn amended(&mut self, seq: u64, step: &StepId, plan: &Blob, steps: &[StepId]) -> Result<(), FoldError> {
+        let missing = steps.iter().find(|added| self.plan.position(added).is_none());
+        if let Some(missing) = missing {
+            return Err(FoldError::Unknown { seq, what: format!("step {missing}") });
+        }
+        self.step_mut(seq, step)?.split = None;
+        self.plans.push(plan.clone());
+        self.splits.insert(step.clone(), steps.to_vec());
         Ok(())
     }
 
@@ -446,6 +461,12 @@ impl StepRecord {
             Body::NeedsInput { gate, question, options, .. } => {
                 let (id, question, options) = (gate.clone(), question.clone(), options.clone());
                 self.gate = Some(Gate { id, question, options, answer: None });
+                self.asked += 1;
+            }
+            Body::LeadAsked { gate, question, .. } => {
+                let (id, question) = (gate.clone(), question.clone());
+                self.gate = Some(Gate { id, question, options: Vec::new(), answer: None });
+                self.asked += 1;
             }
             Body::Answered { text, .. } => {
                 if let Some(gate) = &mut self.gate {
@@ -468,17 +489,22 @@ impl StepRecord {
             StepEvent::Retry => {
                 // A change that only had to move to a new base has used up nothing.
                 self.failures += u32::from(self.why.as_deref() != Some("restack"));
+                self.split = None;
                 self.work = None;
                 self.approved = None;
             }
             StepEvent::Redo => {
                 self.drafts.clear();
+                self.split = None;
+                self.asked = 0;
                 self.work = None;
                 self.approved = None;
                 self.failures = 0;
             }
             StepEvent::Retried => {
                 self.fresh = self.why.as_deref() == Some("fresh");
+                self.split = None;
+                self.asked = 0;
                 self.failures = 0;
                 self.work = None;
                 self.approved = None;
@@ -515,6 +541,7 @@ fn concerns_queue(body: &Body) -> bool {
         Body::Resumed { .. } | Body::TargetMoved { .. } | Body::MergeAsked { .. } => true,
         Body::CheckStarted(check) | Body::CheckFinished { check, .. } => check.step.is_none(),
         Body::RunStarted(_) | Body::PlanReady { .. } | Body::RunState { .. } | Body::StepState(_) => false,
+        Body::PlanAmended { .. } | Body::SplitAsked { .. } | Body::LeadAsked { .. } => false,
         Body::LandingState(_) | Body::LandingHeld { .. } | Body::Landed { .. } => false,
         Body::AttemptState(_) | Body::Intent { .. } | Body::Evidence { .. } | Body::Turn { .. } => false,
         Body::RepairStarted { .. } | Body::Ejected { .. } | Body::Salvaged { .. } | Body::Usage { .. } => false,

@@ -319,6 +319,11 @@ impl Changes {
         Self { begun, head: String::new() }
     }
 
+    /// All rows are written anew, also that of what else never changes.
+    pub(crate) fn renew(&mut self) {
+        self.begun = false;
+    }
+
     /// Takes what has changed for written.
     pub(crate) fn forget(&mut self, view: &mut RunView) {
         view.touched.glance.take();

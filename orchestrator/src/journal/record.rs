@@ -26,6 +26,10 @@ pub(crate) struct RunView {
     pub(crate) started: RunStarted,
     /// Its plan.
     pub(crate) plan: Arc<Plan>,
+    /// The texts of its plan after each amendment.
+    pub(crate) plans: Vec<Blob>,
+    /// Steps that were split, each with the steps that this added.
+    pub(crate) splits: BTreeMap<StepId, Vec<StepId>>,
     /// Its state.
     pub(crate) state: Run,
     /// Code of the reason.
@@ -191,6 +195,10 @@ pub(crate) struct StepRecord {
     pub(crate) cancelling: bool,
     /// Has the queue sent it back? From then on it starts on the tip.
     pub(crate) sent_back: bool,
+    /// What its worker says that others should do, JSON, until they are steps of the plan.
+    pub(crate) split: Option<Blob>,
+    /// Questions it has asked since a human last touched it.
+    pub(crate) asked: u32,
     /// The open question.
     pub(crate) gate: Option<Gate>,
     /// Answers that its worker has not had yet, by question.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wattle_planner::StepId;
+use wattle_planner::{Plan, StepId};
 
 use super::blob::Blobs;
 use super::event::{AttemptChange, Body, Event, LandingChange, StepChange};
@@ -99,6 +99,13 @@ impl Recorder {
         self.seq += 1;
         self.batch.push(event);
         Ok(())
+    }
+
+    /// Adds the event of an amendment, with the plan that it names.
+    pub(crate) fn amend(&mut self, plan: Arc<Plan>, body: Body) -> Result<(), RecordError> {
+        self.view.take_plan(plan);
+        self.changes.renew();
+        self.emit(body)
     }
 
     /// Changes the state of a step.

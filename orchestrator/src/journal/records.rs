@@ -21,6 +21,12 @@ impl StepRecords {
         Self { plan, records }
     }
 
+    /// The records of a plan that has more steps at its end.
+    pub(super) fn extend(&mut self, plan: Arc<Plan>, record: &StepRecord) {
+        self.records.resize(plan.steps().len(), record.clone());
+        self.plan = plan;
+    }
+
     /// The record at a place of the plan.
     pub(crate) fn at(&self, place: usize) -> &StepRecord {
         &self.records[place]

@@ -29,10 +29,10 @@ pub(crate) enum ReplayError {
     Fold(#[from] FoldError),
 }
 
-impl RunView {
-    /// The state that the first event of a run makes.
-    pub(crate) fn begin(first: &Event, started: &RunStarted, plan: Arc<Plan>) -> Self {
-        let record = StepRecord {
+impl StepRecord {
+    /// How every step begins.
+    fn new() -> Self {
+        Self {
             state: Step::Waiting,
             why: None,
             message: None,
@@ -49,6 +49,8 @@ impl RunView {
             predicted: Default::default(),
             cancelling: false,
             sent_back: false,
+            split: None,
+            asked: 0,
             gate: None,
             answers: Default::default(),
             gathered: false,
@@ -60,10 +62,19 @@ impl RunView {
             queued_seq: 0,
             queued_at: String::new(),
             spent: Default::default(),
-        };
+        }
+    }
+}
+
+impl RunView {
+    /// The state that the first event of a run makes.
+    pub(crate) fn begin(first: &Event, started: &RunStarted, plan: Arc<Plan>) -> Self {
+        let record = StepRecord::new();
         Self {
             run: first.run.clone(),
             started: started.clone(),
+            plans: Vec::new(),
+            splits: Default::default(),
             state: Run::Planning,
             why: None,
             tip: started.base.commit.clone(),
@@ -86,6 +97,13 @@ impl RunView {
         }
     }
 
+    /// Takes the plan that an amendment is about to name. The steps that there were are where they were.
+    pub(crate) fn take_plan(&mut self, plan: Arc<Plan>) {
+        debug_assert!(self.steps.keys().zip(plan.steps()).all(|(id, step)| *id == step.id));
+        self.steps.extend(Arc::clone(&plan), &StepRecord::new());
+        self.plan = plan;
+    }
+
     /// Do landings gather for checks that run once, at the end?
     pub(crate) fn gathers(&self) -> bool {
         self.plan.checks().unwrap_or_default().iter().any(|check| check.at == At::Final)
@@ -99,6 +117,9 @@ pub(crate) fn replay(events: &[Event], blobs: &Blobs) -> Result<RunView, ReplayE
     let plan = parse_plan(&started.plan_name, &blobs.text(&started.plan)?)?;
     let mut view = RunView::begin(first, started, Arc::new(plan));
     for event in &events[1..] {
+        if let Body::PlanAmended { plan, .. } = &event.body {
+            view.take_plan(Arc::new(parse_plan(&started.plan_name, &blobs.text(plan)?)?));
+        }
         view.apply(event)?;
     }
     Ok(view)

@@ -38,6 +38,11 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
             (Style::Plain, text)
         }
         Body::PlanReady { .. } => (Style::Wait, "the plan is ready".to_owned()),
+        Body::PlanAmended { step, steps, .. } => {
+            let names = steps.iter().map(StepId::as_str).collect::<Vec<_>>().join(", ");
+            (Style::Plain, format!("{step}: split; {} more: {names}", counted(steps.len(), "step")))
+        }
+        Body::SplitAsked { step, .. } => (Style::Wait, format!("{step}: has to be split; the lead is asked")),
         Body::StepState(change) => step(change)?,
         Body::RepairStarted { step, number, .. } => (Style::Wait, format!("{step}: repair {number}")),
         Body::CheckFinished { check, verdict, cached, .. } => {
@@ -66,6 +71,9 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
             (Style::Wait, format!("{step}{bound}: {message}"))
         }
         Body::NeedsInput { step, question, options, .. } => (Style::Wait, asked(step, question, options)),
+        Body::LeadAsked { step, question, .. } => {
+            (Style::Plain, format!("{step} asks the lead: {}", one_line(question, WORDS_MAX)))
+        }
         Body::Answered { step, text, by, .. } => {
             (Style::Plain, format!("{step}: {by} answers: {}", one_line(text, WORDS_MAX)))
         }

@@ -375,7 +375,7 @@ async fn setup(
     }
 }
 
-fn place(lease: &Lease) -> Place {
+pub(super) fn place(lease: &Lease) -> Place {
     Place { path: lease.path.clone(), slot: lease.slot.0, base: lease.base.clone() }
 }
 
@@ -554,7 +554,7 @@ pub(crate) async fn free(shared: &Arc<Shared>, holder: String) {
     }
 }
 
-async fn release(shared: &Arc<Shared>, lease: Lease) {
+pub(super) async fn release(shared: &Arc<Shared>, lease: Lease) {
     let pool = shared.pool.clone();
     let slot = lease.slot.0;
     match shared.blocking(move || pool.release(lease)).await {

@@ -170,6 +170,7 @@ fn needed_blobs(reader: &Reader, view: &RunView, all: bool) -> Result<BTreeSet<B
     let mut needed: BTreeSet<Blob> = view.started.files.values().cloned().collect();
     needed.insert(view.started.plan.clone());
     needed.insert(view.started.brief.clone());
+    needed.extend(view.plans.iter().chain(&view.started.lead).cloned());
     if all {
         for event in reader.events(&view.run, 0)? {
             let json = serde_json::to_string(&event).expect("an event is plain data");

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+mod consult;
 mod hear;
 pub(crate) mod lands;
 
@@ -18,8 +19,9 @@ use wattle_worker::host::Reply;
 use wattle_workspace::TreeId;
 
 use super::agenda::Agenda;
+use super::begins;
 use super::executor::{Effect, Executor};
-use super::input::Input;
+use super::input::{AttemptEnd, Input};
 use super::jobs::{attempt_job, candidate_job};
 use super::limits::{Budget, Caps, Claim};
 use super::notify::word;
@@ -58,6 +60,8 @@ pub(crate) struct Dispatcher<'a> {
     replies: Vec<(oneshot::Sender<Reply>, Reply)>,
     /// Workers that wait for a human.
     pub(crate) asking: BTreeMap<StepId, oneshot::Sender<Reply>>,
+    /// Steps for which the lead is asked.
+    consulting: BTreeMap<StepId, consult::Consulting>,
     /// Workers that wait for money.
     pub(crate) reserving: Vec<(StepId, Claim, oneshot::Sender<Reply>)>,
     /// What stops each worker.
@@ -106,6 +110,7 @@ impl<'a> Dispatcher<'a> {
             effects: Vec::new(),
             replies: Vec::new(),
             asking: BTreeMap::new(),
+            consulting: BTreeMap::new(),
             reserving: Vec::new(),
             stops: BTreeMap::new(),
             checks: BTreeMap::new(),
@@ -245,7 +250,11 @@ impl<'a> Dispatcher<'a> {
             self.rec.emit(Body::AttemptState(Box::new(change)))?;
         }
         let identity = self.executor.shared.identity.clone();
-        let job = attempt_job(&self.rec.view, self.rec.blobs(), step, &identity)?;
+        let mut job = attempt_job(&self.rec.view, self.rec.blobs(), step, &identity)?;
+        let prices = &self.executor.shared.ctx.prices;
+        if let Some(message) = begins::begin(&self.rec.view, self.rec.blobs(), prices, &mut job)? {
+            self.rec.emit(Body::BoundHit { step: Some(step.clone()), bound: "fork".to_owned(), message })?;
+        }
         let why = if restack { StepNote::why("restack") } else { StepNote::default() };
         self.rec.step(step, StepEvent::Start, why)?;
         let token = self.executor.shared.stop.child_token();
@@ -299,20 +308,13 @@ impl<'a> Dispatcher<'a> {
                 self.asking.remove(&step);
                 self.reserving.retain(|(other, _, _)| *other != step);
                 self.settle_claim(&step)?;
-                let stopped = self.stopping.contains(&step);
-                self.stopping.retain(|other| *other != step);
-                let denied = self.failing.contains(&step);
-                self.failing.retain(|other| *other != step);
-                let halt = self.halt;
-                let holder = self.holder(&step);
-                let refused = &mut self.refused;
-                Ended { rec: &mut self.rec, step: step.clone(), stopped, denied, halt, refused }.take(end)?;
-                if matches!(self.rec.view.step(&step).state, Step::Cancelled | Step::Failed) {
-                    self.freeing += 1;
-                    self.effects.push(Effect::Free(holder));
+                match self.waits_for_parts(&step, end)? {
+                    Some(end) => self.concluded(&step, end),
+                    None => Ok(()),
                 }
-                Ok(())
             }
+            Input::Lead { step, message, reply } => self.hear_lead(&step, message, reply),
+            Input::Consulted { step, outcome } => self.consulted(&step, *outcome),
             Input::Candidate { landing, end } => {
                 self.building.remove(&landing);
                 self.candidate(landing, end)
@@ -339,6 +341,23 @@ impl<'a> Dispatcher<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// The end of an attempt is journaled.
+    fn concluded(&mut self, step: &StepId, end: AttemptEnd) -> Result<(), RecordError> {
+        let stopped = self.stopping.contains(step);
+        self.stopping.retain(|other| other != step);
+        let denied = self.failing.contains(step);
+        self.failing.retain(|other| other != step);
+        let halt = self.halt;
+        let holder = self.holder(step);
+        let refused = &mut self.refused;
+        Ended { rec: &mut self.rec, step: step.clone(), stopped, denied, halt, refused }.take(end)?;
+        if matches!(self.rec.view.step(step).state, Step::Cancelled | Step::Failed) {
+            self.freeing += 1;
+            self.effects.push(Effect::Free(holder));
+        }
+        Ok(())
     }
 
     fn leased(

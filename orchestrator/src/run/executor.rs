@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::attempt;
 use super::check::{self, CheckJob};
+use super::consult::{ConsultJob, consult};
 use super::generate::generate;
 use super::input::Input;
 use super::jobs::AttemptJob;
@@ -22,6 +23,8 @@ use crate::queue::land::{self, CandidateEnd, CandidateJob};
 pub(crate) enum Effect {
     /// Run an attempt; the token stops its worker.
     Attempt(Box<AttemptJob>, CancellationToken),
+    /// Ask the lead; the token stops it.
+    Consult(Box<ConsultJob>, CancellationToken),
     /// Make a candidate.
     Candidate(LandingId, Box<CandidateJob>),
     /// Run a check of the queue.
@@ -74,6 +77,11 @@ impl Executor {
                     let step = job.step.id.clone();
                     let end = attempt::run(shared.clone(), *job, cancel).await;
                     Input::Attempt { step, end }
+                }
+                Effect::Consult(job, cancel) => {
+                    let step = job.step.clone();
+                    let outcome = Box::new(consult(shared.clone(), *job, cancel).await);
+                    Input::Consulted { step, outcome }
                 }
                 Effect::Candidate(landing, job) => {
                     let repo = shared.ctx.repo.clone();

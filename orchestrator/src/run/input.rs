@@ -46,6 +46,22 @@ pub(crate) enum Input {
         /// How.
         end: AttemptEnd,
     },
+    /// A lead that is asked for a step speaks and waits for the reply.
+    Lead {
+        /// The step.
+        step: StepId,
+        /// What it says.
+        message: Message,
+        /// Where the reply goes.
+        reply: oneshot::Sender<Reply>,
+    },
+    /// A lead that was asked for a step has ended.
+    Consulted {
+        /// The step.
+        step: StepId,
+        /// How.
+        outcome: Box<Outcome>,
+    },
     /// A candidate was made, or not.
     Candidate {
         /// For which landing.

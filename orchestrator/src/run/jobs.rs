@@ -193,6 +193,10 @@ fn needs(view: &RunView, blobs: &Blobs, step: &Step) -> Result<Vec<NeedReport>, 
 }
 
 fn own_check(view: &RunView, step: &Step) -> Option<Command> {
+    // What others do the rest of says nothing alone.
+    if view.step(&step.id).split.is_some() || view.splits.contains_key(&step.id) {
+        return None;
+    }
     let (run, timeout_ms) = of_step(&view.plan, step)?;
     Some(command(&run, timeout_ms, step))
 }
@@ -291,12 +295,21 @@ impl Source<'_> {
                 tools: self.step.tools.clone().unwrap_or_default(),
                 brief: self.brief.to_owned(),
                 prefix_ttl: self.prefix_ttl,
+                fork: None,
             }),
         }
     }
 
     fn rewrite(&self, rule: &RuleSource) -> Rewrite {
         super::rules::rewrite(&self.step.id, rule, |path| self.files.get(path).cloned())
+    }
+}
+
+/// May the agent of a step run commands of its own choice?
+pub(crate) fn may_run_commands(step: &Step) -> bool {
+    match &step.tools {
+        Some(tools) => tools.iter().any(|tool| tool == "Bash"),
+        None => mode(step) != Mode::Read,
     }
 }
 

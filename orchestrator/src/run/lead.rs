@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wattle_cache::prefix::PrefixTtl;
 use wattle_planner::{Frame, lead_request, plan_from_reply, submit_plan_schema};
-use wattle_worker::assignment::{AgentWork, Assignment, LeadAssignment, Place};
+use wattle_worker::assignment::{AgentWork, Assignment, LeadAssignment, LeadTask, Place};
 use wattle_worker::host::{Host, Message, Pending, Proposal, Reply, StepResult, Usage};
 use wattle_worker::outcome::{Cause, End};
 use wattle_worker::perform::Tools;
@@ -156,7 +156,7 @@ impl LeadHost {
                 }
                 Err(problems) => Reply::Refused { reason: problems.to_string() },
             },
-            Message::Propose(Proposal::Record { .. }) | Message::Ask { .. } => {
+            Message::Propose(Proposal::Record { .. } | Proposal::Split { .. }) | Message::Ask { .. } => {
                 Reply::Refused { reason: "the lead proposes a plan and asks nothing".to_owned() }
             }
             Message::Intent(_) | Message::Result(_) => Reply::Ack { seq: 0 },
@@ -225,10 +225,12 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
         tools,
         brief,
         prefix_ttl: PrefixTtl::FiveMinutes,
+        fork: None,
     };
     let assignment = Assignment::Lead(LeadAssignment {
         owner: owner("lead", "", 0),
         place,
+        task: LeadTask::Plan,
         request: lead_request(request.task, ""),
         agent,
         plan_schema: submit_plan_schema().to_string(),

@@ -9,12 +9,15 @@ use super::automaton::{Place, Token};
 /// for a plainer pattern and grants nothing.
 const PAIRS_MAX: usize = 20_000;
 
+/// Where the row and the others may stand after some characters, and whether the last of these was no slash.
+type Standing = (BTreeSet<Place>, BTreeSet<(usize, Place)>, bool);
+
 /// Whether every path that `inner` accepts is accepted by one of `outer`. "No" where that is not found out.
 pub(super) fn covered(inner: &[Token], outer: &[&[Token]]) -> bool {
     let alphabet = alphabet(inner, outer);
     let all = outer.iter().enumerate().map(|(row, _)| (row, Place::before(0)));
     let first = (closed(inner, [Place::before(0)]), closed_all(outer, all), false);
-    let mut seen: HashSet<(BTreeSet<Place>, BTreeSet<(usize, Place)>, bool)> = HashSet::new();
+    let mut seen: HashSet<Standing> = HashSet::new();
     let mut open = vec![first];
     while let Some(pair) = open.pop() {
         if seen.len() >= PAIRS_MAX {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::assignment::{AgentWork, LeadAssignment, Mode, StepAssignment};
+use crate::assignment::{AgentWork, LeadAssignment, LeadTask, Mode, StepAssignment};
 use crate::tool;
 
 /// Reports of needed steps that a first message holds, in bytes for each: a few pages.
@@ -92,6 +92,9 @@ pub(crate) fn worker_message(step: &StepAssignment, work: &AgentWork, allowed: &
 
 /// A lead's own part of the first message.
 pub(crate) fn lead_message(lead: &LeadAssignment) -> String {
+    if lead.task == LeadTask::Answer {
+        return format!("Role: lead\nTools you may use: none; answer in words, in one turn\n\n{}\n", lead.request);
+    }
     format!(
         "Role: lead\nWorktree: {}\nTools you may use: {}\n\n{}\n\n# Input of SubmitPlan (JSON Schema)\n\n```json\n{}\n```\n",
         lead.place.path.display(),

@@ -9,13 +9,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wattle_workspace::BlobId;
 
 use super::transcript::{Call, Transcript};
 use super::{Halt, Task, record, send};
-use crate::host::{Host, Intent, Message, Proposal, Reply, StepResult};
+use crate::host::{Asked, Host, Intent, Message, Proposal, Reply, StepResult};
 use crate::outcome::{Cause, Evidence};
 use crate::tool::host::InProcess;
 use crate::tool::{self, ToolCall, ToolHost as _, ToolResult};
@@ -24,6 +24,17 @@ use crate::tool::{self, ToolCall, ToolHost as _, ToolResult};
 const AT_ONCE: usize = 10;
 /// Files that the evidence of a conversation names; single results name all of theirs.
 const READ_MAX: usize = 2000;
+
+/// A question in bytes: a page; what is longer is a report. Whoever answers reads it in one go.
+const QUESTION_BYTES_MAX: usize = 4 * 1024;
+/// Answers on offer, each a line at most: a list that a human can choose from.
+const OPTIONS_MAX: usize = 10;
+/// Bytes of one of them.
+const OPTION_BYTES_MAX: usize = 200;
+/// Parts that a step is split into: what would be more is a plan of its own, and a task for its user.
+const PARTS_MAX: usize = 8;
+/// Bytes of all parts together; the lead reads them in one message.
+const PARTS_BYTES_MAX: usize = 32 * 1024;
 
 /// A call under way.
 type Calling<'a> = Pin<Box<dyn Future<Output = Result<ToolResult, Halt>> + Send + 'a>>;
@@ -37,6 +48,8 @@ pub(super) struct Dispatch {
     proposals_max: Option<u32>,
     /// Proposals that were sent back.
     refused: u32,
+    /// Will the rest of the work be done by others?
+    pub(super) split: bool,
     /// JSON of the plan that was accepted.
     pub(super) accepted: Option<String>,
     /// Files that were read, and the last process.
@@ -62,12 +75,26 @@ struct AskInput {
     question: String,
     #[serde(default)]
     options: Vec<String>,
+    #[serde(default)]
+    to: Asked,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReportInput {
     markdown: String,
+    #[serde(default)]
+    split: Vec<Part>,
+}
+
+/// A piece of the work that somebody else should do.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    title: String,
+    prompt: String,
+    #[serde(default)]
+    touches: Vec<String>,
 }
 
 impl Dispatch {
@@ -76,13 +103,18 @@ impl Dispatch {
         let calls = transcript.answered_calls().into_iter();
         let files = calls.flat_map(|call| tool::named::files_of(&call.name, &call.input));
         let seen = files.filter_map(|path| tools.blob_now(&path));
+        // What was read elsewhere is known only where it is the same here.
+        let read = task.fork.into_iter().flat_map(|fork| &fork.read);
+        let here = |(path, blob): &(String, BlobId)| tools.blob_now(path).filter(|(_, now)| now == blob);
+        let inherited: Vec<(String, BlobId)> = read.filter_map(here).collect();
         Dispatch {
             host,
-            seen: seen.collect(),
+            seen: inherited.into_iter().chain(seen).collect(),
             tools,
             allowed: task.allowed.clone(),
             proposals_max: task.proposals_max,
             refused: 0,
+            split: false,
             accepted: None,
             evidence: Evidence::default(),
         }
@@ -149,7 +181,7 @@ impl Dispatch {
         }
         let result = match call.name.as_str() {
             tool::ASK => self.ask(call).await?,
-            tool::REPORT => report(call),
+            tool::REPORT => self.report(call).await?,
             tool::SUBMIT_PLAN => self.submit(call).await?,
             tool::BASH if again => ToolResult::failed(
                 "the work was interrupted while this command ran, and its result is unknown; look at the files before you go on",
@@ -217,11 +249,42 @@ impl Dispatch {
             Ok(input) => input,
             Err(message) => return Ok(ToolResult::failed(message)),
         };
-        let message = Message::Ask { question: input.question, options: input.options };
+        if let Some(message) = too_long(&input) {
+            return Ok(ToolResult::failed(message));
+        }
+        let message = Message::Ask { to: input.to, question: input.question, options: input.options };
         match send(&self.host, message).await {
             Reply::Answer { text } => Ok(ToolResult::done(text)),
             Reply::Refused { reason } => Ok(ToolResult::failed(format!("nobody will answer: {reason}"))),
             Reply::Ack { .. } | Reply::Told { .. } | Reply::Granted => Ok(ToolResult::failed("nobody has answered")),
+            Reply::Cancel => Err(Halt::Parked),
+        }
+    }
+
+    async fn report(&mut self, call: &Call) -> Result<ToolResult, Halt> {
+        let input = match tool::parse::<ReportInput>(tool::REPORT, &call.input) {
+            Ok(input) if input.markdown.trim().is_empty() => return Ok(ToolResult::failed("the report is empty")),
+            Ok(input) if input.split.is_empty() => return Ok(ToolResult::done("The report is set.")),
+            Ok(input) => input,
+            Err(message) => return Ok(ToolResult::failed(message)),
+        };
+        let json = serde_json::to_string(&input.split).expect("parts are plain data");
+        if input.split.len() > PARTS_MAX || json.len() > PARTS_BYTES_MAX {
+            let message = format!("a step is split into at most {PARTS_MAX} parts of {PARTS_BYTES_MAX} bytes together");
+            return Ok(ToolResult::failed(message));
+        }
+        match send(&self.host, Message::Propose(Proposal::Split { json })).await {
+            Reply::Ack { .. } | Reply::Told { .. } | Reply::Granted | Reply::Answer { .. } => {
+                self.split = true;
+                Ok(ToolResult::done(
+                    "The report is set. Others will do the parts that you named: end here, with no call.",
+                ))
+            }
+            Reply::Refused { reason } => {
+                let message =
+                    format!("the step is not split: {reason}. Do the work, or say in your report what is left");
+                Ok(ToolResult::failed(message))
+            }
             Reply::Cancel => Err(Halt::Parked),
         }
     }
@@ -253,10 +316,12 @@ impl Dispatch {
     }
 }
 
-fn report(call: &Call) -> ToolResult {
-    match tool::parse::<ReportInput>(tool::REPORT, &call.input) {
-        Ok(input) if input.markdown.trim().is_empty() => ToolResult::failed("the report is empty"),
-        Ok(_) => ToolResult::done("The report is set."),
-        Err(message) => ToolResult::failed(message),
+/// What is too long about a question.
+fn too_long(input: &AskInput) -> Option<String> {
+    if input.question.len() > QUESTION_BYTES_MAX {
+        return Some(format!("the question is longer than {QUESTION_BYTES_MAX} bytes: ask for one thing"));
     }
+    let long = input.options.iter().any(|option| option.len() > OPTION_BYTES_MAX);
+    let many = input.options.len() > OPTIONS_MAX;
+    (long || many).then(|| format!("at most {OPTIONS_MAX} options of {OPTION_BYTES_MAX} bytes each are offered"))
 }

@@ -7,15 +7,19 @@ use serde_json::value::RawValue;
 use wattle_cache::prefix::{self, PrefixError, RawMessage, Rendered, RequestOptions, Role, SharedPrefix, Target};
 
 use super::brief;
+use crate::fork::Fork;
 use crate::tool;
 
 /// A conversation.
 pub(super) struct Transcript {
     shared: SharedPrefix,
     worker_message: String,
+    /// The first message of its own.
     first: String,
     /// All messages after the first one.
     history: Vec<RawMessage>,
+    /// Messages that are another conversation's, the first one included.
+    inherited: usize,
 }
 
 /// Whose turn it is.
@@ -62,8 +66,21 @@ struct BlockForm<'a> {
 
 impl Transcript {
     /// Begins a conversation, or goes on with the messages of an earlier try (its first one included). Those
-    /// are sent again as they were, whatever brief and worker message would be today.
-    pub(super) fn open(brief: &str, worker_message: &str, messages: &[String]) -> Result<Transcript, PrefixError> {
+    /// are sent again as they were, whatever brief and worker message would be today. So are those of `fork`, before all
+    /// of its own.
+    pub(super) fn open(
+        brief: &str,
+        worker_message: &str,
+        fork: Option<&Fork>,
+        messages: &[String],
+    ) -> Result<Transcript, PrefixError> {
+        if let Some(fork) = fork {
+            let first = messages.first().cloned().unwrap_or_else(|| fork.own_first(worker_message));
+            let own = std::iter::once(first.clone()).chain(messages.iter().skip(1).cloned());
+            let all: Vec<String> = fork.messages.iter().cloned().chain(own).collect();
+            let opened = Self::open(brief, worker_message, None, &all)?;
+            return Ok(Transcript { first, inherited: fork.messages.len(), ..opened });
+        }
         let (brief, worker_message) = match messages.first() {
             Some(first) => prefix::split_first(first)?,
             None => (brief.to_owned(), worker_message.to_owned()),
@@ -71,10 +88,15 @@ impl Transcript {
         let shared = SharedPrefix::new(tool::definitions(), brief::SYSTEM, &brief)?;
         let first = prefix::first_message(&shared, &worker_message);
         let history = messages.iter().skip(1).map(|json| RawMessage::parse(json)).collect::<Result<_, _>>()?;
-        Ok(Transcript { shared, worker_message, first, history })
+        Ok(Transcript { shared, worker_message, first, history, inherited: 0 })
     }
 
-    /// JSON of the first message.
+    /// What of the history is its own.
+    fn own(&self) -> &[RawMessage] {
+        &self.history[self.inherited.saturating_sub(1).min(self.history.len())..]
+    }
+
+    /// JSON of the first message of its own.
     pub(super) fn first(&self) -> &str {
         &self.first
     }
@@ -86,9 +108,9 @@ impl Transcript {
         Ok(index)
     }
 
-    /// Index of the next message.
+    /// Index of the next message among its own.
     pub(super) fn next_index(&self) -> u32 {
-        u32::try_from(self.history.len() + 1).unwrap_or(u32::MAX)
+        u32::try_from(self.history.len() + 1 - self.inherited).unwrap_or(u32::MAX)
     }
 
     pub(super) fn render(&self, target: &Target, options: &RequestOptions) -> Rendered {
@@ -110,7 +132,7 @@ impl Transcript {
     /// is another worktree than the one it knows.
     pub(super) fn feedback(&self, feedback: &[String], worktree: &str) -> Option<String> {
         let mut given = vec![self.worker_message.clone()];
-        for message in self.history.iter().filter(|message| message.role() == Role::User) {
+        for message in self.own().iter().filter(|message| message.role() == Role::User) {
             given.extend(texts(message));
         }
         let moved = (!worktree.is_empty()).then(|| brief::worktree_line(worktree));
@@ -129,7 +151,7 @@ impl Transcript {
     /// Replies since the task or the newest feedback, whichever came last.
     pub(super) fn replies_since_feedback(&self) -> u32 {
         let newest = self
-            .history
+            .own()
             .iter()
             .rev()
             .take_while(|message| message.role() == Role::Assistant || texts(message).is_empty());
@@ -141,7 +163,7 @@ impl Transcript {
     pub(super) fn answered_calls(&self) -> Vec<Call> {
         let mut answered = Vec::new();
         let mut open: Vec<Call> = Vec::new();
-        for message in &self.history {
+        for message in self.own() {
             match message.role() {
                 Role::Assistant => open = calls(message),
                 Role::User => {
@@ -164,7 +186,7 @@ impl Transcript {
         if let Some(form) = form {
             return form.markdown;
         }
-        let replies = self.history.iter().rev().filter(|message| message.role() == Role::Assistant);
+        let replies = self.own().iter().rev().filter(|message| message.role() == Role::Assistant);
         let said = replies.map(|message| texts(message).join("\n\n")).find(|text| !text.is_empty());
         said.unwrap_or_default()
     }

@@ -1,12 +1,12 @@
 //! The executor of agent steps, and the lead: both are one conversation with a model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::command::Scene;
 use super::{ExecEnd, Executed};
 use crate::agent::{self, Conversation, Finish, Task, brief};
-use crate::assignment::{AgentWork, Command, LeadAssignment, Owner, Place, StepAssignment};
+use crate::assignment::{AgentWork, Command, LeadAssignment, LeadTask, Owner, Place, StepAssignment};
 use crate::equipment::Tools;
 use crate::exec::rewrite::search;
 use crate::host::{Host, Message, StepResult};
@@ -76,9 +76,10 @@ pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn H
         spent_nano_usd: step.resume.spent_nano_usd,
         feedback: &step.feedback,
         worktree: step.place.path.display().to_string(),
+        fork: work.fork.as_ref(),
     };
     let talk = agent::converse(task, model, Arc::clone(&host), tool_host).await;
-    let Conversation { end, mut report, evidence, planned: _ } = talk;
+    let Conversation { end, mut report, evidence, planned: _, split } = talk;
     // Whatever comes of the worktree now, no process of ours writes to it any more.
     report.push_str(&ended_last(jobs.close().await, &host).await);
     servers.close().await;
@@ -87,7 +88,7 @@ pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn H
         Finish::Failed(cause, message) => ExecEnd::Failed { cause, message },
         Finish::Parked => ExecEnd::Parked,
     };
-    Executed { end, report, evidence }
+    Executed { end, report, evidence, partial: split }
 }
 
 /// Tells the journal which jobs were ended with the conversation, and gives the lines of the report about those whose
@@ -113,11 +114,12 @@ async fn ended_last(unseen: Vec<Unseen>, host: &Arc<dyn Host>) -> String {
     report
 }
 
-/// Runs the conversation of a lead; the report of a lead that is done is the JSON of its accepted plan.
+/// Runs the conversation of a lead; the report of a lead that is done is the JSON of its accepted plan, or its answer.
 pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<Tools>) -> Outcome {
     let Some(model) = tools.model.clone() else {
         return outcome(failed(Cause::Model, NO_MODEL.to_owned()), String::new(), Evidence::default());
     };
+    let answers = lead.task == LeadTask::Answer;
     let opened = InProcess::new(&lead.place.path, None);
     let servers = servers(&lead.owner, &lead.place, &BTreeMap::new(), &host, &tools);
     let tool_host = match opened {
@@ -134,19 +136,20 @@ pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<
         brief: &lead.agent.brief,
         prefix_ttl: lead.agent.prefix_ttl,
         worker_message: brief::lead_message(lead),
-        allowed: brief::lead_allowed(),
+        allowed: if answers { BTreeSet::new() } else { brief::lead_allowed() },
         max_turns: lead.agent.max_turns,
         max_nano_usd: lead.agent.max_nano_usd,
-        proposals_max: Some(lead.proposals_max),
+        proposals_max: (!answers).then_some(lead.proposals_max),
         messages: &[],
         spent_nano_usd: 0,
         feedback: &[],
         worktree: String::new(),
+        fork: lead.agent.fork.as_ref(),
     };
     let talk = agent::converse(task, model, host, tool_host).await;
     servers.close().await;
     let end = match talk.end {
-        Finish::Done if talk.planned => End::Done,
+        Finish::Done if talk.planned || answers => End::Done,
         Finish::Done => failed(Cause::Turns, "the lead ended without a plan".to_owned()),
         Finish::Failed(cause, message) => failed(cause, message),
         Finish::Parked => End::Parked,

@@ -47,7 +47,7 @@ pub(crate) async fn run(
         (_, Some((cause, message))) => ExecEnd::Failed { cause, message },
         (_, None) => ExecEnd::Done,
     };
-    Executed { end, report: report(command, &ended), evidence: ended.evidence }
+    Executed { end, report: report(command, &ended), evidence: ended.evidence, partial: false }
 }
 
 /// A folder or a file for a process could not be written.

@@ -197,7 +197,7 @@ mod tests {
     async fn the_clock_stands_while_a_human_is_asked() {
         let deadline = Deadline::new(Arc::new(Slow::default()), 200);
         let host = deadline.host();
-        let asked = host.send(Message::Ask { question: "on?".to_owned(), options: Vec::new() });
+        let asked = host.send(Message::Ask { to: Default::default(), question: "on?".to_owned(), options: Vec::new() });
         let stopped = host.cancelled();
         let asked = timeout(SLACK + Duration::from_millis(400), asked).await;
         assert!(asked.is_err() && !stopped.is_cancelled(), "nobody answered, and no time went by");

@@ -123,7 +123,7 @@ impl Pipeline {
     async fn verified(&mut self, form: &CommitForm, mut made: Made) -> Outcome {
         let mut check = None;
         let mut end = ended(&made.executed);
-        if let (End::Committed, Some(command)) = (&end, self.step.check.clone()) {
+        if let (End::Committed, Some(command), false) = (&end, self.step.check.clone(), made.executed.partial) {
             end = self.checked(form, &command, &mut made, &mut check).await;
         }
         let mut outcome = Outcome {

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 use wattle_planner::StepId;
-use wattle_worker::host::{Intent, Message, Reply, StepResult, Usage};
+use wattle_worker::host::{Intent, Message, Proposal, Reply, StepResult, Usage};
 use wattle_worker::model::Wall;
 use wattle_worker::outcome::Evidence;
 use wattle_workspace::TreeId;
@@ -35,8 +35,9 @@ impl Dispatcher<'_> {
                 let claim = Claim { tokens, nano_usd: nano_usd.unwrap_or(0) };
                 return self.reserve(step, claim, reply);
             }
-            Message::Ask { question, options } => return self.ask(step, question, options, reply),
-            Message::Propose(_) => {
+            Message::Ask { to, question, options } => return self.asked(step, (to, question, options), reply),
+            Message::Propose(Proposal::Split { json }) => return self.split_asked(step, attempt, &json, reply),
+            Message::Propose(Proposal::Plan { .. } | Proposal::Record { .. }) => {
                 let reason = "a step proposes no plan".to_owned();
                 self.reply(reply, Reply::Refused { reason });
                 return Ok(());
@@ -108,7 +109,12 @@ impl Dispatcher<'_> {
         Ok(blob)
     }
 
-    fn reserve(&mut self, step: &StepId, claim: Claim, reply: oneshot::Sender<Reply>) -> Result<(), RecordError> {
+    pub(super) fn reserve(
+        &mut self,
+        step: &StepId,
+        claim: Claim,
+        reply: oneshot::Sender<Reply>,
+    ) -> Result<(), RecordError> {
         match self.budget.reserve(step.clone(), claim, settled(&self.rec.view.spent)) {
             Grant::Granted => self.reply(reply, Reply::Granted),
             Grant::Wait => self.reserving.push((step.clone(), claim, reply)),
@@ -145,7 +151,7 @@ impl Dispatcher<'_> {
     }
 
     /// Every further request would be refused as well: nothing new starts, and what has been done is kept.
-    fn refused(&mut self, step: &StepId, wall: Wall, message: String) -> Result<(), RecordError> {
+    pub(super) fn refused(&mut self, step: &StepId, wall: Wall, message: String) -> Result<(), RecordError> {
         let (bound, halt) = match wall {
             Wall::Money => ("provider_money", Halt::Budget),
             Wall::Access => ("provider_access", Halt::Model),
@@ -168,18 +174,14 @@ impl Dispatcher<'_> {
         Ok(())
     }
 
-    fn ask(
+    /// A human is asked.
+    pub(super) fn ask_user(
         &mut self,
         step: &StepId,
         question: String,
         options: Vec<String>,
         reply: oneshot::Sender<Reply>,
     ) -> Result<(), RecordError> {
-        // A worker that was started again asks what has been answered meanwhile.
-        if let Some(text) = self.rec.view.step(step).answers.get(&question).cloned() {
-            self.reply(reply, Reply::Answer { text });
-            return Ok(());
-        }
         match self.on_input() {
             OnInput::Deny => {
                 let reason = "nobody answers questions in this run".to_owned();

@@ -11,7 +11,8 @@ use wattle_cache::prefix::{Codec, PrefixTtl, Target};
 use wattle_workspace::{Class, CommitId, OpenOptions, Pool, PoolOptions, Repo, Signature, TreeId, Want};
 
 use crate::assignment::{
-    AgentWork, Assignment, Bounds, CommitForm, LeadAssignment, Mode, Owner, Place, Resume, StepAssignment, Work,
+    AgentWork, Assignment, Bounds, CommitForm, LeadAssignment, LeadTask, Mode, Owner, Place, Resume, StepAssignment,
+    Work,
 };
 use crate::host::{Host, Message, Pending, Reply, StepResult, Usage};
 use crate::model::transport::Pace;
@@ -193,6 +194,7 @@ impl Bench {
         LeadAssignment {
             owner: Owner { run: "r1".to_owned(), step: String::new(), attempt: 0 },
             place: self.place(Class::Snapshot, "lead"),
+            task: LeadTask::Plan,
             request: request.to_owned(),
             agent: agent_work(""),
             plan_schema: "{}".to_owned(),
@@ -255,6 +257,7 @@ pub(super) fn agent_work(prompt: &str) -> AgentWork {
         tools: Vec::new(),
         brief: "The repository holds a small library.".to_owned(),
         prefix_ttl: PrefixTtl::FiveMinutes,
+        fork: None,
     }
 }
 

@@ -61,19 +61,19 @@ fn rewrote(name: &str, applied: &Applied) -> Executed {
     let list = listed(lines, applied.files.len());
     let (places, files) = (applied.replacements, applied.files.len());
     let report = format!("Rewrite `{name}`: {places} replacements in {files} files.\n\n{list}");
-    Executed { end: ExecEnd::Done, report, evidence: evidence(list) }
+    Executed { end: ExecEnd::Done, report, evidence: evidence(list), partial: false }
 }
 
 fn remain(name: &str, found: &[Match]) -> Executed {
     if found.is_empty() {
         let report = format!("Rewrite `{name}`: no match is left.\n");
-        return Executed { end: ExecEnd::Done, report, evidence: Evidence::default() };
+        return Executed { end: ExecEnd::Done, report, evidence: Evidence::default(), partial: false };
     }
     let lines = found.iter().map(|found| format!("{}:{} ({})", found.path, found.line, found.rule));
     let list = listed(lines, found.len());
     let message = format!("the rule still matches in {} places", found.len());
     let report = format!("Rewrite `{name}`: {message}.\n\n{list}");
-    Executed { end: ExecEnd::Failed { cause: Cause::Exit, message }, report, evidence: evidence(list) }
+    Executed { end: ExecEnd::Failed { cause: Cause::Exit, message }, report, evidence: evidence(list), partial: false }
 }
 
 fn evidence(list: String) -> Evidence {

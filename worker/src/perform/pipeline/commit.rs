@@ -62,7 +62,8 @@ impl Pipeline {
             let report = format!("Continued with the commit {} that was made before.\n", commit.short());
             let outside = outside(&changes, &form.touches)?;
             let committed = Committed { commit, tree, changes, outside };
-            Ok(Some(Made { in_place: false, committed, executed: Executed { end, report, evidence } }))
+            let executed = Executed { end, report, evidence, partial: false };
+            Ok(Some(Made { in_place: false, committed, executed }))
         })
         .await
     }
