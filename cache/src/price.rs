@@ -102,6 +102,8 @@ pub struct Price {
     pub from: String,
     /// Tokens below which the provider caches nothing; `None` = unknown.
     pub min_cache_tokens: Option<u64>,
+    /// Tokens of its window, prompt and output together; `None` = unknown.
+    pub context_tokens: Option<u64>,
 }
 
 impl Price {
@@ -126,6 +128,9 @@ pub struct Row {
     /// Tokens below which the provider caches nothing.
     #[serde(default)]
     pub min_cache_tokens: Option<u64>,
+    /// Tokens of its window, prompt and output together.
+    #[serde(default)]
+    pub context_tokens: Option<u64>,
 }
 
 /// Prices of models.
@@ -192,13 +197,15 @@ impl Table {
             found.sort_by(|a, b| a.from.cmp(&b.from));
             let row = found.iter().rfind(|row| row.from.as_str() <= day).or(found.first())?;
             let (rates, from) = (row.rates.clone(), row.from.clone());
-            Some(Price { rates, table: table.to_owned(), from, min_cache_tokens: row.min_cache_tokens })
+            let (min_cache_tokens, context_tokens) = (row.min_cache_tokens, row.context_tokens);
+            Some(Price { rates, table: table.to_owned(), from, min_cache_tokens, context_tokens })
         };
         let vendored = || among(&self.models, &self.version);
         let Some(own) = among(&self.own, USERS) else { return vendored() };
         // A row of the user's says what is paid; what it leaves out of the rest is as the table says.
         let min_cache_tokens = own.min_cache_tokens.or_else(|| vendored()?.min_cache_tokens);
-        Some(Price { min_cache_tokens, ..own })
+        let context_tokens = own.context_tokens.or_else(|| vendored()?.context_tokens);
+        Some(Price { min_cache_tokens, context_tokens, ..own })
     }
 
     /// The newest price of a model.
@@ -244,7 +251,8 @@ mod tests {
             cache_write_long: None,
             tiers: Vec::new(),
         };
-        Row { provider: "p".to_owned(), model: model.to_owned(), from: from.to_owned(), rates, min_cache_tokens: None }
+        let (provider, model, from) = ("p".to_owned(), model.to_owned(), from.to_owned());
+        Row { provider, model, from, rates, min_cache_tokens: None, context_tokens: None }
     }
 
     #[test]

@@ -124,8 +124,8 @@ pub(crate) const RUNS: [&str; 4] = ["checks", "setup", "generated", "notify"];
 pub(crate) const LSP: &str = "lsp";
 const KEYS: [&str; 12] =
     ["limits", "clean", "slots", "keep", "approve", "on_input", "model", "target", "models", "prices", "prewarm", LSP];
-const PRICES: [&str; 7] =
-    ["input", "output", "cache_read", "cache_write", "cache_write_long", "from", "min_cache_tokens"];
+const PRICES: [&str; 8] =
+    ["input", "output", "cache_read", "cache_write", "cache_write_long", "from", "min_cache_tokens", "context_tokens"];
 /// What a server of models may speak; `openai` alone is the wire that most servers have.
 const WIRES: [(&str, Wire); 4] = [
     ("anthropic", Wire::Anthropic),
@@ -292,7 +292,7 @@ impl Reader {
             let Some(fields) = self.map(value, name) else {
                 continue;
             };
-            let (mut input, mut output, mut min_cache_tokens) = (None, None, None);
+            let (mut input, mut output, mut min_cache_tokens, mut context_tokens) = (None, None, None, None);
             let (mut cache_read, mut cache_write_short, mut cache_write_long) = (None, None, None);
             let mut from = FROM_EVER.to_owned();
             for (key, mark, value) in fields {
@@ -303,6 +303,7 @@ impl Reader {
                     "cache_write" => cache_write_short = self.parsed(key, value, rate),
                     "cache_write_long" => cache_write_long = self.parsed(key, value, rate),
                     "min_cache_tokens" => min_cache_tokens = self.parsed(key, value, amount::parse_count),
+                    "context_tokens" => context_tokens = self.parsed(key, value, amount::parse_count),
                     "from" => from = self.parsed(key, value, day).unwrap_or(from),
                     _ => self.unknown(key, *mark, &PRICES),
                 }
@@ -318,7 +319,7 @@ impl Reader {
             match (name.split_once('/'), rates) {
                 (Some((provider, model)), Some(rates)) => {
                     let (provider, model) = (provider.to_owned(), model.to_owned());
-                    self.file.prices.push(Row { provider, model, from, rates, min_cache_tokens });
+                    self.file.prices.push(Row { provider, model, from, rates, min_cache_tokens, context_tokens });
                 }
                 (None, _) => self.mistake(*mark, format!("`prices.{name}` has to be PROVIDER/NAME"), None),
                 (Some(_), None) => self.mistake(*mark, format!("`prices.{name}` needs `input` and `output`"), None),
