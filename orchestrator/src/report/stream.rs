@@ -107,6 +107,9 @@ impl Stream {
                 vec![self.node(event)]
             }
             Body::PlanReady { .. }
+            | Body::PlanAmended { .. }
+            | Body::SplitAsked { .. }
+            | Body::LeadAsked { .. }
             | Body::RunState { .. }
             | Body::TargetMoved { .. }
             | Body::RepairStarted { .. }
