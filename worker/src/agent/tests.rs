@@ -6,5 +6,6 @@ mod jobs;
 mod lead;
 mod long;
 mod resume;
+mod servers;
 mod wires;
 mod work;

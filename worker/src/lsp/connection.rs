@@ -4,6 +4,7 @@
 //! and it ends the server when it is told to, when nobody has asked for long, and when the server goes wrong.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -103,6 +104,17 @@ impl Connection {
 
     /// Asks something and waits for the answer.
     pub(super) async fn request(&self, method: &str, params: Value, deadline: Instant) -> Result<Value, Fault> {
+        self.ask(method, params, deadline, None).await
+    }
+
+    /// The same; with the answer the server is known to have read the document `arms` as it is now.
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        params: Value,
+        deadline: Instant,
+        arms: Option<PathBuf>,
+    ) -> Result<Value, Fault> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         let room = self.room(deadline).await?;
@@ -110,7 +122,7 @@ impl Connection {
         {
             let mut state = self.heard.state();
             state.used = Instant::now();
-            state.wait_for(id, waiting);
+            state.wait_for(id, waiting, arms);
         }
         room.send(wire::encode(&message));
         let asked = Asked { connection: self, id };
@@ -325,7 +337,7 @@ async fn unused(heard: &Heard, idle: Duration) {
 /// Says good-bye as the protocol has it, and waits for the process to go.
 async fn farewell(heard: &Heard, outgoing: &mpsc::Sender<Vec<u8>>, leader: &mut Leader) {
     let (waiting, answer) = oneshot::channel();
-    heard.state().wait_for(SHUTDOWN_ID, waiting);
+    heard.state().wait_for(SHUTDOWN_ID, waiting, None);
     let shutdown = json!({"jsonrpc": "2.0", "id": SHUTDOWN_ID, "method": "shutdown"});
     let exit = json!({"jsonrpc": "2.0", "method": "exit"});
     if outgoing.send(wire::encode(&shutdown)).await.is_ok() && answer.await.is_ok() {

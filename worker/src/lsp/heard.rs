@@ -64,7 +64,8 @@ pub(super) struct Published {
 /// What is known of a server.
 #[derive(Debug)]
 pub(super) struct State {
-    waiting: BTreeMap<i64, Waiting>,
+    /// Who waits for an answer, and the document that the server has read when it comes.
+    waiting: BTreeMap<i64, (Waiting, Option<PathBuf>)>,
     tracked: BTreeMap<PathBuf, Tracked>,
     /// Has it ever published with a version? Then it always does, but for clearing what was closed.
     versioned: bool,
@@ -99,7 +100,7 @@ impl State {
     }
 
     /// The server has read the present version: diagnostics without one are of it.
-    pub(super) fn arm(&mut self, path: &Path) {
+    fn arm(&mut self, path: &Path) {
         if let Some(tracked) = self.tracked.get_mut(path) {
             tracked.armed = true;
         }
@@ -118,8 +119,10 @@ impl State {
         self.tracked.get_mut(path)?.doubtful.take()
     }
 
-    pub(super) fn wait_for(&mut self, id: i64, waiting: Waiting) {
-        self.waiting.insert(id, waiting);
+    /// Somebody waits for an answer. With it the server is known to have read `arms` as it is now: that is noted when
+    /// the answer is heard, because what is published next may be in the same breath.
+    pub(super) fn wait_for(&mut self, id: i64, waiting: Waiting, arms: Option<PathBuf>) {
+        self.waiting.insert(id, (waiting, arms));
     }
 
     pub(super) fn give_up(&mut self, id: i64) -> bool {
@@ -171,7 +174,11 @@ impl State {
 
     fn answer(&mut self, message: &Value) {
         // An id that nobody waits for is an answer that came too late.
-        let Some(waiting) = message["id"].as_i64().and_then(|id| self.waiting.remove(&id)) else { return };
+        let asked = message["id"].as_i64().and_then(|id| self.waiting.remove(&id));
+        let Some((waiting, arms)) = asked else { return };
+        if let Some(path) = arms {
+            self.arm(&path);
+        }
         let answer = match message.get("error") {
             Some(error) if !error.is_null() => Err(Refusal {
                 code: error["code"].as_i64().unwrap_or_default(),

@@ -285,13 +285,11 @@ impl Session {
             // One that is not known is answered, too.
             "textDocument/documentSymbol"
         };
-        match self.connection.request(method, params, soon).await {
-            Ok(_) | Err(Fault::Refused(_)) => self.connection.heard.state().arm(path),
+        match self.connection.ask(method, params, soon, Some(path.to_owned())).await {
             // A server with versions needs no barrier; one without is not ready.
-            Err(Fault::Late) => {}
-            Err(Fault::Gone(gone)) => return Err(Trouble::Gone(gone)),
+            Ok(_) | Err(Fault::Refused(_) | Fault::Late) => Ok(()),
+            Err(Fault::Gone(gone)) => Err(Trouble::Gone(gone)),
         }
-        Ok(())
     }
 
     /// Tells the server what the files hold now; the text of the one that is asked for.

@@ -23,7 +23,7 @@ use crate::perform::{Tools, perform};
 use crate::process::{self, Job};
 use crate::scripted::{self, Server};
 
-const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 type Answer = dyn Fn(usize, &Message) -> Option<Reply> + Send + Sync;
 
