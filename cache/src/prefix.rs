@@ -13,12 +13,15 @@
 //! blocks than the provider looks back over still finds its entry. History is append-only, and the text of an
 //! earlier message is copied, never built again: thinking blocks are bound to the bytes before them.
 //!
+//! Behind D there may be a tail: words of this one request. `tail` says when they are kept.
+//!
 //! A mark is not part of what is hashed, so moving C and D costs nothing. The settings that may differ between
 //! requests (the bound on output) come last.
 
 mod openai_chat;
 mod openai_responses;
 mod prewarm;
+mod tail;
 mod target;
 mod turns;
 
@@ -27,6 +30,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 pub use self::prewarm::prewarm;
+pub use self::tail::{replies_since_tail, with_tail};
 pub use self::target::{BriefPlace, Codec, Dialect, Origin, OutputField, Target};
 
 /// Marks that one request may hold, by the provider's rule: A, B, C and D use all of them.
@@ -128,6 +132,8 @@ pub struct RequestOptions {
     pub prefix_ttl: PrefixTtl,
     /// Tokens below which the provider caches nothing; 0 = unknown. What is surely shorter is not marked.
     pub min_cache_tokens: u64,
+    /// Words behind the last mark; empty = none.
+    pub tail: String,
 }
 
 /// Fewest bytes of a token in any text we send: dense JSON under the newest tokenizers has 2.5.
@@ -161,6 +167,8 @@ pub struct RawMessage {
     content_end: usize,
     /// Where an assistant's turn came from; it is journaled and never sent.
     origin: Option<Origin>,
+    /// The tail that an assistant's turn needs before it; it is sent there, and not with the turn.
+    tail: Option<String>,
 }
 
 /// A message, as far as it has to be understood.
@@ -172,6 +180,8 @@ struct Shape<'a> {
     content: &'a RawValue,
     #[serde(default)]
     origin: Option<Origin>,
+    #[serde(default)]
+    tail: Option<String>,
 }
 
 /// A block, as far as it has to be understood.
@@ -186,7 +196,8 @@ struct BlockShape<'a> {
 }
 
 impl RawMessage {
-    /// Takes the JSON text of a message `{"role":…,"content":[blocks]}`; an assistant's may end with its `origin`.
+    /// Takes the JSON text of a message `{"role":…,"content":[blocks]}`; an assistant's may end with its `origin`
+    /// and the `tail` it needs.
     ///
     /// # Errors
     /// Fails where it is no such object, has no block, or holds a mark already.
@@ -200,8 +211,9 @@ impl RawMessage {
         }
         // What was parsed borrows from `json`, so the distance of their starts is its offset.
         let content_end = shape.content.get().as_ptr() as usize - json.as_ptr() as usize + shape.content.get().len();
-        if shape.origin.is_some() && (shape.role == Role::User || !json[content_end..].trim_start().starts_with(',')) {
-            return Err(wrong("only an assistant's message has an origin, and at its end".to_owned()));
+        let more = shape.origin.is_some() || shape.tail.is_some();
+        if more && (shape.role == Role::User || !json[content_end..].trim_start().starts_with(',')) {
+            return Err(wrong("only an assistant's message has an origin or a tail, and at its end".to_owned()));
         }
         let mut mark_at = None;
         for raw in &content {
@@ -219,7 +231,8 @@ impl RawMessage {
                 mark_at = Some(start + raw.get().len() - 1);
             }
         }
-        Ok(RawMessage { text: json.to_owned(), role: shape.role, mark_at, content_end, origin: shape.origin })
+        let (origin, tail) = (shape.origin, shape.tail);
+        Ok(RawMessage { text: json.to_owned(), role: shape.role, mark_at, content_end, origin, tail })
     }
 
     /// Who wrote it.
@@ -237,16 +250,10 @@ impl RawMessage {
         self.origin.as_ref()
     }
 
-    /// Its text as it is sent: all but the origin.
-    fn sent(&self) -> (&str, &str) {
-        match &self.origin {
-            Some(_) => (&self.text[..self.content_end], "}"),
-            None => (&self.text, ""),
-        }
-    }
-
-    fn push_to(&self, out: &mut String, marked: bool) {
-        let (sent, end) = self.sent();
+    /// Writes what is sent of it, with a tail at the end of its content.
+    fn push_to(&self, out: &mut String, marked: bool, tail: &str) {
+        let whole = self.origin.is_none() && self.tail.is_none() && tail.is_empty();
+        let sent = if whole { self.text.as_str() } else { &self.text[..self.content_end - 1] };
         match self.mark_at.filter(|_| marked) {
             Some(at) => {
                 out.push_str(&sent[..at]);
@@ -255,7 +262,9 @@ impl RawMessage {
             }
             None => out.push_str(sent),
         }
-        out.push_str(end);
+        if !whole {
+            tail::close(out, tail);
+        }
     }
 }
 
@@ -288,7 +297,7 @@ impl Rendered {
 /// The first user message of a conversation, as it is journaled: the brief and the worker's own part.
 pub fn first_message(shared: &SharedPrefix, worker_message: &str) -> String {
     let mut out = String::new();
-    push_first(&mut out, shared, "", worker_message, false);
+    push_first(&mut out, shared, "", (worker_message, ""), false);
     out
 }
 
@@ -329,7 +338,7 @@ pub fn render_for(
     match target.codec {
         Codec::AnthropicMessages => {
             let (history, dropped_blocks) = turns::for_anthropic(history, target, &options.model);
-            Rendered { dropped_blocks, ..render(shared, worker_message, &history, options) }
+            Rendered { dropped_blocks, ..render_anthropic(target, shared, worker_message, &history, options) }
         }
         Codec::OpenaiChat => {
             marked_where_it_helps(openai_chat::render, target, shared, worker_message, history, options)
@@ -366,53 +375,70 @@ pub fn render(
     history: &[RawMessage],
     options: &RequestOptions,
 ) -> Rendered {
+    render_anthropic(&Target::anthropic(""), shared, worker_message, history, options)
+}
+
+fn render_anthropic(
+    target: &Target,
+    shared: &SharedPrefix,
+    worker_message: &str,
+    history: &[RawMessage],
+    options: &RequestOptions,
+) -> Rendered {
     let mark = match options.prefix_ttl {
         PrefixTtl::FiveMinutes => MARK,
         PrefixTtl::OneHour => MARK_ONE_HOUR,
     };
-    let rendered = render_marked(shared, worker_message, history, options, mark, tails(history));
+    let request = Request { target, shared, worker_message, history, options };
+    let rendered = request.render(mark, tails(history));
     if options.surely_too_short(rendered.bytes.len()) {
-        render_marked(shared, worker_message, history, options, "", Tails::none())
+        request.render("", Tails::none())
     } else if options.surely_too_short(rendered.prefix_len) {
-        render_marked(shared, worker_message, history, options, "", tails(history))
+        request.render("", tails(history))
     } else {
         rendered
     }
 }
 
-fn render_marked(
-    shared: &SharedPrefix,
-    worker_message: &str,
-    history: &[RawMessage],
-    options: &RequestOptions,
-    mark: &str,
-    tail: Tails,
-) -> Rendered {
-    let mut out = String::new();
-    out.push_str("{\"model\":");
-    push_string(&mut out, &options.model);
-    if let Some(effort) = &options.effort {
-        out.push_str(",\"output_config\":{\"effort\":");
-        push_string(&mut out, effort);
-        out.push('}');
-    }
-    push_tools(&mut out, &shared.tools);
-    out.push_str(",\"system\":[{\"type\":\"text\",\"text\":");
-    push_string(&mut out, &shared.system);
-    out.push_str(mark);
-    out.push_str("}],\"messages\":[");
+/// What a request of the Anthropic wire is made of.
+struct Request<'a> {
+    target: &'a Target,
+    shared: &'a SharedPrefix,
+    worker_message: &'a str,
+    history: &'a [RawMessage],
+    options: &'a RequestOptions,
+}
 
-    let prefix_len = push_first(&mut out, shared, mark, worker_message, tail.first);
-    for (index, message) in history.iter().enumerate() {
-        out.push(',');
-        message.push_to(&mut out, tail.marked.contains(&index));
+impl Request<'_> {
+    fn render(&self, mark: &str, marks: Tails) -> Rendered {
+        let Request { target, shared, worker_message, history, options } = *self;
+        let behind = |index| tail::behind(history, index, target, &options.model, &options.tail);
+        let mut out = String::new();
+        out.push_str("{\"model\":");
+        push_string(&mut out, &options.model);
+        if let Some(effort) = &options.effort {
+            out.push_str(",\"output_config\":{\"effort\":");
+            push_string(&mut out, effort);
+            out.push('}');
+        }
+        push_tools(&mut out, &shared.tools);
+        out.push_str(",\"system\":[{\"type\":\"text\",\"text\":");
+        push_string(&mut out, &shared.system);
+        out.push_str(mark);
+        out.push_str("}],\"messages\":[");
+
+        let prefix_len = push_first(&mut out, shared, mark, (worker_message, behind(0)), marks.first);
+        for (index, message) in history.iter().enumerate() {
+            out.push(',');
+            message.push_to(&mut out, marks.marked.contains(&index), behind(index + 1));
+        }
+        out.push_str(&format!("],\"max_tokens\":{}", options.max_tokens));
+        if options.stream {
+            out.push_str(",\"stream\":true");
+        }
+        out.push('}');
+        Rendered::new(out, prefix_len, 0)
     }
-    out.push_str(&format!("],\"max_tokens\":{}", options.max_tokens));
-    if options.stream {
-        out.push_str(",\"stream\":true");
-    }
-    out.push('}');
-    Rendered::new(out, prefix_len, 0)
 }
 
 /// Where C and D stand.
@@ -470,7 +496,13 @@ fn push_tools(out: &mut String, tools: &[ToolDefinition]) {
 }
 
 /// Writes the first user message and gives the length of `out` at the end of the shared part.
-fn push_first(out: &mut String, shared: &SharedPrefix, mark: &str, worker_message: &str, tail: bool) -> usize {
+fn push_first(
+    out: &mut String,
+    shared: &SharedPrefix,
+    mark: &str,
+    (worker_message, tail): (&str, &str),
+    marked: bool,
+) -> usize {
     out.push_str("{\"role\":\"user\",\"content\":[");
     let mut shared_end = out.len();
     if !shared.brief.trim().is_empty() {
@@ -483,10 +515,11 @@ fn push_first(out: &mut String, shared: &SharedPrefix, mark: &str, worker_messag
     }
     out.push_str("{\"type\":\"text\",\"text\":");
     push_string(out, worker_message);
-    if tail {
+    if marked {
         out.push_str(MARK);
     }
-    out.push_str("}]}");
+    out.push('}');
+    tail::close(out, tail);
     shared_end
 }
 

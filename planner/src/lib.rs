@@ -30,6 +30,6 @@ pub use reply::{Frame, Submitted, plan_from_reply};
 pub use request::lead_request;
 pub use schema::{plan_schema, submit_plan_schema};
 pub use shard::{By, ByError, ShardError, ShardInput, shard};
-pub use step::{AgentSpec, Context, Mode, Repair, RuleSource, Step, StepCheck, Undo, Work};
+pub use step::{AgentSpec, Context, Mode, Repair, RuleSource, Step, StepCheck, Undo, Use, Work};
 pub use task::{TASK_BYTES_MAX, TaskError, check as check_task, headline};
 pub use validate::{overlaps, parse_plan, plan_of_steps};

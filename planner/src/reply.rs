@@ -120,7 +120,7 @@ pub(crate) fn judge_step(found: &mut Found, top: Pos, label: &str, step: &Value)
     }
     let works = [Some(step), step.get("repair")].into_iter().flatten();
     for work in works {
-        for key in ["model", "via", "context", "max_usd"] {
+        for key in ["model", "via", "context", "max_usd", "use"] {
             if work.get("agent").and_then(|agent| agent.get(key)).is_some() {
                 found.add(top, format!("{label}: `{key}` is not for a planning agent to decide"));
             }

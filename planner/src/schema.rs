@@ -29,7 +29,7 @@ pub fn submit_plan_schema() -> Value {
     remove(&mut step, "revert");
     step["oneOf"] = executors(&["run", "rewrite", "agent"]);
     let mut definitions = definitions(step);
-    for key in ["model", "via", "context", "max_usd"] {
+    for key in ["model", "via", "context", "max_usd", "use"] {
         remove(&mut definitions["agent"], key);
     }
     remove(&mut definitions["check"], "env");
@@ -141,6 +141,10 @@ fn definitions(step: Value) -> Value {
             ],
         },
         "agent": object(&["prompt"], json!({
+            "use": {
+                "type": "string", "pattern": "^[a-z0-9][a-z0-9-]*$",
+                "description": "Name of an agent definition of the base commit (.wattle/agents or .claude/agents): how this agent works. It can only narrow what the step may do.",
+            },
             "prompt": text("What the agent is told."),
             "model": { "type": "string", "description": "PROVIDER/NAME or script:FILE." },
             "via": { "const": "wattle" },

@@ -133,6 +133,22 @@ pub struct AgentSpec {
     pub max_turns: u32,
     /// Bound on its cost in billionths of a US dollar.
     pub max_nano_usd: Option<u64>,
+    /// The agent definition of the repository that says how it works.
+    #[serde(rename = "use", default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<Use>,
+}
+
+/// An agent definition, as a plan names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// Its name.
+    pub name: String,
+    /// Line of the plan file, from 1.
+    pub line: u32,
+    /// Column, from 1.
+    pub column: u32,
+    /// Does the plan itself bound the turns of this agent?
+    pub turns_given: bool,
 }
 
 /// What an agent knows when it starts.

@@ -6,6 +6,7 @@ mod ask;
 mod back;
 mod budget;
 mod faults;
+mod instructions;
 mod lead;
 mod ledger;
 mod repair;

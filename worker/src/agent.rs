@@ -9,21 +9,27 @@
 
 pub(crate) mod brief;
 mod call;
+mod card;
 mod dispatch;
+pub mod instructions;
+mod touch;
 mod transcript;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use wattle_cache::prefix::{PrefixError, PrefixTtl, RequestOptions};
+use wattle_cache::prefix::{PrefixError, PrefixTtl, RequestOptions, with_tail};
 
 use self::call::Caller;
+use self::card::Card;
 use self::dispatch::{Dispatch, Submitted};
+use self::instructions::Instructions;
 use self::transcript::{Standing, Transcript};
 use crate::fork::Fork;
 use crate::host::{Host, Message, Reply as HostReply, StepResult, Usage};
 use crate::model::{Block, Model, Reply, Stop};
 use crate::outcome::{Cause, Evidence};
+use crate::tool;
 use crate::tool::host::InProcess;
 
 /// Bound on the output of one reply: a long edit fits; more in one turn is better split.
@@ -32,6 +38,9 @@ const OUTPUT_TOKENS: u32 = 16_384;
 const OUTPUT_TOKENS_SECOND: u32 = 65_536;
 /// Bound on a report, in bytes: dependents get it in their prompts, each of their turns pays for it.
 const REPORT_BYTES_MAX: usize = 16 * 1024;
+/// Replies after which a conversation that keeps its cards gets another: each stays in the prompt for good, and within
+/// eight replies (some ten thousand tokens) the last one is near enough to the end.
+const CARD_EVERY: usize = 8;
 
 /// What a conversation is about.
 pub(crate) struct Task<'a> {
@@ -57,6 +66,10 @@ pub(crate) struct Task<'a> {
     pub(crate) spent_nano_usd: u64,
     /// Words for this worker, oldest first.
     pub(crate) feedback: &'a [String],
+    /// Instructions beside those of the brief.
+    pub(crate) instructions: &'a Instructions,
+    /// Id and title of the step, for the card; both empty for a lead.
+    pub(crate) step: (&'a str, &'a str),
     /// Where the worker is; empty = nobody tells it when that has changed.
     pub(crate) worktree: String,
     /// The conversation that it goes on from.
@@ -230,12 +243,17 @@ impl Talk<'_> {
             self.bound("max_turns", &message).await?;
             return Err(Halt::Failed(Cause::Turns, message));
         }
-        let (mut reply, mut row) = self.request(OUTPUT_TOKENS).await?;
+        let card = self.card();
+        let (mut reply, mut row) = self.request(OUTPUT_TOKENS, &card).await?;
         if reply.stop == Stop::MaxTokens {
             // A reply that was cut may hold half a call: it is thrown away, the turn is asked for again.
             record(&self.host, Message::Usage(Box::new(row))).await?;
             self.bound("output_tokens", "a reply was cut; asked again with more room").await?;
-            (reply, row) = self.request(OUTPUT_TOKENS_SECOND).await?;
+            (reply, row) = self.request(OUTPUT_TOKENS_SECOND, &card).await?;
+        }
+        let opaque = reply.blocks.iter().any(|block| matches!(block, Block::Opaque));
+        if self.caller.target().keeps_tail(opaque) {
+            reply.message_json = with_tail(&reply.message_json, &card);
         }
         let said = match self.judge(reply) {
             Ok(Some(message)) => return Ok(Some((message, row))),
@@ -279,7 +297,31 @@ impl Talk<'_> {
         record(&self.host, Message::Result(StepResult::BoundHit { bound, message })).await.map(drop)
     }
 
-    async fn request(&mut self, max_tokens: u32) -> Result<(Reply, Usage), Halt> {
+    /// What the next request ends with; empty where it still holds an earlier card.
+    fn card(&self) -> String {
+        #[derive(serde::Deserialize)]
+        struct QuestionForm {
+            question: String,
+        }
+        let since = self.transcript.replies_since_tail(self.caller.target(), self.task.model_name);
+        if since.is_some_and(|replies| replies < CARD_EVERY) {
+            return String::new();
+        }
+        let asked = self.transcript.refused_calls().into_iter().filter(|call| call.name == tool::ASK);
+        let open = asked.filter_map(|call| serde_json::from_str::<QuestionForm>(&call.input).ok());
+        let max = self.task.max_turns;
+        Card {
+            rules: &self.task.instructions.rules,
+            step: self.task.step.0,
+            title: self.task.step.1,
+            open: open.map(|form| form.question).collect(),
+            turns: (max.saturating_sub(self.transcript.replies_since_feedback()), max),
+            nano_usd: self.caller.left_nano_usd(),
+        }
+        .render()
+    }
+
+    async fn request(&mut self, max_tokens: u32, card: &str) -> Result<(Reply, Usage), Halt> {
         let options = RequestOptions {
             model: self.task.model_name.to_owned(),
             max_tokens,
@@ -287,6 +329,7 @@ impl Talk<'_> {
             stream: true,
             prefix_ttl: self.task.prefix_ttl,
             min_cache_tokens: self.caller.min_cache_tokens(),
+            tail: card.to_owned(),
         };
         let rendered = self.transcript.render(self.caller.target(), &options);
         if rendered.dropped_blocks > 0 {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use wattle_cache::prefix::PrefixTtl;
 use wattle_workspace::{CommitId, Signature, TreeId};
 
+use crate::agent::instructions::Instructions;
 use crate::fork::Fork;
 use crate::outcome::Cause;
 
@@ -137,6 +138,21 @@ pub struct AgentWork {
     /// The conversation that it goes on from; `None` = it begins with the brief and its task.
     #[serde(default)]
     pub fork: Option<Fork>,
+    /// Instructions of the repository beside those of the brief.
+    #[serde(default)]
+    pub instructions: Instructions,
+    /// Who the agent is, where the plan names a definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Definition>,
+}
+
+/// How an agent works, by a definition file of the repository. It says nothing about what the agent may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// Its name.
+    pub name: String,
+    /// Its words, Markdown.
+    pub body: String,
 }
 
 /// What a step does.

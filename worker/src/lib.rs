@@ -17,4 +17,5 @@ pub mod process;
 pub mod scripted;
 pub mod tool;
 
+pub use crate::agent::instructions;
 pub use crate::exec::rewrite;

@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use wattle_cache::prefix::ToolDefinition;
 use wattle_workspace::BlobId;
 
+use crate::assignment::Mode;
 use crate::outcome::Evidence;
 
 /// Tools that read and change nothing; calls of them may run at once.
@@ -144,6 +145,14 @@ const DEFINITIONS: [Definition; 14] = [
     own::SUBMIT_PLAN,
     write::DEFINITION,
 ];
+
+/// The tools of a step that lists none.
+pub fn usual(mode: Mode) -> Vec<&'static str> {
+    match mode {
+        Mode::Read => READ_ONLY.to_vec(),
+        Mode::Write | Mode::Scratch => names(),
+    }
+}
 
 /// The names of all tools.
 pub fn names() -> Vec<&'static str> {

@@ -57,6 +57,7 @@ pub(crate) struct Entry {
 const NEAR_MAX: usize = 64;
 
 pub(crate) const MODE_TREE: u32 = 0o040_000;
+const MODE_LINK: u32 = 0o120_000;
 pub(crate) const MODE_GITLINK: u32 = 0o160_000;
 
 impl Repo {
@@ -206,6 +207,11 @@ impl Repo {
             Some(blob) => self.object(blob.as_str(), Kind::Blob).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Whether a path of a tree is a symbolic link.
+    pub fn is_link(&self, tree: &TreeId, path: &str) -> Result<bool, GitError> {
+        Ok(self.entry(tree, path)?.is_some_and(|entry| entry.mode == MODE_LINK))
     }
 
     /// The id of a file's content in a tree.

@@ -10,7 +10,7 @@
 
 use super::target::{BriefPlace, Target};
 use super::turns::{self, Block, Turn, told};
-use super::{RawMessage, Rendered, RequestOptions, Role, SharedPrefix, push_string};
+use super::{RawMessage, Rendered, RequestOptions, Role, SharedPrefix, push_string, tail};
 
 /// An explicit breakpoint, as it is put before the closing brace of a part.
 pub(super) const BREAKPOINT: &str = r#","prompt_cache_breakpoint":{"mode":"explicit"}"#;
@@ -36,11 +36,12 @@ pub(super) fn render(
     out.push_str(",\"messages\":[{\"role\":\"system\",\"content\":");
     push_string(&mut out, &shared.system);
     out.push_str("},");
-    let prefix_len = push_first(&mut out, target, shared, worker_message);
+    let behind = |index| tail::behind(history, index, target, &options.model, &options.tail);
+    let prefix_len = push_first(&mut out, target, shared, &tail::joined(worker_message, behind(0)));
     let (turns, dropped) = turns::turns(history, target, &options.model);
-    for turn in &turns {
+    for (index, turn) in turns.iter().enumerate() {
         match turn.role {
-            Role::User => push_user(&mut out, turn),
+            Role::User => push_user(&mut out, turn, behind(index + 1)),
             Role::Assistant => push_assistant(&mut out, turn),
         }
     }
@@ -126,8 +127,8 @@ fn push_first(out: &mut String, target: &Target, shared: &SharedPrefix, worker_m
     }
 }
 
-/// Results are messages of their own, before whatever words stand beside them.
-fn push_user(out: &mut String, turn: &Turn<'_>) {
+/// Results are messages of their own, before whatever words stand beside them; a tail is the last of the words.
+fn push_user(out: &mut String, turn: &Turn<'_>, tail: &str) {
     let mut words = Vec::new();
     for block in &turn.blocks {
         match block {
@@ -143,6 +144,7 @@ fn push_user(out: &mut String, turn: &Turn<'_>) {
             Block::Call { .. } | Block::Opaque { .. } => {}
         }
     }
+    words.extend((!tail.is_empty()).then_some(tail));
     if !words.is_empty() {
         out.push_str(",{\"role\":\"user\",\"content\":");
         push_string(out, &words.join("\n\n"));

@@ -10,7 +10,7 @@
 use super::openai_chat::BREAKPOINT;
 use super::target::Target;
 use super::turns::{self, Block, Turn, told};
-use super::{RawMessage, Rendered, RequestOptions, Role, SharedPrefix, push_string};
+use super::{RawMessage, Rendered, RequestOptions, Role, SharedPrefix, push_string, tail};
 
 pub(super) fn render(
     target: &Target,
@@ -31,10 +31,15 @@ pub(super) fn render(
     out.push_str(",\"instructions\":");
     push_string(&mut out, &shared.system);
     out.push_str(",\"input\":[");
-    let prefix_len = push_first(&mut out, target, shared, worker_message);
+    let behind = |index| tail::behind(history, index, target, &options.model, &options.tail);
+    let prefix_len = push_first(&mut out, target, shared, &tail::joined(worker_message, behind(0)));
     let (turns, dropped) = turns::turns(history, target, &options.model);
-    for turn in &turns {
+    for (index, turn) in turns.iter().enumerate() {
         push_turn(&mut out, turn);
+        let tail = behind(index + 1);
+        if !tail.is_empty() {
+            push_words(&mut out, tail);
+        }
     }
     out.push_str(&format!("],\"max_output_tokens\":{}", options.max_tokens));
     if let Some(key) = &target.dialect.cache_key {
@@ -89,6 +94,13 @@ fn push_first(out: &mut String, target: &Target, shared: &SharedPrefix, worker_m
     shared_end
 }
 
+/// Words of the user as an item.
+fn push_words(out: &mut String, text: &str) {
+    out.push_str(",{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":");
+    push_string(out, text);
+    out.push_str("}]}");
+}
+
 fn push_turn(out: &mut String, turn: &Turn<'_>) {
     for block in &turn.blocks {
         match block {
@@ -98,13 +110,7 @@ fn push_turn(out: &mut String, turn: &Turn<'_>) {
             }
             Block::Text { text, raw: None } if text.trim().is_empty() => {}
             Block::Text { text, raw: None } => match turn.role {
-                Role::User => {
-                    out.push_str(
-                        ",{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":",
-                    );
-                    push_string(out, text);
-                    out.push_str("}]}");
-                }
+                Role::User => push_words(out, text),
                 Role::Assistant => {
                     out.push_str(",{\"role\":\"assistant\",\"content\":");
                     push_string(out, text);

@@ -47,6 +47,7 @@ mod tests {
             stream: true,
             prefix_ttl: PrefixTtl::FiveMinutes,
             min_cache_tokens: 0,
+            tail: String::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Tests of [`super`].
 
+mod tails;
 mod trackers;
 mod wires;
 
@@ -31,6 +32,7 @@ fn options(max_tokens: u32) -> RequestOptions {
         stream: true,
         prefix_ttl: PrefixTtl::FiveMinutes,
         min_cache_tokens: 0,
+        tail: String::new(),
     }
 }
 

@@ -110,6 +110,8 @@ pub(super) fn begin(
         planning: None,
         lead: None,
         prefix_ttl: Default::default(),
+        instructions: None,
+        agents: Default::default(),
     };
     let body = Body::RunStarted(Box::new(started.clone()));
     let view = RunView::begin(&event(1, 0, &run, body.clone()), &started, Arc::new(plan));

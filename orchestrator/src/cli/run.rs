@@ -24,7 +24,7 @@ use crate::options::RunOptions;
 use crate::report::preview;
 use crate::report::reason::counted;
 use crate::report::status::{money, waiting};
-use crate::run::begin::{RunEnd, RunRequest, start};
+use crate::run::begin::{RunEnd, RunRequest, agents_of, start};
 use crate::run::clean::retain;
 use crate::run::context::Context;
 use crate::run::lead::{LeadPlan, LeadRequest, LeadTalk, lead};
@@ -137,6 +137,7 @@ fn execute(session: &Session, args: &RunArgs) -> Done {
     let asked = || agents::asked(&plan, options.model.as_deref(), |_| true);
     agents::priced(options.nano_usd_max, options.tokens_max, &config.prices, asked())?;
     if args.dry_run {
+        agents_of(&ctx, &source.name, &plan, &options)?;
         plan::show(session, &ctx.repo, &source.text, &config, &source.lead_usage)?;
         return Ok(Exit::Reached);
     }

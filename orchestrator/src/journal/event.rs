@@ -465,6 +465,33 @@ pub(crate) struct RunStarted {
     /// How long the shared part of a prompt stays in the provider's cache.
     #[serde(default)]
     pub(crate) prefix_ttl: PrefixTtl,
+    /// Instructions of the base commit beside those of the brief, JSON; `None` = an older version froze none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) instructions: Option<Blob>,
+    /// The agent definitions that the plan names, as the base commit has them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) agents: BTreeMap<String, AgentFile>,
+}
+
+/// An agent definition as a run uses it: resolved when the run was prepared, so that resuming reads no tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AgentFile {
+    /// The file.
+    pub(crate) source: String,
+    /// Its words.
+    pub(crate) body: Blob,
+    /// Tools that it may use at most; `None` = all that the step has.
+    #[serde(default)]
+    pub(crate) tools: Option<Vec<String>>,
+    /// Tools that it may not use.
+    #[serde(default)]
+    pub(crate) disallowed: Vec<String>,
+    /// Its model; `None` = the run's.
+    #[serde(default)]
+    pub(crate) model: Option<String>,
+    /// Bound on its turns, where the plan has none.
+    #[serde(default)]
+    pub(crate) max_turns: Option<u32>,
 }
 
 /// What the first line of a run says about its base.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use wattle_planner::{Plan, Problems, StepId, parse_plan};
 use wattle_worker::host::Usage;
+use wattle_worker::instructions;
 use wattle_worker::outcome::Cause;
 use wattle_workspace::{
     CommitId, Expect, GitError, Head, LockError, LockInfo, OwnerLock, Pool, PoolError, PoolOptions, RefChange,
@@ -14,6 +15,7 @@ use wattle_workspace::{
 
 use super::brief::brief;
 use super::context::Context;
+use super::definitions::{self, Named};
 use super::dispatcher::exit_code;
 use super::drive::Drive;
 use super::lead::LeadTalk;
@@ -224,16 +226,22 @@ pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Ev
         return Err(RunError::NoChecks);
     }
     let run = RunId::new(ctx.clock.now_ms(), random());
-    models::require(&ctx.models, &request.folder, &plan, request.options.model.as_deref(), |_| true)?;
+    let agents = agents_of(ctx, &request.plan_name, &plan, &request.options)?;
+    models::require(&ctx.models, &request.folder, &plan, &agents.used, request.options.model.as_deref(), |_| true)?;
     rules::require(&plan, &request.files)?;
     let lock = own(ctx, Some(&run))?;
     let (base, target) = base_and_target(ctx, &plan, &request.options)?;
+    // Somebody may have moved the branch since the definitions were looked at.
+    let agents = definitions::named(ctx, &request.plan_name, &plan, &base.commit)?;
     room_for_branches(ctx, &run, &base.commit)?;
     make_target(ctx, &target, &base.commit)?;
     configure(&ctx.repo, &base.commit, &plan)?;
     let writer = Writer::open(ctx.repo.state_dir())?;
-    let started = freeze(ctx, &writer, &request, &plan, base, target)?;
+    let (started, warnings) = freeze(ctx, &writer, &request, &plan, agents, (base, target))?;
     let mut rec = first(ctx, writer, &run, started, plan)?;
+    for (bound, message) in warnings {
+        rec.emit(Body::BoundHit { step: None, bound: bound.to_owned(), message })?;
+    }
     for usage in request.lead_usage {
         rec.emit(Body::Usage { step: None, attempt: 0, usage: Box::new(usage) })?;
     }
@@ -270,7 +278,7 @@ pub(crate) fn resume(
     let view = writer.reader.replay(run)?;
     let model = overrides.model.as_deref().or(view.started.options.model.as_deref());
     let open = |step: &StepId| overrides.merge.is_none() && may_start(&view, step);
-    models::require(&ctx.models, &overrides.folder, &view.plan, model, open)?;
+    models::require(&ctx.models, &overrides.folder, &view.plan, &view.started.agents, model, open)?;
     configure(&ctx.repo, &view.started.base.commit, &view.plan)?;
     let pool = open_pool(ctx, &view)?;
     let mut rec = Recorder::new(view, writer, ctx.clock.clone())?;
@@ -328,6 +336,16 @@ fn tell_slots(rec: &mut Recorder) -> Result<(), RecordError> {
         None => Ok(()),
         Some(message) => rec.emit(Body::BoundHit { step: None, bound: "slots".to_owned(), message }),
     }
+}
+
+/// The agent definitions that a plan names, at the base that a run would have now. Nothing is asked of a repository
+/// for a plan that names none.
+pub(crate) fn agents_of(ctx: &Context, plan_name: &str, plan: &Plan, options: &RunOptions) -> Result<Named, RunError> {
+    if !definitions::asked(plan) {
+        return Ok(Named::default());
+    }
+    let (base, _) = base_and_target(ctx, plan, options)?;
+    definitions::named(ctx, plan_name, plan, &base.commit)
 }
 
 fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(Base, String), RunError> {
@@ -395,16 +413,23 @@ fn freeze(
     writer: &Writer,
     request: &RunRequest,
     plan: &Plan,
-    base: Base,
-    target: String,
-) -> Result<RunStarted, RunError> {
+    agents: Named,
+    (base, target): (Base, String),
+) -> Result<(RunStarted, Vec<(&'static str, String)>), RunError> {
     let blobs = &writer.reader.blobs;
     let mut files: BTreeMap<String, Blob> = BTreeMap::new();
     for (path, bytes) in &request.files {
         files.insert(path.clone(), blobs.put(bytes)?);
     }
     let brief = brief(&ctx.repo, &base.commit, plan.task())?;
-    Ok(RunStarted {
+    let told = instructions::load(&ctx.repo, &ctx.repo.tree_of(&base.commit)?)?;
+    let instructions = serde_json::to_vec(&told.instructions).expect("instructions are plain data");
+    for text in &agents.texts {
+        blobs.put(text.as_bytes())?;
+    }
+    let warnings = told.warnings.into_iter().map(|message| ("instructions", message));
+    let warnings = warnings.chain(agents.warnings.into_iter().map(|message| ("agents", message))).collect();
+    let started = RunStarted {
         name: request.options.name.clone().unwrap_or_else(|| wattle_planner::headline(plan.task())),
         task: plan.task().to_owned(),
         target,
@@ -419,8 +444,11 @@ fn freeze(
         planning: request.planning.clone(),
         lead: request.talk.as_ref().map(|talk| blobs.put(&to_json(talk))).transpose()?,
         prefix_ttl: prefix_ttl(&writer.reader)?,
+        instructions: Some(blobs.put(&instructions)?),
+        agents: agents.used,
         base,
-    })
+    };
+    Ok((started, warnings))
 }
 
 fn to_json(talk: &LeadTalk) -> Vec<u8> {

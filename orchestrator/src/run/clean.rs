@@ -171,6 +171,8 @@ fn needed_blobs(reader: &Reader, view: &RunView, all: bool) -> Result<BTreeSet<B
     needed.insert(view.started.plan.clone());
     needed.insert(view.started.brief.clone());
     needed.extend(view.plans.iter().chain(&view.started.lead).cloned());
+    needed.extend(view.started.instructions.clone());
+    needed.extend(view.started.agents.values().map(|agent| agent.body.clone()));
     if all {
         for event in reader.events(&view.run, 0)? {
             let json = serde_json::to_string(&event).expect("an event is plain data");

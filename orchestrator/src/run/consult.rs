@@ -15,6 +15,7 @@ use wattle_planner::{StepId, submit_plan_schema};
 use wattle_worker::assignment::{AgentWork, Assignment, LeadAssignment, LeadTask, Place};
 use wattle_worker::fork::Fork;
 use wattle_worker::host::{Host, Message, Pending, Reply};
+use wattle_worker::instructions::Instructions;
 use wattle_worker::outcome::{Cause, End, Evidence, Outcome};
 use wattle_worker::perform::perform;
 use wattle_workspace::{Class, CommitId, Want};
@@ -48,6 +49,8 @@ pub(crate) struct ConsultJob {
     pub(crate) brief: String,
     /// How long that stays in the provider's cache.
     pub(crate) prefix_ttl: PrefixTtl,
+    /// Instructions of the repository beside those of the brief.
+    pub(crate) instructions: Instructions,
     /// The commit to look at.
     pub(crate) look: CommitId,
 }
@@ -136,6 +139,8 @@ fn assignment(job: &ConsultJob, model: String, place: Place) -> LeadAssignment {
             brief: job.brief.clone(),
             prefix_ttl: job.prefix_ttl,
             fork,
+            instructions: job.instructions.clone(),
+            definition: None,
         },
         plan_schema: submit_plan_schema().to_string(),
         proposals_max: PROPOSALS_MAX,

@@ -5,6 +5,7 @@ use wattle_worker::assignment::{
     AgentWork, Bounds, Command, CommitForm, Mode, NeedReport, Owner, Repair, Rewrite, Work,
 };
 use wattle_worker::outcome::Cause;
+use wattle_worker::tool;
 use wattle_workspace::{CommitId, Signature};
 
 use crate::ids::LandingId;
@@ -15,6 +16,7 @@ use crate::journal::record::{AttemptRecord, LandingRecord};
 use crate::queue::checks::of_step;
 use crate::queue::land::{CandidateJob, Part, attempt_ref, message, reverts, step_ref};
 use crate::queue::plan::gathered_in_order;
+use crate::run::definitions::{self, Guidance};
 use crate::run::scheduler::below;
 
 /// Output of one process that is kept, head and tail together. 256 KiB holds the errors of a large
@@ -106,7 +108,9 @@ pub(crate) fn attempt_job(
     for (path, blob) in &view.started.files {
         files.insert(path.clone(), text(blob)?);
     }
-    let source = Source { step: &step, brief: &brief, prefix_ttl: view.started.prefix_ttl, files: &files };
+    let guidance = Guidance::of(&view.started, blobs)?;
+    let prefix_ttl = view.started.prefix_ttl;
+    let source = Source { step: &step, brief: &brief, prefix_ttl, guidance: &guidance, files: &files };
     Ok(AttemptJob {
         run: view.run.to_string(),
         attempt: attempt.number,
@@ -148,7 +152,10 @@ fn undo(step: &Step) -> Vec<Undo> {
 /// Name of the model that a work asks for; `None` = it asks none, or nobody has named one.
 pub(crate) fn model_of(view: &RunView, work: &wattle_planner::Work) -> Option<String> {
     match work {
-        wattle_planner::Work::Agent(agent) => agent.model.clone().or_else(|| view.started.options.model.clone()),
+        wattle_planner::Work::Agent(agent) => {
+            let named = definitions::model_of(agent, &view.started.agents);
+            named.or(view.started.options.model.as_deref()).map(str::to_owned)
+        }
         wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) | wattle_planner::Work::Revert(_) => None,
     }
 }
@@ -224,9 +231,7 @@ fn commit_form(view: &RunView, step: &Step, attempt: &AttemptRecord, identity: &
     }
     let run = view.run.as_str();
     let mut text = format!("{}\n\nWattle-Run: {run}\nWattle-Step: {}\n", step.title, step.id);
-    if let wattle_planner::Work::Agent(agent) = &step.work
-        && let Some(model) = agent.model.as_ref().or(view.started.options.model.as_ref())
-    {
+    if let Some(model) = model_of(view, &step.work) {
         text.push_str(&format!("Wattle-Model: {model}\n"));
     }
     text.push_str(&reverts(step));
@@ -263,6 +268,7 @@ struct Source<'a> {
     step: &'a Step,
     brief: &'a str,
     prefix_ttl: wattle_cache::prefix::PrefixTtl,
+    guidance: &'a Guidance,
     files: &'a std::collections::BTreeMap<String, String>,
 }
 
@@ -290,12 +296,14 @@ impl Source<'_> {
             wattle_planner::Work::Agent(agent) => Work::Agent(AgentWork {
                 prompt: agent.prompt.clone(),
                 model: String::new(),
-                max_turns: agent.max_turns,
+                max_turns: self.guidance.max_turns(agent),
                 max_nano_usd: agent.max_nano_usd,
-                tools: self.step.tools.clone().unwrap_or_default(),
+                tools: self.guidance.tools(agent, tools_of(self.step)),
                 brief: self.brief.to_owned(),
                 prefix_ttl: self.prefix_ttl,
                 fork: None,
+                instructions: self.guidance.instructions.clone(),
+                definition: self.guidance.definition(agent),
             }),
         }
     }
@@ -307,10 +315,13 @@ impl Source<'_> {
 
 /// May the agent of a step run commands of its own choice?
 pub(crate) fn may_run_commands(step: &Step) -> bool {
-    match &step.tools {
-        Some(tools) => tools.iter().any(|tool| tool == "Bash"),
-        None => mode(step) != Mode::Read,
-    }
+    tools_of(step).iter().any(|tool| tool == "Bash")
+}
+
+/// The tools that the agent of a step may call: those that it lists, else the usual ones.
+fn tools_of(step: &Step) -> Vec<String> {
+    let usual = || tool::usual(mode(step)).into_iter().map(str::to_owned).collect();
+    step.tools.clone().unwrap_or_else(usual)
 }
 
 /// Until something has landed, steps start from the base that the run was given; but what did not fit on the tip is

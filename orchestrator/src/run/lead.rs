@@ -11,6 +11,7 @@ use wattle_cache::prefix::PrefixTtl;
 use wattle_planner::{Frame, lead_request, plan_from_reply, submit_plan_schema};
 use wattle_worker::assignment::{AgentWork, Assignment, LeadAssignment, LeadTask, Place};
 use wattle_worker::host::{Host, Message, Pending, Proposal, Reply, StepResult, Usage};
+use wattle_worker::instructions;
 use wattle_worker::outcome::{Cause, End};
 use wattle_worker::perform::Tools;
 use wattle_worker::perform::perform;
@@ -226,6 +227,8 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
         brief,
         prefix_ttl: PrefixTtl::FiveMinutes,
         fork: None,
+        instructions: instructions::load(&ctx.repo, &ctx.repo.tree_of(&request.base)?)?.instructions,
+        definition: None,
     };
     let assignment = Assignment::Lead(LeadAssignment {
         owner: owner("lead", "", 0),

@@ -14,9 +14,11 @@ use wattle_worker::model::{Auth, Model, SetupError, WireOptions};
 use wattle_worker::scripted;
 
 use super::context::Context;
+use super::definitions::model_of;
 use super::limits::gate;
 use crate::clock::{Clock, day};
 use crate::config::model::{self, Endpoint, ModelProblem};
+use crate::journal::event::AgentFile;
 
 /// Why there is no such model.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,7 @@ pub(crate) fn require(
     endpoints: &model::Models,
     folder: &Path,
     plan: &Plan,
+    agents: &BTreeMap<String, AgentFile>,
     model: Option<&str>,
     runs: impl Fn(&StepId) -> bool,
 ) -> Result<(), ModelError> {
@@ -69,7 +72,7 @@ pub(crate) fn require(
         let repair = step.repair.as_ref().map(|repair| &repair.work);
         for work in [Some(&step.work), repair].into_iter().flatten() {
             let Work::Agent(agent) = work else { continue };
-            let found = look(endpoints, folder, agent.model.as_deref().or(model));
+            let found = look(endpoints, folder, model_of(agent, agents).or(model));
             found.map_err(|problem| ModelError::Step { step: step.id.clone(), problem: Box::new(problem) })?;
         }
     }

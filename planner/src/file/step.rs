@@ -8,7 +8,7 @@ use super::{Defaults, DraftStep};
 use crate::globs::Glob;
 use crate::id::{GroupId, StepId};
 use crate::problem::{At, Found};
-use crate::step::{AgentSpec, Context, Mode, Repair, RuleSource, StepCheck, Undo, Work};
+use crate::step::{AgentSpec, Context, Mode, Repair, RuleSource, StepCheck, Undo, Use, Work};
 
 /// Most retries: what has failed a hundred times will not be saved by one more.
 pub(super) const RETRIES_MAX: u32 = 100;
@@ -267,7 +267,7 @@ fn inline(found: &mut Found, node: &Node) -> Option<String> {
 }
 
 fn agent(found: &mut Found, node: &Node) -> Option<AgentSpec> {
-    let keys = ["prompt", "model", "via", "context", "max_turns", "max_usd"];
+    let keys = ["prompt", "model", "via", "context", "max_turns", "max_usd", "use"];
     let from = fields(found, node, "agent", &keys);
     if !matches!(node.value, Value::Map(_)) {
         return None;
@@ -291,7 +291,27 @@ fn agent(found: &mut Found, node: &Node) -> Option<AgentSpec> {
         context: context(found, &from),
         max_turns: number(found, &from, "max_turns", 1, MAX_TURNS_MAX).unwrap_or(MAX_TURNS_DEFAULT),
         max_nano_usd: usd(found, &from, "max_usd"),
+        uses: uses(found, &from),
     })
+}
+
+/// Most bytes of a definition's name: those of a file name are more than anybody gives it.
+const USE_BYTES_MAX: usize = 100;
+
+/// The definition that is named; whether there is one is for the run to say.
+fn uses(found: &mut Found, from: &Fields<'_>) -> Option<Use> {
+    let name = optional(found, from, "use")?;
+    let pos = from.get("use").map_or(from.pos, |node| node.pos);
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || name.len() > USE_BYTES_MAX || name.starts_with('-') || !name.bytes().all(known) {
+        found.add_hint(
+            pos,
+            format!("`use: {}` is no name of an agent: lowercase letters, digits and hyphens", name.escape_debug()),
+            "it is the `name` in .claude/agents/*.md or .wattle/agents/*.md",
+        );
+        return None;
+    }
+    Some(Use { name, line: pos.line, column: pos.column, turns_given: from.get("max_turns").is_some() })
 }
 
 fn model_shape(model: &str) -> bool {

@@ -72,6 +72,7 @@ impl Worker {
             stream: true,
             prefix_ttl: PrefixTtl::FiveMinutes,
             min_cache_tokens: 0,
+            tail: String::new(),
         };
         let rendered = render(&self.shared, &self.message, &self.history, &options);
         let request = ModelRequest {

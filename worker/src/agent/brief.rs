@@ -30,11 +30,7 @@ others work in theirs at the same time. The first message says what your part is
 /// never gets the tools that do.
 pub(crate) fn allowed(work: &AgentWork, mode: Mode) -> BTreeSet<String> {
     let mut allowed: BTreeSet<String> = if work.tools.is_empty() {
-        let defaults = match mode {
-            Mode::Read => tool::READ_ONLY.to_vec(),
-            Mode::Write | Mode::Scratch => tool::names(),
-        };
-        defaults.into_iter().map(str::to_owned).collect()
+        tool::usual(mode).into_iter().map(str::to_owned).collect()
     } else {
         work.tools.iter().cloned().collect()
     };
@@ -82,6 +78,10 @@ pub(crate) fn worker_message(step: &StepAssignment, work: &AgentWork, allowed: &
     for need in &step.needs {
         let report = cut(&need.markdown);
         write!(out, "\n# Report of step {}\n\n{report}\n", need.step).expect("writing to a string cannot fail");
+    }
+    if let Some(definition) = &work.definition {
+        let (name, body) = (&definition.name, definition.body.trim());
+        write!(out, "\n# You are the agent {name}\n\n{body}\n").expect("writing to a string cannot fail");
     }
     write!(out, "\n# Your task\n\n{}\n", work.prompt).expect("writing to a string cannot fail");
     for part in feedback_parts(&step.feedback) {

@@ -129,6 +129,12 @@ impl Caller {
         &self.target
     }
 
+    /// What is left of the conversation's own bound on money, in nano-dollars.
+    pub(super) fn left_nano_usd(&self) -> Option<u64> {
+        let spent = self.account.spent.load(Ordering::SeqCst);
+        self.account.max_nano_usd.map(|max| max.saturating_sub(spent))
+    }
+
     /// Tokens below which the model's provider caches nothing; 0 = unknown.
     pub(super) fn min_cache_tokens(&self) -> u64 {
         let price = self.account.model.price(&self.account.model_name);

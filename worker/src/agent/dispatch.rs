@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wattle_workspace::BlobId;
 
+use super::touch::Touch;
 use super::transcript::{Call, Transcript};
 use super::{Halt, Task, record, send};
 use crate::host::{Asked, Host, Intent, Message, Proposal, Reply, StepResult};
@@ -45,6 +46,8 @@ pub(super) struct Dispatch {
     tools: InProcess,
     allowed: BTreeSet<String>,
     seen: BTreeMap<String, BlobId>,
+    /// Instructions that are given when their place is touched.
+    touch: Touch,
     proposals_max: Option<u32>,
     /// Proposals that were sent back.
     refused: u32,
@@ -112,6 +115,7 @@ impl Dispatch {
             seen: inherited.into_iter().chain(seen).collect(),
             tools,
             allowed: task.allowed.clone(),
+            touch: Touch::new(task.instructions, &task.worktree, transcript),
             proposals_max: task.proposals_max,
             refused: 0,
             split: false,
@@ -139,6 +143,7 @@ impl Dispatch {
             rest = &rest[taken..];
         }
         let blocks = calls.iter().zip(results).map(|(call, result)| {
+            self.touch.note(call, &result);
             let content = tool::inline::shown(&call.name, &result.content);
             let mut block = json!({"type": "tool_result", "tool_use_id": call.id, "content": content});
             if result.is_error {
@@ -146,7 +151,9 @@ impl Dispatch {
             }
             block
         });
-        let blocks: Vec<_> = blocks.collect();
+        let mut blocks: Vec<_> = blocks.collect();
+        // Results come first, the provider wants it so.
+        blocks.extend(self.touch.take().into_iter().map(|text| json!({"type": "text", "text": text})));
         let message = json!({"role": "user", "content": blocks}).to_string();
         Ok(Answered { message, submitted: Submitted::No })
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod faults;
+mod instructions;
 mod jobs;
 mod lead;
 mod long;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use wattle_cache::prefix::{self, PrefixError, RawMessage, Rendered, RequestOptions, Role, SharedPrefix, Target};
 
-use super::brief;
+use super::{brief, instructions};
 use crate::fork::Fork;
 use crate::tool;
 
@@ -150,17 +150,22 @@ impl Transcript {
 
     /// Replies since the task or the newest feedback, whichever came last.
     pub(super) fn replies_since_feedback(&self) -> u32 {
-        let newest = self
-            .own()
-            .iter()
-            .rev()
-            .take_while(|message| message.role() == Role::Assistant || texts(message).is_empty());
+        let newest = self.own().iter().rev().take_while(|message| message.role() == Role::Assistant || !says(message));
         let replies = newest.filter(|message| message.role() == Role::Assistant).count();
         u32::try_from(replies).unwrap_or(u32::MAX)
     }
 
     /// Calls that were answered with a success, oldest first.
     pub(super) fn answered_calls(&self) -> Vec<Call> {
+        self.calls_by_success(true)
+    }
+
+    /// Calls that were answered with an error, oldest first.
+    pub(super) fn refused_calls(&self) -> Vec<Call> {
+        self.calls_by_success(false)
+    }
+
+    fn calls_by_success(&self, success: bool) -> Vec<Call> {
         let mut answered = Vec::new();
         let mut open: Vec<Call> = Vec::new();
         for message in self.own() {
@@ -168,11 +173,22 @@ impl Transcript {
                 Role::Assistant => open = calls(message),
                 Role::User => {
                     let good = successes(message);
-                    answered.extend(open.drain(..).filter(|call| good.contains(&call.id)));
+                    answered.extend(open.drain(..).filter(|call| good.contains(&call.id) == success));
                 }
             }
         }
         answered
+    }
+
+    /// Everything that the conversation was told in words of ours, block by block.
+    pub(super) fn told(&self) -> Vec<String> {
+        let told = self.history.iter().filter(|message| message.role() == Role::User);
+        told.flat_map(texts).collect()
+    }
+
+    /// Replies since the newest tail that a request holds anyway; `None` = it holds none.
+    pub(super) fn replies_since_tail(&self, target: &Target, model: &str) -> Option<usize> {
+        prefix::replies_since_tail(&self.history, target, model)
     }
 
     /// What the conversation reports: the newest of the tool's report and the model's last words.
@@ -201,6 +217,11 @@ fn form(message: &RawMessage) -> Vec<BlockForm<'_>> {
 fn texts(message: &RawMessage) -> Vec<String> {
     let texts = form(message).into_iter().filter(|block| block.kind == "text");
     texts.filter_map(|block| block.text.map(Cow::into_owned)).collect()
+}
+
+/// Does a message say more than results and the instructions that go with them?
+fn says(message: &RawMessage) -> bool {
+    texts(message).iter().any(|text| !instructions::is_given(text))
 }
 
 fn calls(message: &RawMessage) -> Vec<Call> {

@@ -75,6 +75,8 @@ pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn H
         messages: &step.resume.messages,
         spent_nano_usd: step.resume.spent_nano_usd,
         feedback: &step.feedback,
+        instructions: &work.instructions,
+        step: (&step.owner.step, &step.title),
         worktree: step.place.path.display().to_string(),
         fork: work.fork.as_ref(),
     };
@@ -143,6 +145,8 @@ pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<
         messages: &[],
         spent_nano_usd: 0,
         feedback: &[],
+        instructions: &lead.agent.instructions,
+        step: ("", ""),
         worktree: String::new(),
         fork: lead.agent.fork.as_ref(),
     };

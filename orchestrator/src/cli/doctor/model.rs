@@ -42,6 +42,7 @@ pub(super) fn ask(found: &mut Findings, ctx: &Context, folder: &Path, name: Opti
             stream: true,
             prefix_ttl: PrefixTtl::FiveMinutes,
             min_cache_tokens: model.price(&wire).and_then(|price| price.min_cache_tokens).unwrap_or(0),
+            tail: String::new(),
         };
         let rendered = prefix::render_for(model.target(), &shared, "Say ok.", &[], &options);
         let request = ModelRequest {

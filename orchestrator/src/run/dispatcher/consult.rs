@@ -18,6 +18,7 @@ use crate::journal::recorder::RecordError;
 use crate::run::agenda::Agenda;
 use crate::run::begins::talk;
 use crate::run::consult::ConsultJob;
+use crate::run::definitions::Guidance;
 use crate::run::executor::Effect;
 use crate::run::input::AttemptEnd;
 use crate::run::jobs::{may_run_commands, model_of};
@@ -80,6 +81,7 @@ impl Dispatcher<'_> {
             talk: Some(talk),
             brief: self.rec.blobs().text(&view.started.brief)?,
             prefix_ttl: view.started.prefix_ttl,
+            instructions: Guidance::of(&view.started, self.rec.blobs())?.instructions,
             look: view.tip.clone(),
         };
         let token =
@@ -157,6 +159,7 @@ impl Dispatcher<'_> {
             talk,
             brief: self.rec.blobs().text(&view.started.brief)?,
             prefix_ttl: view.started.prefix_ttl,
+            instructions: Guidance::of(&view.started, self.rec.blobs())?.instructions,
             look,
         };
         let token = self.executor.shared.stop.child_token();

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use wattle_cache::prefix::{Codec, PrefixTtl, Target};
 use wattle_workspace::{Class, CommitId, OpenOptions, Pool, PoolOptions, Repo, Signature, TreeId, Want};
 
+use crate::agent::instructions::Instructions;
 use crate::assignment::{
     AgentWork, Assignment, Bounds, CommitForm, LeadAssignment, LeadTask, Mode, Owner, Place, Resume, StepAssignment,
     Work,
@@ -52,6 +53,16 @@ impl Recorder {
     /// The turns in the journal.
     pub(super) fn turns(&self) -> Vec<String> {
         turns(&self.messages.lock().unwrap())
+    }
+
+    /// The turns of a conversation that went on after so many messages.
+    pub(super) fn turns_from(&self, first: usize) -> Vec<String> {
+        let turns = self.each(|message| match message {
+            Message::Result(StepResult::Turn { index, json, .. }) => Some((*index as usize, json.clone())),
+            _ => None,
+        });
+        assert!(turns.iter().map(|turn| turn.0).eq(first..first + turns.len()), "turns are journaled in order");
+        turns.into_iter().map(|turn| turn.1).collect()
     }
 
     pub(super) fn usages(&self) -> Vec<Usage> {
@@ -203,10 +214,14 @@ impl Bench {
     }
 
     pub(super) async fn perform(&self, step: &StepAssignment, host: &Arc<Recorder>) -> Outcome {
+        self.perform_with(step, host, Arc::clone(&self.tools)).await
+    }
+
+    pub(super) async fn perform_with(&self, step: &StepAssignment, host: &Arc<Recorder>, tools: Arc<Tools>) -> Outcome {
         let host: Arc<dyn Host> = Arc::clone(host) as Arc<dyn Host>;
         // As a task of its own, as the orchestrator does it.
         let assignment = Assignment::Step(Box::new(step.clone()));
-        tokio::spawn(perform(assignment, host, Arc::clone(&self.tools))).await.unwrap()
+        tokio::spawn(perform(assignment, host, tools)).await.unwrap()
     }
 
     pub(super) async fn perform_lead(&self, lead: LeadAssignment, host: &Arc<Recorder>) -> Outcome {
@@ -258,6 +273,8 @@ pub(super) fn agent_work(prompt: &str) -> AgentWork {
         brief: "The repository holds a small library.".to_owned(),
         prefix_ttl: PrefixTtl::FiveMinutes,
         fork: None,
+        instructions: Instructions::default(),
+        definition: None,
     }
 }
 

@@ -21,8 +21,13 @@ fn prompt(usage: &Usage) -> u64 {
     usage.uncached_in + usage.cache_read + usage.cache_write
 }
 
+/// What a later request finds in the cache: all but the card.
+fn cached(usage: &Usage) -> u64 {
+    usage.cache_read + usage.cache_write
+}
+
 /// Sends a body as it is.
-async fn send(bench: &Bench, body: &Value) -> Reply {
+pub(super) async fn send(bench: &Bench, body: &Value) -> Reply {
     let request = ModelRequest {
         bytes: Bytes::from(body.to_string()),
         prefix_len: 0,
@@ -47,8 +52,8 @@ async fn a_turn_of_many_blocks_still_finds_its_entry() {
     let usages = host.usages();
     assert_eq!(usages.len(), 3);
     for pair in usages.windows(2) {
-        assert_eq!(pair[1].cache_read, prompt(&pair[0]), "all of the request before is read: {usages:?}");
-        assert_eq!(pair[1].uncached_in, 0);
+        assert_eq!(pair[1].cache_read, cached(&pair[0]), "all of the request before is read: {usages:?}");
+        assert!(pair[1].uncached_in < 100, "{usages:?}");
     }
 
     // The same second request without the mark where the first one ended finds no more than the shared part.
@@ -56,12 +61,12 @@ async fn a_turn_of_many_blocks_still_finds_its_entry() {
     let again = Bench::new(&script, LIB).await;
     send(&again, &bodies[0]).await;
     let mut unmarked = bodies[1].clone();
-    let own = unmarked["messages"][0]["content"].as_array_mut().unwrap().last_mut().unwrap();
+    let own = unmarked["messages"][0]["content"].as_array_mut().unwrap().get_mut(1).unwrap();
     assert!(own.as_object_mut().unwrap().remove("cache_control").is_some());
     let read = send(&again, &unmarked).await.usage.cache_read;
-    assert!(read < prompt(&usages[0]), "{read} of {}", prompt(&usages[0]));
+    assert!(read < cached(&usages[0]), "{read} of {}", cached(&usages[0]));
     // (Both are long enough to be cached at all.)
-    assert_eq!(send(&again, &bodies[1]).await.usage.cache_read, prompt(&usages[1]));
+    assert_eq!(send(&again, &bodies[1]).await.usage.cache_read, cached(&usages[1]));
 }
 
 /// Thinks without a word and with some, in blocks that only its maker can read, and goes on calling.
@@ -108,7 +113,7 @@ async fn bound_thinking_is_accepted_over_fifty_turns_and_in_a_fork() {
     let (turns, usages) = (host.turns(), host.usages());
     assert_eq!((usages.len(), turns.len()), (TURNS, 2 * TURNS));
     assert!(usages.iter().all(|usage| usage.status == 200), "the server has checked every signature: {usages:?}");
-    assert!(usages.windows(2).all(|pair| pair[1].cache_read == prompt(&pair[0])), "{usages:?}");
+    assert!(usages.windows(2).all(|pair| pair[1].cache_read == cached(&pair[0])), "{usages:?}");
     let requests = bench.requests();
     let last = bare(requests.last().unwrap());
     let replies: Vec<&str> = turns[..2 * TURNS - 1].iter().skip(1).step_by(2).map(|turn| blocks(turn)).collect();

@@ -57,6 +57,7 @@ fn request_for(target: &Target, model: &str, brief: &str, worker: &str) -> Model
         stream: true,
         prefix_ttl: PrefixTtl::FiveMinutes,
         min_cache_tokens: 0,
+        tail: String::new(),
     };
     let rendered = prefix::render_for(target, &shared, worker, &[], &options);
     ModelRequest {

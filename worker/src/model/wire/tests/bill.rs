@@ -47,6 +47,7 @@ async fn ask(server: &Server, said: &Said, worker: &str) -> Vec<Attempt> {
         stream: true,
         prefix_ttl: said.ttl,
         min_cache_tokens: 0,
+        tail: String::new(),
     };
     let rendered = prefix::render(&shared, worker, &[], &options);
     let request = ModelRequest {
