@@ -22,7 +22,7 @@ const PLACES_MAX: usize = 100_000;
 /// Lines that a message names.
 const LINES_NAMED_MAX: usize = 10;
 /// Bytes of a new text from which on its presence says something.
-const TELLING_BYTES_MIN: usize = 8;
+pub(super) const TELLING_BYTES_MIN: usize = 8;
 /// Bound on comparing old texts with new ones, in one call; beyond it the comparison gets coarser, not wrong.
 const COMPARE_MAX: Duration = Duration::from_millis(200);
 
@@ -205,7 +205,7 @@ fn ambiguous(places: &Places, lines: &Lines<'_>) -> String {
 
 fn absent(bytes: &[u8], old: &str, new: &str) -> String {
     let lines = Lines::new(bytes);
-    let mut message = "old_string does not occur in the file".to_owned();
+    let mut message = "old_string does not occur in the file, neither exactly nor but for line ends, space at line ends, one indentation or typographic characters".to_owned();
     let telling = trim(new.as_bytes()).len() >= TELLING_BYTES_MIN;
     if let Some(there) = locate::find(bytes, new.as_bytes(), 1).ok().filter(|_| telling) {
         let line = lines.line_of(there.spans[0].start) + 1;
@@ -215,3 +215,6 @@ fn absent(bytes: &[u8], old: &str, new: &str) -> String {
     message.push_str("\nNothing was changed. Read the lines you mean and give them as they are.");
     message
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,9 +25,8 @@ const PARSE_MAX: Duration = Duration::from_millis(500);
 const AROUND: usize = 3;
 /// Characters of a line that are shown.
 const LINE_CHARS_MAX: usize = 160;
-/// Extensions that stand for several languages, of which the grammar knows one: C++ in `.h`, SCSS as CSS, other
-/// shells than Bash.
-const MISJUDGED: [&str; 10] = ["h", "scss", "zsh", "ksh", "tmux", "env", "tool", "command", "cgi", "fcgi"];
+/// Extensions that stand for several languages, of which the grammar knows one: SCSS as CSS, other shells than Bash.
+const MISJUDGED: [&str; 9] = ["scss", "zsh", "ksh", "tmux", "env", "tool", "command", "cgi", "fcgi"];
 
 /// Why a change is refused; `None` = it is not.
 pub(super) fn refusal(path: &Path, before: &[u8], after: &[u8]) -> Option<String> {
@@ -44,7 +43,10 @@ pub(super) fn refusal(path: &Path, before: &[u8], after: &[u8]) -> Option<String
 /// The language whose grammar is trusted with a file.
 fn judged(path: &Path) -> Option<SupportLang> {
     let extension = path.extension()?.to_str()?;
-    grammar::of_path(path).filter(|_| !MISJUDGED.contains(&extension))
+    // No grammar knows what the preprocessor makes of a text: it calls 30 of 48 sound files of C broken, where for
+    // Rust it is 0 of 690. What it says of an edit there is worth nothing.
+    let preprocessed = |language: &SupportLang| matches!(language, SupportLang::C | SupportLang::Cpp);
+    grammar::of_path(path).filter(|language| !preprocessed(language) && !MISJUDGED.contains(&extension))
 }
 
 /// The tree of a text; `None` = not judged.
@@ -109,3 +111,6 @@ fn told(path: &Path, after: &[u8], line: usize, what: &str) -> String {
         around.join("\n")
     )
 }
+
+#[cfg(test)]
+mod tests;

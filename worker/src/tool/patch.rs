@@ -198,3 +198,6 @@ fn update(
     changes.push(Change { at: from, before: Some(before), after: None });
     Ok(Planned { changes, told: format!("{path} was moved to {to}{how}.") })
 }
+
+#[cfg(test)]
+mod tests;

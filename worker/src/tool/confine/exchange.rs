@@ -12,6 +12,9 @@ use rustix::io::Errno;
 
 use super::{Contents, PathError, read_at};
 
+/// Exchanges until what somebody else wrote is back: each needs one more write of theirs in a few microseconds.
+const GIVE_BACK_MAX: usize = 16;
+
 /// Moves `partial` to `name`. `before` is what has to be there; `None` = nothing.
 pub(super) fn into_place(
     folder: &OwnedFd,
@@ -42,11 +45,20 @@ pub(super) fn into_place(
         Err(Errno::NOENT) => return Err(changed()),
         Err(errno) => return Err(fault(errno)),
     }
-    if !read_at(folder, partial, given).is_ok_and(|out| out == *before) {
-        renameat_with(folder, partial, folder, name, RenameFlags::EXCHANGE).map_err(fault)?;
-        return Err(changed());
+    if read_at(folder, partial, given).is_ok_and(|out| out == *before) {
+        return unlinkat(folder, partial, AtFlags::empty()).map_err(fault);
     }
-    unlinkat(folder, partial, AtFlags::empty()).map_err(fault)
+    // Give back what came out; if something newer stands there by now, that comes back instead.
+    let mut ours = read_at(folder, name, given).ok();
+    for _ in 0..GIVE_BACK_MAX {
+        let held = read_at(folder, partial, given).ok();
+        renameat_with(folder, partial, folder, name, RenameFlags::EXCHANGE).map_err(fault)?;
+        if read_at(folder, partial, given).ok() == ours {
+            break;
+        }
+        ours = held;
+    }
+    Err(changed())
 }
 
 /// Some network and overlay file systems know no such move.

@@ -4,8 +4,6 @@
 //! line of a long file can be compared with many wanted ones in a few milliseconds; only the best places are then
 //! looked at closely.
 
-use std::fmt::Write as _;
-
 use super::super::text::{Lines, shown, trim};
 
 /// How many places are shown.
@@ -38,19 +36,19 @@ pub(in super::super) fn report(file: &Lines<'_>, old: &[u8]) -> String {
     let mut out = String::new();
     for (place, start) in windows(file, lines, &wanted).into_iter().enumerate() {
         let end = (start + wanted.len().min(WINDOW_LINES_MAX)).min(lines);
-        write!(out, "\nthis looks like it (lines {} to {end}):\n", start + 1).expect("writing to a string cannot fail");
+        let mut put = |text: String| {
+            out.push('\n');
+            out.push_str(&text);
+        };
+        put(format!("this looks like it (lines {} to {end}):", start + 1));
         for line in start..end {
-            writeln!(out, "{:>6}\t{}", line + 1, shown(file.text(line), LINE_CHARS_MAX))
-                .expect("writing to a string cannot fail");
+            put(format!("{:>6}\t{}", line + 1, shown(file.text(line), LINE_CHARS_MAX)));
         }
-        let differs =
-            (0..wanted.len()).find(|index| start + index >= lines || file.text(start + index) != wanted[*index]);
+        let there = |index: usize| if start + index < lines { file.text(start + index) } else { b"" };
+        let differs = (0..wanted.len()).find(|index| start + index >= lines || there(*index) != wanted[*index]);
         if let Some(index) = differs.filter(|_| place == 0) {
-            let there =
-                if start + index < lines { shown(file.text(start + index), LINE_CHARS_MAX) } else { String::new() };
-            let given = shown(wanted[index], LINE_CHARS_MAX);
-            write!(out, "First difference, in line {}: the file has {there:?}, you gave {given:?}.", start + index + 1)
-                .expect("writing to a string cannot fail");
+            let (file, given) = (shown(there(index), LINE_CHARS_MAX), shown(wanted[index], LINE_CHARS_MAX));
+            put(format!("first difference, in line {}: the file has {file:?}, you gave {given:?}", start + index + 1));
         }
     }
     out
@@ -109,10 +107,12 @@ impl Pairs {
         let line = trim(line);
         let line = &line[..line.len().min(LINE_BYTES_MAX)];
         let mut bits = [0; 4];
-        for pair in line.windows(2) {
+        let mut before = 0;
+        for byte in line {
             // Any odd factor spreads pairs well enough.
-            let hash = (u32::from(pair[0]) << 8 | u32::from(pair[1])).wrapping_mul(0x9e37_79b1) >> 24;
+            let hash = (before << 8 | u32::from(*byte)).wrapping_mul(0x9e37_79b1) >> 24;
             bits[(hash >> 6) as usize] |= 1 << (hash & 63);
+            before = u32::from(*byte);
         }
         Pairs(bits)
     }

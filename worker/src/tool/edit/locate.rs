@@ -10,9 +10,11 @@ use memchr::memmem;
 
 use super::super::text::{Lines, Shift, characters, folded, indent, trim, trim_end};
 
-/// Work of one tier, in bytes and lines compared: half a second of one core. Only a text that repeats itself over
+/// Work of one tier, in bytes compared: less than half a second of one core. Only a text that repeats itself over
 /// and over gets there; it then has to be given exactly.
-const WORK_MAX: usize = 300_000_000;
+const WORK_MAX: usize = 200_000_000;
+/// What it costs to look at a line at all, in the same measure.
+const LINE_WORK: usize = 16;
 
 /// What a match forgives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +136,7 @@ fn by_lines(file: &Lines<'_>, wanted: &Lines<'_>, max: usize, at: At) -> Result<
     let mut work = 0;
     // One line more than there are: the text may end with a line end where the file has none.
     for line in 0..(file.len() + 2).saturating_sub(wanted.len()) {
-        work += 1;
+        work += LINE_WORK;
         spans.extend(at(file, wanted, line, &mut work));
         if spans.len() >= max {
             break;
@@ -156,7 +158,7 @@ fn inner(
 ) -> bool {
     (1..wanted.len().saturating_sub(1)).all(|index| {
         let text = wanted.text(index);
-        *work += text.len() + 1;
+        *work += text.len() + LINE_WORK;
         same(file.text(line + index), text)
     })
 }
@@ -220,7 +222,7 @@ fn at_indent(file: &Lines<'_>, wanted: &Lines<'_>, line: usize, work: &mut usize
     let mut shift: Option<Shift> = None;
     for index in 0..whole {
         let (here, given) = (file.text(line + index), wanted.text(index));
-        *work += given.len() + 1;
+        *work += given.len() + LINE_WORK;
         if trim(here) != trim(given) {
             return None;
         }

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use super::super::edit::closest;
+use super::super::edit::{TELLING_BYTES_MIN, closest};
 use super::super::text::{Lines, Shift, folded, indent, split_bom, trim, trim_end};
 use super::parse::{Hunk, Line};
 
@@ -16,7 +16,7 @@ const LINES_NAMED_MAX: usize = 10;
 /// Blocks of anchors that are looked at.
 const BLOCKS_MAX: usize = 100;
 /// Work of placing the hunks of one file, in lines compared: half a second of one core.
-const WORK_MAX: usize = 20_000_000;
+const WORK_MAX: usize = 5_000_000;
 
 /// What a line comparison forgives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -272,7 +272,8 @@ impl File<'_> {
         let made = after(hunk);
         let made: Vec<&[u8]> = made.lines.iter().map(text_of).collect();
         let mut message = "its lines are not in the file".to_owned();
-        if let Some(at) = self.search(&made, 0)?.0.first().filter(|_| !made.is_empty()) {
+        let telling = made.iter().map(|line| trim(line).len()).sum::<usize>() >= TELLING_BYTES_MIN;
+        if let Some(at) = self.search(&made, 0)?.0.first().filter(|_| telling) {
             write!(message, "; what it would make of them is there already, in line {}", at + 1)
                 .expect("writing to a string cannot fail");
         }
