@@ -103,7 +103,7 @@ mod tests {
         check(b"", &["end"]).await;
         check(b"Content-Type: x\r\ncontent-length:2\r\n\r\n{}", &["{}", "end"]).await;
         check(b"Content-Length: 2\n\n{}", &["{}", "end"]).await;
-        check(b"Traceback: no\nwe", &["it wrote what is no message of the protocol: \"we\""]).await;
+        check(b"Content-Type: x\nwe", &["it wrote what is no message of the protocol: \"we\""]).await;
         check(b"hello\n", &["it wrote what is no message of the protocol: \"hello\""]).await;
         check(b"Content-Length: x\r\n\r\n", &["it wrote what is no message of the protocol: \"Content-Length: x\""])
             .await;
