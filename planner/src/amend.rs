@@ -3,7 +3,8 @@
 //! The step itself stays, with what it has done so far. Its *parts* come after it and are bound by what it was allowed:
 //! they change no path that it could not, use no tool that it could not, cost no more each, and wait for nothing but it
 //! and each other. What needed the step needs its parts as well. Parts that write land together with it, because what
-//! it has left half done may be red alone; its own check moves behind the last part for the same reason.
+//! it has left half done may be red alone; its own check moves behind the last part for the same reason. As the steps of
+//! any group they come one after the other.
 //!
 //! Steps are only ever added at the end, so that the place of every step stays what it was. That is enough for the order
 //! of what overlaps: whatever may write a file of a part may write it in the step, too, and so comes before the step,

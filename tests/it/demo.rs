@@ -19,13 +19,15 @@ fn the_demo_shows_parallel_workers_a_mended_conflict_and_landings() {
         events.iter().filter(|event| event["type"] == "ejected").map(|event| &event["step"]).collect();
     assert_eq!(ejected, ["invoice"]);
     let landed: Vec<_> = events.iter().filter(|event| event["type"] == "landed").collect();
-    assert_eq!(
-        landed.iter().map(|event| event["step"].as_str().unwrap()).collect::<Vec<_>>(),
-        ["rename", "docs", "invoice"]
-    );
+    let steps: Vec<_> = landed.iter().map(|event| event["step"].as_str().unwrap()).collect();
+    let group: Vec<_> = steps.iter().copied().filter(|step| !["rename", "invoice"].contains(step)).collect();
+    assert_eq!(group, ["docs", "manual-invoice", "manual-report"], "{steps:?}");
+    assert!(steps.iter().position(|step| *step == "rename") < steps.iter().position(|step| *step == "invoice"));
+    let amended: Vec<_> = events.iter().filter(|event| event["type"] == "plan_amended").collect();
+    assert_eq!((amended.len(), &amended[0]["step"]), (1, &"docs".into()));
     assert!(landed.iter().all(|event| event["verified"] == true));
     let last = events.last().unwrap();
-    assert_eq!((&last["type"], &last["exit"], &last["total"]), (&"run_finished".into(), &0.into(), &4.into()));
+    assert_eq!((&last["type"], &last["exit"], &last["total"]), (&"run_finished".into(), &0.into(), &6.into()));
     assert!(std::fs::read_dir(env.root().join("tmp")).unwrap().next().is_none(), "nothing is left behind");
 }
 
@@ -35,6 +37,9 @@ fn a_kept_demo_can_be_looked_at() {
     let shown = env.wattle(env.root(), &["demo", "--keep"]).ok();
     assert!(shown.out.contains("Land invoice: Add an invoice command"), "{}", shown.out);
     assert!(shown.err.contains("what to try next"), "{}", shown.err);
+    assert!(shown.err.contains("draft 1 was sent back to the lead:"), "{}", shown.err);
+    assert!(shown.err.contains("may change the same files as `invoice` (`README.md`)"), "{}", shown.err);
+    assert!(shown.err.contains("docs: split; 2 new steps: manual-invoice, manual-report"), "{}", shown.err);
     let folder = std::fs::read_dir(env.root().join("tmp")).unwrap().next().unwrap().unwrap().path();
     let (repo, state) = (folder.join("orders"), folder.join("state"));
     let wattle = |args: &[&str]| {

@@ -264,7 +264,13 @@ pub(super) fn lead_plan(
     let frame = Frame { later_checks, ..Frame::default() };
     let request = LeadRequest { task, frame, base, model, caps, folder: &session.start()? };
     session.ui.talk(&preview::before_lead(caps.nano_usd, caps.tokens));
-    Ok(lead(ctx, request)?)
+    let made = lead(ctx, request)?;
+    for (number, reason) in (1..).zip(&made.sent_back) {
+        let number: usize = number;
+        session.ui.talk(&format!("draft {number} was sent back to the lead:"));
+        reason.lines().for_each(|line| session.ui.talk(&format!("  {line}")));
+    }
+    Ok(made)
 }
 
 fn options(args: &RunArgs, config: &Effective, plan: &Plan) -> RunOptions {

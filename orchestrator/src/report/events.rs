@@ -40,7 +40,7 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
         Body::PlanReady { .. } => (Style::Wait, "the plan is ready".to_owned()),
         Body::PlanAmended { step, steps, .. } => {
             let names = steps.iter().map(StepId::as_str).collect::<Vec<_>>().join(", ");
-            (Style::Plain, format!("{step}: split; {} more: {names}", counted(steps.len(), "step")))
+            (Style::Plain, format!("{step}: split; {}: {names}", counted(steps.len(), "new step")))
         }
         Body::SplitAsked { step, .. } => (Style::Wait, format!("{step}: has to be split; the lead is asked")),
         Body::StepState(change) => step(change)?,

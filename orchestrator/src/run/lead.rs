@@ -62,6 +62,8 @@ pub(crate) struct LeadPlan {
     pub(crate) planning: RunId,
     /// Its conversation.
     pub(crate) talk: LeadTalk,
+    /// Why each draft before it was sent back.
+    pub(crate) sent_back: Vec<String>,
 }
 
 /// The conversation of a lead, as a run keeps it: who goes on from it sends these very bytes.
@@ -103,6 +105,7 @@ struct LeadState {
     /// Has it been asked to look at its plan again?
     doubted: bool,
     messages: BTreeMap<u32, String>,
+    sent_back: Vec<String>,
     usage: Vec<Usage>,
     spent: Spent,
     budget: Budget<()>,
@@ -112,6 +115,11 @@ struct LeadState {
 }
 
 impl LeadState {
+    fn back(&mut self, reason: String) -> Reply {
+        self.sent_back.push(reason.clone());
+        Reply::Refused { reason }
+    }
+
     fn used(&mut self, usage: Usage) -> Reply {
         self.budget.settle(&());
         self.spent.nano_usd += usage.nano_usd.unwrap_or(0);
@@ -149,13 +157,13 @@ impl LeadHost {
             Message::Propose(Proposal::Plan { json }) => match plan_from_reply(&self.task, &json, &self.frame) {
                 // A plan that comes again with what was doubted is meant so.
                 Ok(submitted) if !submitted.doubts.is_empty() && !std::mem::replace(&mut state.doubted, true) => {
-                    Reply::Refused { reason: submitted.doubts.join("\n") }
+                    state.back(submitted.doubts.join("\n"))
                 }
                 Ok(submitted) => {
                     state.yaml = Some(submitted.yaml);
                     Reply::Ack { seq: 0 }
                 }
-                Err(problems) => Reply::Refused { reason: problems.to_string() },
+                Err(problems) => state.back(problems.to_string()),
             },
             Message::Propose(Proposal::Record { .. } | Proposal::Split { .. }) | Message::Ask { .. } => {
                 Reply::Refused { reason: "the lead proposes a plan and asks nothing".to_owned() }
@@ -209,6 +217,7 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
             yaml: None,
             doubted: false,
             messages: BTreeMap::new(),
+            sent_back: Vec::new(),
             usage: Vec::new(),
             spent: Spent::default(),
             budget: Budget::new(request.caps),
@@ -264,7 +273,8 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
                 messages: std::mem::take(&mut state.messages).into_values().collect(),
                 read: outcome.evidence.read,
             };
-            Ok(LeadPlan { yaml, usage: std::mem::take(&mut state.usage), planning, talk })
+            let (usage, sent_back) = (std::mem::take(&mut state.usage), std::mem::take(&mut state.sent_back));
+            Ok(LeadPlan { yaml, usage, planning, talk, sent_back })
         }
         (None, End::Parked) => Err(match state.refused.take() {
             Some(message) => RunError::Lead { cause: Cause::ModelRefused, message },

@@ -2,6 +2,7 @@
 
 mod bench;
 mod faults;
+mod fork;
 mod instructions;
 mod jobs;
 mod lead;

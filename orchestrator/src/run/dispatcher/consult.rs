@@ -194,6 +194,11 @@ impl Dispatcher<'_> {
             Message::Propose(_) | Message::Ask { .. } => {
                 Reply::Refused { reason: "the lead is asked, and asks nothing".to_owned() }
             }
+            Message::Result(StepResult::BoundHit { bound, message }) => {
+                let (bound, message) = (format!("lead_{bound}"), format!("the lead: {message}"));
+                self.rec.emit(Body::BoundHit { step: Some(step.clone()), bound, message })?;
+                Reply::Ack { seq: self.rec.seq() }
+            }
             Message::Intent(_) | Message::Result(_) => Reply::Ack { seq: self.rec.seq() },
         };
         self.reply(reply, answer);
