@@ -4,6 +4,7 @@
 
 mod agent;
 pub mod assignment;
+pub mod bench;
 mod equipment;
 mod exec;
 pub mod fork;

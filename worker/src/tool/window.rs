@@ -131,7 +131,11 @@ impl Rows {
         }
         let (first, last) = (offset + 1, offset + self.shown);
         if (last as u64) < rows {
-            let among = if rows == files { String::new() } else { format!(" in {files} files") };
+            let among = match files {
+                _ if what == "files" => String::new(),
+                1 => " in 1 file".to_owned(),
+                _ => format!(" in {files} files"),
+            };
             self.out.push_str(&format!(
                 "({what} {first} to {last} of {rows}{among} are shown. Narrow the search with path, glob or a longer pattern, or go on with offset {last}.)\n"
             ));

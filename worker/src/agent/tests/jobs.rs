@@ -132,6 +132,6 @@ async fn the_end_of_a_job_stands_in_the_journal_and_a_part_of_it_in_the_conversa
     assert!(evidence.output.len() > 200_000 && evidence.output.starts_with("1\n2\n"));
     drop(messages);
     let (shown, is_error) = host.tool_results()[1].clone();
-    assert!(is_error && shown.len() < 31_000 && shown.starts_with("1\n2\n"), "{}", shown.len());
+    assert!(is_error && shown.len() < 31_000, "{}", shown.len());
     assert!(shown.contains("bytes left out") && shown.ends_with("40000\nexit code 3 (bash_1 has ended)"));
 }

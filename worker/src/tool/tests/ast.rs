@@ -91,7 +91,7 @@ fn matches_within_matches() {
     let bench = bench(&[("a.rs", &deep)]);
     let result = found(&bench, &json!({"pattern": "f($A)", "lang": "rust", "head_limit": 10_000}));
     assert!(!result.is_error && result.content.len() < 31_000, "{}", result.content.len());
-    assert!(result.content.contains(" of 400 in 1 files are shown"), "{}", result.content);
+    assert!(result.content.contains(" of 400 in 1 file are shown"), "{}", result.content);
 }
 
 #[test]

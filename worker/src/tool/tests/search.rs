@@ -219,7 +219,7 @@ fn links_are_not_followed_not_even_into_loops() {
 
 /// Does the system keep this user from what the mode forbids? It does not keep root.
 fn forbids(path: &std::path::Path) -> bool {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000)).unwrap();
     if path.is_dir() { std::fs::read_dir(path).is_err() } else { std::fs::read(path).is_err() }
 }
 
@@ -272,7 +272,7 @@ fn a_million_lines_are_counted_and_a_page_of_them_is_shown() {
     std::fs::write(bench.dir.path().join("lines"), "a line\n".repeat(1_000_000)).unwrap();
     let found = bench.grep(&json!({"pattern": "line", "output_mode": "content", "offset": 99_990})).content;
     assert!(found.starts_with("lines:99991:a line\n"), "{}", &found[..40]);
-    assert!(found.contains("(lines 99991 to 100240 of 1000000 in 1 files are shown."), "{found}");
+    assert!(found.contains("(lines 99991 to 100240 of 1000000 in 1 file are shown."), "{found}");
     assert_eq!(bench.grep(&json!({"pattern": "line", "output_mode": "count"})).content, "lines:1000000\n");
     let flood = bench.grep(&json!({"pattern": "line", "output_mode": "content", "head_limit": 9_999})).content;
     assert!(flood.len() < 31_000 && flood.contains(" of 1000000 in "), "{}", flood.len());
