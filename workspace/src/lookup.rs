@@ -214,6 +214,11 @@ impl Repo {
         Ok(self.entry(tree, path)?.is_some_and(|entry| entry.mode == MODE_LINK))
     }
 
+    /// The content of a blob.
+    pub fn blob(&self, blob: &BlobId) -> Result<Vec<u8>, GitError> {
+        self.object(blob.as_str(), Kind::Blob)
+    }
+
     /// The id of a file's content in a tree.
     pub fn blob_of(&self, tree: &TreeId, path: &str) -> Result<Option<BlobId>, GitError> {
         let entry = self.entry(tree, path)?.filter(|e| !matches!(e.mode, MODE_TREE | MODE_GITLINK));
