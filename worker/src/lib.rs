@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod perform;
 pub mod process;
 pub mod scripted;
+pub mod symbols;
 pub mod tool;
 
 pub use crate::agent::instructions;
