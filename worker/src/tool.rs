@@ -20,6 +20,7 @@ mod own;
 mod patch;
 mod read;
 pub(crate) mod shell;
+mod symbols;
 mod text;
 mod walk;
 mod window;
@@ -38,7 +39,7 @@ use crate::assignment::Mode;
 use crate::outcome::Evidence;
 
 /// Tools that read and change nothing; calls of them may run at once.
-pub(crate) const READ_ONLY: [&str; 5] = ["AstGrep", "Glob", "Grep", LSP, "Read"];
+pub(crate) const READ_ONLY: [&str; 6] = ["AstGrep", "Glob", "Grep", LSP, "Read", "Symbols"];
 /// Tools that change files of the worktree by name.
 pub(crate) const FILE_WRITERS: [&str; 3] = ["ApplyPatch", "Edit", "Write"];
 /// Tools that the loop itself answers, and that every role has.
@@ -129,7 +130,7 @@ struct Definition {
 }
 
 /// All tools, the same list for every role; sorted by name where it is used.
-const DEFINITIONS: [Definition; 14] = [
+const DEFINITIONS: [Definition; 15] = [
     patch::DEFINITION,
     own::ASK,
     ast::DEFINITION,
@@ -143,6 +144,7 @@ const DEFINITIONS: [Definition; 14] = [
     read::DEFINITION,
     own::REPORT,
     own::SUBMIT_PLAN,
+    symbols::DEFINITION,
     write::DEFINITION,
 ];
 

@@ -18,7 +18,7 @@ You work on a source repository, as one of several workers on a larger change. Y
 others work in theirs at the same time. The first message says what your part is.
 
 - Do your part and nothing else. Do not touch files outside the paths you are given.
-- Look before you change: search with Grep and Glob, read with Read. A file has to be read before it is edited.
+- Look before you change: search with Grep, Glob and Symbols, read with Read. A file has to be read before it is edited.
 - Change files with Edit, ApplyPatch (several at once) and Write. Keep the style of the code around your change.
 - Do not commit, branch or push: what is in your worktree when you are done becomes the commit.
 - All tools are always listed; those that your part may not use are refused when you call them.

@@ -9,8 +9,9 @@ use wattle_workspace::BlobId;
 use super::confine::{PathError, Worktree};
 use super::shell::jobs::Jobs;
 use super::walk::Stop;
-use super::{Calling, ToolCall, ToolHost, ToolResult, ast, edit, evidence, glob, grep, lsp, patch, read, shell, write};
+use super::{Calling, ToolCall, ToolHost, ToolResult, ast, edit, evidence, glob, grep, lsp, patch, read, shell, symbols, write};
 use crate::lsp::Lease;
+use crate::symbols::Memory;
 
 /// Why tools cannot be set up for a worktree.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,8 @@ pub(crate) struct OpenError(#[source] PathError);
 /// Runs tools in this process.
 pub(crate) struct InProcess {
     worktree: Worktree,
+    /// Symbols of files that it has looked at.
+    memory: Memory,
     /// `None` = there is no shell.
     jobs: Option<Arc<Jobs>>,
     /// `None` = there is no structural search.
@@ -34,7 +37,14 @@ impl InProcess {
     /// Tools for a worktree.
     pub(crate) fn new(root: &Path, jobs: Option<Arc<Jobs>>) -> Result<InProcess, OpenError> {
         let worktree = Worktree::new(root).map_err(OpenError)?;
-        Ok(InProcess { worktree, jobs, structure: None, stop: CancellationToken::new(), servers: None })
+        Ok(InProcess {
+            worktree,
+            memory: Memory::default(),
+            jobs,
+            structure: None,
+            stop: CancellationToken::new(),
+            servers: None,
+        })
     }
 
     /// With a structural search.
@@ -71,6 +81,10 @@ impl InProcess {
                 Some(compile) => Box::new(move || ast::call(&worktree, compile, &call.input, &stop)),
                 None => return ToolResult::failed("there is no structural search here"),
             },
+            "Symbols" => {
+                let memory = self.memory.clone();
+                Box::new(move || symbols::call(&worktree, &memory, &call.input))
+            }
             "Edit" => Box::new(move || edit::call(&worktree, &call)),
             "ApplyPatch" => Box::new(move || patch::call(&worktree, &call)),
             "Write" => Box::new(move || write::call(&worktree, &call)),

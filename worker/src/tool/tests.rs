@@ -74,6 +74,7 @@ fn schemas_are_objects_and_refuse_what_they_do_not_know() {
             "Read",
             "Report",
             "SubmitPlan",
+            "Symbols",
             "Write"
         ]
     );
