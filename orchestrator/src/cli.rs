@@ -13,6 +13,7 @@ mod verb;
 mod agents;
 mod answer;
 mod approve;
+mod brief;
 mod clean;
 mod comment;
 mod completions;
@@ -104,6 +105,7 @@ enum Command {
     Plan(plan::PlanArgs),
     Run(run::RunArgs),
     Runs(runs::RunsArgs),
+    Brief(brief::BriefArgs),
     Status(status::StatusArgs),
     Log(log::LogArgs),
     Review(review::ReviewArgs),
@@ -157,6 +159,7 @@ fn run(cli: Cli) -> Exit {
         Command::Plan(args) => plan::run(&session, &args),
         Command::Run(args) => run::run(&session, &args),
         Command::Runs(args) => runs::run(&session, &args),
+        Command::Brief(args) => brief::run(&session, &args),
         Command::Status(args) => status::run(&session, &args),
         Command::Log(args) => log::run(&session, &args),
         Command::Review(args) => review::run(&session, &args),

@@ -17,9 +17,6 @@ pub(crate) enum Later {
     /// Pull requests or pushes instead of a local landing (not built yet).
     #[command(hide = true)]
     Publish(Rest),
-    /// The shared part of the prompt (not built yet).
-    #[command(hide = true)]
-    Brief(Rest),
     /// Explain or test the policy (not built yet).
     #[command(hide = true)]
     Policy(Rest),
@@ -36,7 +33,6 @@ impl Later {
     pub(crate) fn error(&self) -> CliError {
         let (name, rest) = match self {
             Self::Publish(rest) => ("wattle publish", rest),
-            Self::Brief(rest) => ("wattle brief", rest),
             Self::Policy(rest) => ("wattle policy", rest),
             Self::Gate(rest) => ("wattle gate", rest),
             Self::Mcp(rest) => ("wattle mcp", rest),

@@ -32,6 +32,8 @@ enum Name {
     Log,
     /// `cost --json`.
     Cost,
+    /// `brief --json`.
+    Brief,
     /// A file of the scripted model.
     Script,
     /// The states of steps, attempts, landings and runs, as Markdown.
@@ -46,6 +48,7 @@ pub(crate) fn run(session: &Session, args: &SchemaArgs) -> Done {
         Name::Status => schema_for!(Status).to_value(),
         Name::Review => schema_for!(Review).to_value(),
         Name::Cost => schema_for!(Cost).to_value(),
+        Name::Brief => schema_for!(super::brief::Shown).to_value(),
         Name::Script => wattle_worker::scripted::schema(),
         Name::States => {
             session.ui.raw(state::all_tables().trim_start().as_bytes());

@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use wattle_planner::{Plan, Problems, StepId, parse_plan};
 use wattle_worker::host::Usage;
-use wattle_worker::instructions;
 use wattle_worker::outcome::Cause;
 use wattle_workspace::{
-    CommitId, Expect, GitError, Head, LockError, LockInfo, OwnerLock, Pool, PoolError, PoolOptions, RefChange,
+    CommitId, Expect, Facts, GitError, Head, LockError, LockInfo, OwnerLock, Pool, PoolError, PoolOptions, RefChange,
     RefError, StaleError,
 };
 
-use super::brief::brief;
+use super::brief::of_run;
 use super::context::Context;
 use super::definitions::{self, Named};
 use super::dispatcher::exit_code;
@@ -230,14 +229,14 @@ pub(crate) fn start(ctx: &Context, request: RunRequest, sink: &mut dyn FnMut(&Ev
     models::require(&ctx.models, &request.folder, &plan, &agents.used, request.options.model.as_deref(), |_| true)?;
     rules::require(&plan, &request.files)?;
     let lock = own(ctx, Some(&run))?;
-    let (base, target) = base_and_target(ctx, &plan, &request.options)?;
+    let (base, target, facts) = base_and_target(ctx, &plan, &request.options)?;
     // Somebody may have moved the branch since the definitions were looked at.
     let agents = definitions::named(ctx, &request.plan_name, &plan, &base.commit)?;
     room_for_branches(ctx, &run, &base.commit)?;
     make_target(ctx, &target, &base.commit)?;
     configure(&ctx.repo, &base.commit, &plan)?;
     let writer = Writer::open(ctx.repo.state_dir())?;
-    let (started, warnings) = freeze(ctx, &writer, &request, &plan, agents, (base, target))?;
+    let (started, warnings) = freeze(ctx, &writer, &request, &plan, agents, (base, facts, target))?;
     let mut rec = first(ctx, writer, &run, started, plan)?;
     for (bound, message) in warnings {
         rec.emit(Body::BoundHit { step: None, bound: bound.to_owned(), message })?;
@@ -344,11 +343,11 @@ pub(crate) fn agents_of(ctx: &Context, plan_name: &str, plan: &Plan, options: &R
     if !definitions::asked(plan) {
         return Ok(Named::default());
     }
-    let (base, _) = base_and_target(ctx, plan, options)?;
+    let (base, _, _) = base_and_target(ctx, plan, options)?;
     definitions::named(ctx, plan_name, plan, &base.commit)
 }
 
-fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(Base, String), RunError> {
+fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(Base, String, Facts), RunError> {
     let facts = ctx.repo.facts()?;
     let (branch, head) = match &facts.head {
         Head::Branch { name, commit } => (Some(name.clone()), commit.clone()),
@@ -366,15 +365,15 @@ fn base_and_target(ctx: &Context, plan: &Plan, options: &RunOptions) -> Result<(
         (None, None, Some(head)) => head.clone(),
         (None, None, None) => return Err(RunError::Empty),
     };
-    let upstream = facts.upstream;
+    let upstream = facts.upstream.clone();
     let base = Base {
         commit,
         ahead: upstream.as_ref().map_or(0, |u| u.ahead as usize),
         behind: upstream.as_ref().map_or(0, |u| u.behind as usize),
         upstream: upstream.map(|u| u.name),
-        dirty: facts.dirty,
+        dirty: facts.dirty.clone(),
     };
-    Ok((base, target))
+    Ok((base, target, facts))
 }
 
 /// Can a branch have this name, by git's rules for refs?
@@ -414,20 +413,19 @@ fn freeze(
     request: &RunRequest,
     plan: &Plan,
     agents: Named,
-    (base, target): (Base, String),
+    (base, facts, target): (Base, Facts, String),
 ) -> Result<(RunStarted, Vec<(&'static str, String)>), RunError> {
     let blobs = &writer.reader.blobs;
     let mut files: BTreeMap<String, Blob> = BTreeMap::new();
     for (path, bytes) in &request.files {
         files.insert(path.clone(), blobs.put(bytes)?);
     }
-    let brief = brief(&ctx.repo, &base.commit, plan.task())?;
-    let told = instructions::load(&ctx.repo, &ctx.repo.tree_of(&base.commit)?)?;
-    let instructions = serde_json::to_vec(&told.instructions).expect("instructions are plain data");
+    let brief = of_run(&ctx.repo, &base.commit, &facts, plan)?;
+    let instructions = serde_json::to_vec(&brief.instructions).expect("instructions are plain data");
     for text in &agents.texts {
         blobs.put(text.as_bytes())?;
     }
-    let warnings = told.warnings.into_iter().map(|message| ("instructions", message));
+    let warnings = brief.warnings.iter().cloned().map(|message| ("instructions", message));
     let warnings = warnings.chain(agents.warnings.into_iter().map(|message| ("agents", message))).collect();
     let started = RunStarted {
         name: request.options.name.clone().unwrap_or_else(|| wattle_planner::headline(plan.task())),
@@ -436,7 +434,7 @@ fn freeze(
         plan_name: request.plan_name.clone(),
         plan: blobs.put(request.plan_text.as_bytes())?,
         files,
-        brief: blobs.put(brief.as_bytes())?,
+        brief: blobs.put(brief.text().as_bytes())?,
         options: request.options.clone(),
         isolation: "none".to_owned(),
         pid: std::process::id(),

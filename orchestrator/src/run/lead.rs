@@ -11,7 +11,6 @@ use wattle_cache::prefix::PrefixTtl;
 use wattle_planner::{Frame, lead_request, plan_from_reply, submit_plan_schema};
 use wattle_worker::assignment::{AgentWork, Assignment, LeadAssignment, LeadTask, Place};
 use wattle_worker::host::{Host, Message, Pending, Proposal, Reply, StepResult, Usage};
-use wattle_worker::instructions;
 use wattle_worker::outcome::{Cause, End};
 use wattle_worker::perform::Tools;
 use wattle_worker::perform::perform;
@@ -208,7 +207,7 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
     let temp = tempfile::tempdir_in(&ctx.temp).map_err(io("make a scratch folder"))?;
     let models = Models::new(ctx, request.folder, PrefixTtl::FiveMinutes);
     let (model, wire) = runtime.block_on(models.find(request.model))?;
-    let brief = brief(&ctx.repo, &request.base, request.task)?;
+    let brief = brief(&ctx.repo, &request.base, &ctx.repo.facts()?, request.task)?;
     let planning = RunId::new(ctx.clock.now_ms(), random());
     let host = Arc::new(LeadHost {
         task: request.task.to_owned(),
@@ -226,17 +225,16 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
         }),
         cancel: CancellationToken::new(),
     });
-    let tools = ["Read", "Glob", "Grep", "AstGrep", "SubmitPlan"].map(str::to_owned).to_vec();
     let agent = AgentWork {
         prompt: String::new(),
         model: wire,
         max_turns: TURNS_MAX,
         max_nano_usd: None,
-        tools,
-        brief,
+        tools: Vec::new(),
+        brief: brief.text(),
         prefix_ttl: PrefixTtl::FiveMinutes,
         fork: None,
-        instructions: instructions::load(&ctx.repo, &ctx.repo.tree_of(&request.base)?)?.instructions,
+        instructions: brief.instructions,
         definition: None,
     };
     let assignment = Assignment::Lead(LeadAssignment {

@@ -9,7 +9,9 @@ use wattle_workspace::BlobId;
 use super::confine::{PathError, Worktree};
 use super::shell::jobs::Jobs;
 use super::walk::Stop;
-use super::{Calling, ToolCall, ToolHost, ToolResult, ast, edit, evidence, glob, grep, lsp, patch, read, shell, symbols, write};
+use super::{
+    Calling, ToolCall, ToolHost, ToolResult, ast, edit, evidence, glob, grep, lsp, patch, read, shell, symbols, write,
+};
 use crate::lsp::Lease;
 use crate::symbols::Memory;
 
@@ -83,7 +85,7 @@ impl InProcess {
             },
             "Symbols" => {
                 let memory = self.memory.clone();
-                Box::new(move || symbols::call(&worktree, &memory, &call.input))
+                Box::new(move || symbols::call(&worktree, &memory, &call.input, &stop))
             }
             "Edit" => Box::new(move || edit::call(&worktree, &call)),
             "ApplyPatch" => Box::new(move || patch::call(&worktree, &call)),

@@ -9,6 +9,7 @@ mod show;
 use serde::Deserialize;
 
 use super::confine::Worktree;
+use super::walk::Stop;
 use super::{Definition, ToolResult, parse};
 use crate::symbols::Memory;
 
@@ -39,7 +40,7 @@ enum Asked {
 }
 
 /// Finds symbols.
-pub(super) fn call(worktree: &Worktree, memory: &Memory, input: &str) -> ToolResult {
+pub(super) fn call(worktree: &Worktree, memory: &Memory, input: &str, stop: &Stop) -> ToolResult {
     let input: Input = match parse("Symbols", input) {
         Ok(input) => input,
         Err(message) => return ToolResult::failed(message),
@@ -48,14 +49,14 @@ pub(super) fn call(worktree: &Worktree, memory: &Memory, input: &str) -> ToolRes
     let asked = input.kind.unwrap_or(if query.is_some() { Asked::Definitions } else { Asked::Outline });
     let found = match (asked, query) {
         (Asked::Outline, Some(_)) => Err("an outline takes a path and no query".to_owned()),
-        (Asked::Outline, None) => ask::files(worktree, input.path.as_deref(), None).map(|files| {
+        (Asked::Outline, None) => ask::files(worktree, input.path.as_deref(), None, stop).map(|files| {
             let one = files.paths.len() == 1;
             show::outline(&files.tags(worktree, memory), one)
         }),
         (Asked::Definitions | Asked::References, None) => Err("a query is needed: the name to look for".to_owned()),
-        (Asked::Definitions, Some(query)) => ask::files(worktree, input.path.as_deref(), Some(query))
+        (Asked::Definitions, Some(query)) => ask::files(worktree, input.path.as_deref(), Some(query), stop)
             .map(|files| show::definitions(&files.tags(worktree, memory), query)),
-        (Asked::References, Some(query)) => ask::files(worktree, input.path.as_deref(), Some(query))
+        (Asked::References, Some(query)) => ask::files(worktree, input.path.as_deref(), Some(query), stop)
             .map(|files| show::references(&files.tags(worktree, memory), query)),
     };
     match found {

@@ -1,6 +1,7 @@
 //! Which files a call looks at, and their tags as they are now.
 
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 use memchr::memmem;
 
 use super::super::confine::Worktree;
-use super::super::{evidence, walk};
+use super::super::evidence;
+use super::super::walk::{self, Scope, Stop};
 use crate::symbols::{FILE_BYTES_MAX, Language, Memory, Tags};
 
 /// Files that one call looks at.
@@ -48,7 +50,12 @@ enum Fate {
 }
 
 /// The source files below a path.
-pub(super) fn files(worktree: &Worktree, path: Option<&str>, holds: Option<&str>) -> Result<Files, String> {
+pub(super) fn files(
+    worktree: &Worktree,
+    path: Option<&str>,
+    holds: Option<&str>,
+    stop: &Stop,
+) -> Result<Files, String> {
     let given = path.unwrap_or(".");
     let start = worktree.locate(given).map_err(|error| error.to_string())?;
     let whole = worktree.root().join(start.relative());
@@ -63,22 +70,21 @@ pub(super) fn files(worktree: &Worktree, path: Option<&str>, holds: Option<&str>
         files.paths.push((name, language));
         return Ok(files);
     }
-    let mut more = false;
-    let walked = walk::files(worktree, &start, None, None, |_, relative| {
+    let folder = start.relative();
+    let scope = Scope { worktree, folder, globs: None, types: None, include_ignored: false, stop };
+    let note = |found: &mut Vec<(String, Language)>, _: &Path, relative: &[u8]| {
         // A name that is not UTF-8 cannot be given to another tool.
-        let Some(name) = relative.to_str() else { return true };
-        if let Some(language) = Language::of(name) {
-            more = files.paths.len() == FILES_MAX;
-            if !more {
-                files.paths.push((name.to_owned(), language));
-            }
-        }
-        !more
-    });
-    walked.map_err(|error| error.to_string())?;
-    if more {
+        let Ok(name) = std::str::from_utf8(relative) else { return };
+        found.extend(Language::of(name).map(|language| (name.to_owned(), language)));
+    };
+    let (found, faults) = walk::files(&scope, Vec::new, note)?;
+    files.paths = found.into_iter().flatten().collect();
+    files.paths.sort();
+    if files.paths.len() > FILES_MAX {
+        files.paths.truncate(FILES_MAX);
         files.notes.push(format!("only the first {FILES_MAX} source files were looked at: give a path"));
     }
+    files.notes.extend(faults.note());
     Ok(files)
 }
 

@@ -23,7 +23,8 @@ impl Bench {
     }
 
     fn ask(&self, input: Value) -> String {
-        let result = call(&self.worktree, &self.memory, &input.to_string());
+        let stop = Stop::new(tokio_util::sync::CancellationToken::new());
+        let result = call(&self.worktree, &self.memory, &input.to_string(), &stop);
         assert!(result.evidence.read.is_empty(), "an outline is no reading of a file");
         format!("{}{}", if result.is_error { "error: " } else { "" }, result.content)
     }
