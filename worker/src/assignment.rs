@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use wattle_cache::prefix::PrefixTtl;
 use wattle_workspace::{CommitId, Signature, TreeId};
 
-use crate::agent::instructions::Instructions;
 use crate::fork::Fork;
+use crate::instructions::Instructions;
 use crate::outcome::Cause;
 
 /// One piece of work for one worker.

@@ -10,6 +10,7 @@ mod exec;
 pub mod fork;
 mod grammar;
 pub mod host;
+pub mod instructions;
 pub mod lsp;
 pub mod model;
 pub mod outcome;
@@ -19,5 +20,4 @@ pub mod scripted;
 pub mod symbols;
 pub mod tool;
 
-pub use crate::agent::instructions;
 pub use crate::exec::rewrite;

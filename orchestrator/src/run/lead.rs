@@ -201,13 +201,30 @@ pub(crate) fn lead(ctx: &Context, request: LeadRequest<'_>) -> Result<LeadPlan, 
     result
 }
 
+/// The lead's model, tools, bounds and what it is told.
+fn agent(ctx: &Context, request: &LeadRequest<'_>, wire: String) -> Result<AgentWork, RunError> {
+    let brief = brief(&ctx.repo, &request.base, &ctx.repo.facts()?, request.task)?;
+    Ok(AgentWork {
+        prompt: String::new(),
+        model: wire,
+        max_turns: TURNS_MAX,
+        max_nano_usd: None,
+        tools: Vec::new(),
+        brief: brief.text(),
+        prefix_ttl: PrefixTtl::FiveMinutes,
+        fork: None,
+        instructions: brief.instructions,
+        definition: None,
+    })
+}
+
 fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<LeadPlan, RunError> {
     let io = |action| move |source| RunError::Io { action, source };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(io("start the runtime"))?;
     let temp = tempfile::tempdir_in(&ctx.temp).map_err(io("make a scratch folder"))?;
     let models = Models::new(ctx, request.folder, PrefixTtl::FiveMinutes);
     let (model, wire) = runtime.block_on(models.find(request.model))?;
-    let brief = brief(&ctx.repo, &request.base, &ctx.repo.facts()?, request.task)?;
+    let agent = agent(ctx, &request, wire)?;
     let planning = RunId::new(ctx.clock.now_ms(), random());
     let host = Arc::new(LeadHost {
         task: request.task.to_owned(),
@@ -225,18 +242,6 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
         }),
         cancel: CancellationToken::new(),
     });
-    let agent = AgentWork {
-        prompt: String::new(),
-        model: wire,
-        max_turns: TURNS_MAX,
-        max_nano_usd: None,
-        tools: Vec::new(),
-        brief: brief.text(),
-        prefix_ttl: PrefixTtl::FiveMinutes,
-        fork: None,
-        instructions: brief.instructions,
-        definition: None,
-    };
     let assignment = Assignment::Lead(LeadAssignment {
         owner: owner("lead", "", 0),
         place,

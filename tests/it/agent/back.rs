@@ -15,9 +15,11 @@ fn goes_on(requests: &[Value], from: usize) {
     }
 }
 
-/// A message without its cache markers, which move on.
+/// A message without its cache markers, which move on, and without the card, which is of one request alone.
 fn stripped(message: &Value) -> Value {
     let mut message = message.clone();
+    let card = |block: &Value| block["text"].as_str().is_some_and(|text| text.starts_with("(A reminder"));
+    message["content"].as_array_mut().unwrap().retain(|block| !card(block));
     for block in message["content"].as_array_mut().unwrap() {
         block.as_object_mut().unwrap().remove("cache_control");
     }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 
-use super::instructions::{About, Held, Instructions};
 use super::transcript::{Call, Transcript};
+use crate::instructions::{About, Held, Instructions};
 use crate::tool::ToolResult;
 
 /// Bound on what is given with the results of one reply, in bytes; what has no room comes with the next ones. Two of

@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use wattle_cache::prefix::{self, PrefixError, RawMessage, Rendered, RequestOptions, Role, SharedPrefix, Target};
 
-use super::{brief, instructions};
+use super::brief;
 use crate::fork::Fork;
+use crate::instructions;
 use crate::tool;
 
 /// A conversation.

@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use wattle_cache::prefix::{Codec, PrefixTtl, Target};
 use wattle_workspace::{Class, CommitId, OpenOptions, Pool, PoolOptions, Repo, Signature, TreeId, Want};
 
-use crate::agent::instructions::Instructions;
 use crate::assignment::{
     AgentWork, Assignment, Bounds, CommitForm, LeadAssignment, LeadTask, Mode, Owner, Place, Resume, StepAssignment,
     Work,
 };
 use crate::host::{Host, Message, Pending, Reply, StepResult, Usage};
+use crate::instructions::Instructions;
 use crate::model::transport::Pace;
 use crate::model::wire::HttpModel;
 use crate::model::{Auth, WireOptions};

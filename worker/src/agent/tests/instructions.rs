@@ -8,9 +8,11 @@ use wattle_cache::prefix::{Codec, Dialect, Target};
 
 use super::bench::{Bench, Recorder, agent_work, turns};
 use super::long::send;
-use crate::agent::instructions::{About, Held, Instructions, load};
+use crate::agent::touch::Touch;
+use crate::agent::transcript::Transcript;
 use crate::assignment::{Mode, StepAssignment, Work};
 use crate::host::{Reply, Usage};
+use crate::instructions::{About, Held, Instructions, load};
 use crate::model::transport::Pace;
 use crate::model::wire::HttpModel;
 use crate::model::{Auth, WireOptions};
@@ -95,6 +97,9 @@ async fn a_place_is_explained_when_it_is_first_touched_and_once() {
     let outcome = bench.perform(&step, &whole).await;
     assert_eq!(outcome.end, End::Committed, "{outcome:?}");
     assert_eq!(told(&whole.turns()), TOLD);
+    let transcript = Transcript::open("", "", &whole.turns()).unwrap();
+    let touch = Touch::new(&instructions(), "", &transcript);
+    assert_eq!(touch.given(), [TOLD[2], TOLD[0], TOLD[1]], "what a shorter conversation has to be told again");
     let count = whole.messages.lock().unwrap().len();
     for at in (0..count).step_by(2) {
         let mut step = instructed(bench.step(&format!("cut-{at}"), Mode::Write, "go"));

@@ -23,8 +23,6 @@ use self::gather::{File, Gather};
 const SHARED_BYTES_MAX: usize = 32 << 10;
 /// Bound on one text that is held back: it joins a conversation whole, and each of its turns pays for it.
 const HELD_BYTES_MAX: usize = 16 << 10;
-/// Bound on the number of texts that are held back; a folder has one. More than the largest monorepos have.
-const HELD_MAX: usize = 500;
 /// Bound on all of them together: they travel with every assignment.
 const HELD_BYTES_SUM_MAX: usize = 512 << 10;
 /// Bound on the hard rules; the card takes a part of that.
@@ -152,14 +150,14 @@ fn bounded(mut held: Vec<Held>, warnings: &mut Vec<String>) -> Vec<Held> {
             one.text = cut(&one.text, HELD_BYTES_MAX);
         }
         sum += one.text.len();
-        if kept.len() == HELD_MAX || sum > HELD_BYTES_SUM_MAX {
+        if sum > HELD_BYTES_SUM_MAX {
             dropped += 1;
         } else {
             kept.push(one);
         }
     }
     if dropped > 0 {
-        warnings.push(format!("leave out the instructions of {dropped} folders: there are too many"));
+        warnings.push(format!("leave out {dropped} instructions: together they are too long"));
     }
     kept
 }

@@ -194,7 +194,12 @@ fn what_is_too_long_is_cut_and_says_so() {
     let many: Vec<(&str, &str)> = many.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     let found = of(&many);
     assert_eq!(found.instructions.held.len(), 500);
-    assert_eq!(found.warnings, ["leave out the instructions of 100 folders: there are too many"]);
+    assert_eq!(found.warnings, ["read the instructions of 100 more folders: 500 are enough"]);
+    let long = "x".repeat(15_000);
+    let many: Vec<(&str, &str)> = many[..40].iter().map(|(path, _)| (*path, long.as_str())).collect();
+    let found = of(&many);
+    assert_eq!(found.instructions.held.len(), 34);
+    assert_eq!(found.warnings, ["leave out 6 instructions: together they are too long"]);
 }
 
 #[test]

@@ -16,6 +16,8 @@ const RULES: &str = ".claude/rules/";
 const HOPS_MAX: usize = 4;
 /// Links that are followed one after the other: what people make has one, a circle has no end.
 const LINKS_MAX: usize = 8;
+/// Folders with files of their own, and rules, that are read: more than the largest monorepos have.
+const READ_MAX: usize = 500;
 /// Warnings that are kept: beyond these somebody has to look at the files anyway.
 const WARNINGS_MAX: usize = 50;
 
@@ -81,8 +83,9 @@ impl<'a> Gather<'a> {
         }
         let rules: Vec<String> =
             self.names.iter().filter(|name| name.starts_with(RULES) && name.ends_with(".md")).cloned().collect();
-        for rule in rules {
-            self.rule(&rule, &mut sections)?;
+        self.leave_out(rules.len(), "rules");
+        for rule in rules.iter().take(READ_MAX) {
+            self.rule(rule, &mut sections)?;
         }
         Ok(sections)
     }
@@ -98,7 +101,10 @@ impl<'a> Gather<'a> {
         }
         let mut held = std::mem::take(&mut self.scoped);
         let seen = self.seen.clone();
-        for (folder, mut names) in folders {
+        self.leave_out(folders.len(), "folders");
+        let mut folders: Vec<(String, Vec<String>)> = folders.into_iter().collect();
+        folders.sort_by_key(|(folder, _)| folder.matches('/').count());
+        for (folder, mut names) in folders.into_iter().take(READ_MAX) {
             names.sort_by_key(|name| NAMES.iter().position(|file| name.ends_with(file)));
             // Folders beside each other may say the same; each of them says it.
             self.seen = seen.clone();
@@ -210,6 +216,12 @@ impl<'a> Gather<'a> {
         }
         self.warn(format!("read {path}: it is a link that leads nowhere"));
         Ok(None)
+    }
+
+    fn leave_out(&mut self, count: usize, what: &str) {
+        if let Some(more) = count.checked_sub(READ_MAX).filter(|more| *more > 0) {
+            self.warn(format!("read the instructions of {more} more {what}: {READ_MAX} are enough"));
+        }
     }
 
     fn warn(&mut self, message: String) {
