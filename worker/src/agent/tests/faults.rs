@@ -146,7 +146,7 @@ replies:
     for (result, words) in results.iter().zip([
         "the input of Read was not valid JSON: expected value at line 1 column 15",
         "unknown field `path`, expected one of `file_path`, `offset`, `limit`",
-        "Nothing is not allowed here; allowed are Ask, AstGrep, Glob, Grep, Read, Report",
+        "Nothing is not allowed here; allowed are Ask, AstGrep, Glob, Grep, Lsp, Read, Report, Symbols",
     ]) {
         assert!(result.0.contains(words), "{}", result.0);
     }
