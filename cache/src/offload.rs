@@ -71,9 +71,9 @@ pub fn preview(text: &str, kept: bool) -> String {
     let mut out = format!("{START}{} bytes, {} lines. ", text.len(), lines.len());
     if kept {
         let name = name(text);
-        write!(out, "All of it is kept as {name}; use Read {{file_path:\"{name}\"}} or Grep {{path:\"{name}\"}}.]\n")
+        writeln!(out, "All of it is kept as {name}; use Read {{file_path:\"{name}\"}} or Grep {{path:\"{name}\"}}.]")
     } else {
-        write!(out, "The rest was not kept: this conversation holds too many of them.]\n")
+        writeln!(out, "The rest was not kept: this conversation holds too many of them.]")
     }
     .expect("writing to a string cannot fail");
     let head = fitting(lines.iter().take(HEAD_LINES), HEAD_BYTES);

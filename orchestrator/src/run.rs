@@ -13,6 +13,7 @@ pub(crate) mod check;
 pub(crate) mod clean;
 pub(crate) mod consult;
 pub(crate) mod context;
+pub(crate) mod conversation;
 pub(crate) mod definitions;
 pub(crate) mod dispatcher;
 pub(crate) mod drive;

@@ -7,12 +7,17 @@
 //! The loop decides what a call may do ([`dispatch`]) and keeps what the conversation has read; tools keep
 //! nothing. It never waits on anything but the host, the model and a tool.
 
+mod account;
 pub(crate) mod brief;
 mod call;
 mod card;
 mod dispatch;
+pub mod ledger;
+mod shape;
+mod stuck;
 mod touch;
 mod transcript;
+mod view;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,6 +28,7 @@ use self::call::Caller;
 use self::card::Card;
 use self::dispatch::{Dispatch, Submitted};
 use self::transcript::{Standing, Transcript};
+use self::view::Fitting;
 use crate::fork::Fork;
 use crate::host::{Host, Message, Reply as HostReply, StepResult, Usage};
 use crate::instructions::Instructions;
@@ -31,8 +37,6 @@ use crate::outcome::{Cause, Evidence};
 use crate::tool;
 use crate::tool::host::InProcess;
 
-/// Bound on the output of one reply: a long edit fits; more in one turn is better split.
-const OUTPUT_TOKENS: u32 = 16_384;
 /// Bound of the second try after a reply was cut at the first one.
 const OUTPUT_TOKENS_SECOND: u32 = 65_536;
 /// Bound on a report, in bytes: dependents get it in their prompts, each of their turns pays for it.
@@ -61,6 +65,12 @@ pub(crate) struct Task<'a> {
     pub(crate) proposals_max: Option<u32>,
     /// Completed turns of an earlier try.
     pub(crate) messages: &'a [String],
+    /// Edits of what is shown of them.
+    pub(crate) views: &'a [String],
+    /// What its tools did.
+    pub(crate) evidence: &'a [(String, Evidence)],
+    /// Tokens of the model's window; `None` = as the table of prices says.
+    pub(crate) context_tokens: Option<u64>,
     /// What that try has spent, in nano-dollars.
     pub(crate) spent_nano_usd: u64,
     /// Words for this worker, oldest first.
@@ -119,7 +129,7 @@ pub(crate) async fn converse(
     host: Arc<dyn Host>,
     tool_host: InProcess,
 ) -> Conversation {
-    let transcript = match Transcript::open(task.brief, &task.worker_message, task.fork, task.messages) {
+    let transcript = match Transcript::open(task.brief, &task.worker_message, task.fork, task.messages, task.views) {
         Ok(transcript) => transcript,
         Err(error) => {
             let end = Finish::Failed(Cause::Environment, error.to_string());
@@ -127,9 +137,12 @@ pub(crate) async fn converse(
             return Conversation { end, report: String::new(), planned: false, split: false, evidence };
         }
     };
+    tool_host.outputs().restore(task.evidence, transcript.view().outputs());
     let dispatch = Dispatch::new(&task, Arc::clone(&host), tool_host, &transcript);
     let caller = Caller::new(&task, model, Arc::clone(&host));
-    let mut talk = Talk { task, caller, host, transcript, dispatch, heard: Vec::new() };
+    let fitting = Fitting::new(task.context_tokens.or_else(|| caller.context_tokens()));
+    let mut talk =
+        Talk { task, caller, host, transcript, dispatch, fitting, heard: Vec::new(), given: 0, card: String::new() };
     let end = match talk.run().await {
         Ok(()) => Finish::Done,
         Err(Halt::Parked) => Finish::Parked,
@@ -178,8 +191,13 @@ struct Talk<'a> {
     host: Arc<dyn Host>,
     transcript: Transcript,
     dispatch: Dispatch,
+    fitting: Fitting,
     /// Feedback that came meanwhile.
     heard: Vec<String>,
+    /// How many of those the conversation has been given.
+    given: usize,
+    /// What the request that is under way ends with; it joins no message.
+    card: String,
 }
 
 impl Talk<'_> {
@@ -191,7 +209,8 @@ impl Talk<'_> {
         loop {
             match self.transcript.standing() {
                 Standing::Calls(calls) => {
-                    let answered = self.dispatch.run(&calls, again).await?;
+                    self.dispatch.room = self.fitting.turn_bytes();
+                    let answered = self.dispatch.run(&calls, again, self.transcript.view()).await?;
                     if let Submitted::Accepted = answered.submitted {
                         return Ok(());
                     }
@@ -217,7 +236,8 @@ impl Talk<'_> {
     }
 
     /// What the conversation has not been given yet, of the feedback it began with and of what came since.
-    fn feedback(&self) -> Option<String> {
+    fn feedback(&mut self) -> Option<String> {
+        self.given = self.heard.len();
         let all: Vec<String> = self.task.feedback.iter().chain(&self.heard).cloned().collect();
         self.transcript.feedback(&all, &self.task.worktree)
     }
@@ -242,17 +262,22 @@ impl Talk<'_> {
             self.bound("max_turns", &message).await?;
             return Err(Halt::Failed(Cause::Turns, message));
         }
-        let card = self.card();
-        let (mut reply, mut row) = self.request(OUTPUT_TOKENS, &card).await?;
+        if stuck::stuck(&self.transcript) {
+            let message = "the model made the same calls ten times and was told the same each time";
+            self.bound("repeats", message).await?;
+            return Err(Halt::Failed(Cause::Turns, message.to_owned()));
+        }
+        self.card = self.next_card();
+        let (mut reply, mut row) = self.request(self.fitting.output()).await?;
         if reply.stop == Stop::MaxTokens {
             // A reply that was cut may hold half a call: it is thrown away, the turn is asked for again.
             record(&self.host, Message::Usage(Box::new(row))).await?;
             self.bound("output_tokens", "a reply was cut; asked again with more room").await?;
-            (reply, row) = self.request(OUTPUT_TOKENS_SECOND, &card).await?;
+            (reply, row) = self.request(OUTPUT_TOKENS_SECOND).await?;
         }
         let opaque = reply.blocks.iter().any(|block| matches!(block, Block::Opaque));
         if self.caller.target().keeps_tail(opaque) {
-            reply.message_json = with_tail(&reply.message_json, &card);
+            reply.message_json = with_tail(&reply.message_json, &self.card);
         }
         let said = match self.judge(reply) {
             Ok(Some(message)) => return Ok(Some((message, row))),
@@ -297,7 +322,7 @@ impl Talk<'_> {
     }
 
     /// What the next request ends with; empty where it still holds an earlier card.
-    fn card(&self) -> String {
+    fn next_card(&self) -> String {
         #[derive(serde::Deserialize)]
         struct QuestionForm {
             question: String,
@@ -320,21 +345,27 @@ impl Talk<'_> {
         .render()
     }
 
-    async fn request(&mut self, max_tokens: u32, card: &str) -> Result<(Reply, Usage), Halt> {
-        let options = RequestOptions {
+    async fn request(&mut self, max_tokens: u32) -> Result<(Reply, Usage), Halt> {
+        let (rendered, max_tokens) = self.fitted(max_tokens).await?;
+        if rendered.dropped_blocks > 0 {
+            tracing::info!(blocks = rendered.dropped_blocks, "blocks of another model's turns are left out");
+        }
+        let bytes = rendered.bytes.len();
+        let (reply, row) = self.caller.call(rendered, max_tokens, self.transcript.next_index()).await?;
+        self.fitting.learn(bytes, &row);
+        Ok((reply, row))
+    }
+
+    fn options(&self, max_tokens: u32) -> RequestOptions {
+        RequestOptions {
             model: self.task.model_name.to_owned(),
             max_tokens,
             effort: None,
             stream: true,
             prefix_ttl: self.task.prefix_ttl,
             min_cache_tokens: self.caller.min_cache_tokens(),
-            tail: card.to_owned(),
-        };
-        let rendered = self.transcript.render(self.caller.target(), &options);
-        if rendered.dropped_blocks > 0 {
-            tracing::info!(blocks = rendered.dropped_blocks, "blocks of another model's turns are left out");
+            tail: self.card.clone(),
         }
-        self.caller.call(rendered, max_tokens, self.transcript.next_index()).await
     }
 }
 

@@ -12,7 +12,7 @@ use wattle_workspace::{CommitId, Signature, TreeId};
 
 use crate::fork::Fork;
 use crate::instructions::Instructions;
-use crate::outcome::Cause;
+use crate::outcome::{Cause, Evidence};
 
 /// One piece of work for one worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -196,7 +196,7 @@ pub struct Repair {
 }
 
 /// What an earlier, interrupted try of the same attempt has left.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Resume {
     /// The commit it had made: the executor does not run again.
     pub committed: Option<CommitId>,
@@ -205,6 +205,13 @@ pub struct Resume {
     pub failed: Option<(Cause, String)>,
     /// Completed turns of its conversation, verbatim JSON of messages, oldest first.
     pub messages: Vec<String>,
+    /// Edits of what is shown of them, JSON, oldest first.
+    #[serde(default)]
+    pub views: Vec<String>,
+    /// What its tools did, by the ids of their calls, in the order they ended; an output only where it was too long
+    /// to be shown.
+    #[serde(default)]
+    pub evidence: Vec<(String, Evidence)>,
     /// What it has spent, in nano-dollars: it counts against the bound of its work.
     pub spent_nano_usd: u64,
 }

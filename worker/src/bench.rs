@@ -11,7 +11,7 @@ pub struct Searching(InProcess);
 impl Searching {
     /// Tools for a folder; `None` = it cannot be opened.
     pub fn new(root: &Path) -> Option<Searching> {
-        InProcess::new(root, None).ok().map(Searching)
+        InProcess::new(root, None, &std::env::temp_dir()).ok().map(Searching)
     }
 
     /// The answer of a tool to an input in JSON, or its refusal.

@@ -124,6 +124,11 @@ pub enum StepResult {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         usage: Option<Box<Usage>>,
     },
+    /// What is shown of the conversation changes from the next request on: JSON of a `wattle_cache::view::ViewEdit`.
+    ViewEdit {
+        /// JSON text of the edit.
+        json: String,
+    },
     /// The provider refuses, and would refuse every other request as well. The worker parks.
     Refused {
         /// What it runs into.

@@ -20,4 +20,5 @@ pub mod scripted;
 pub mod symbols;
 pub mod tool;
 
+pub use crate::agent::ledger;
 pub use crate::exec::rewrite;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wattle_planner::StepId;
+use wattle_worker::ledger::Ledger;
 use wattle_workspace::lock_holder;
 
 use super::error::{CliError, Exit};
-use super::later::not_built;
 use super::session::Session;
 use super::verb::{Scene, scene};
 use super::{Done, pick};
@@ -17,6 +17,7 @@ use crate::journal::event::Body;
 use crate::journal::record::AttemptRecord;
 use crate::report::events::describe;
 use crate::report::review::proof;
+use crate::run::conversation::Conversation;
 use crate::ui::Style;
 
 /// How often a followed run is looked at.
@@ -35,18 +36,19 @@ pub(crate) struct LogArgs {
     /// Only events after this one.
     #[arg(long, value_name = "SEQ", default_value_t = 0)]
     after: u64,
-    /// The step's requests (not built yet).
-    #[arg(long, hide = true)]
+    /// The working ledger of the step's agent: its task, files, commands, errors and where it stands.
+    #[arg(long, requires = "step")]
     ledger: bool,
 }
 
 /// Shows them.
 pub(crate) fn run(session: &Session, args: &LogArgs) -> Done {
-    if args.ledger {
-        return Err(not_built("log STEP --ledger"));
-    }
     let scene = scene(session, false)?;
     let step = args.step.as_deref().map(|typed| pick::step(&scene.view, typed)).transpose()?;
+    if let (Some(step), true) = (&step, args.ledger) {
+        ledger(session, &scene, step);
+        return Ok(Exit::Reached);
+    }
     if let (Some(step), false) = (&step, session.ui.json || args.follow) {
         transcript(session, &scene, step);
         return Ok(Exit::Reached);
@@ -83,6 +85,22 @@ fn show(session: &Session, event: &Event) {
     } else if session.ui.loudness > 0 {
         let kind = serde_json::to_value(event).unwrap_or_default();
         session.ui.line(&[(Style::Dim, &format!("{:>6} {} {}", event.seq, event.ts, kind["type"]))]);
+    }
+}
+
+/// The working ledger of a step, made anew from the journal.
+fn ledger(session: &Session, scene: &Scene, step: &StepId) {
+    let record = &scene.view.steps[step];
+    let blobs = &scene.found.reader.blobs;
+    let conversation = Conversation::of(&record.attempts);
+    let messages: Vec<String> = conversation.messages.iter().filter_map(|blob| blobs.text(blob).ok()).collect();
+    let ledger = Ledger::of(messages.iter().map(String::as_str), &conversation.evidence(blobs));
+    if session.ui.json {
+        session.ui.object(&ledger);
+    } else if messages.is_empty() {
+        session.ui.data(&format!("{step} has no conversation\n"));
+    } else {
+        session.ui.data(&ledger.markdown());
     }
 }
 

@@ -126,6 +126,15 @@ pub(crate) enum Body {
         /// The parts as it sees them, JSON.
         parts: Blob,
     },
+    /// What is shown of an agent's conversation changes from its next request on.
+    ViewEdit {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// The edit, JSON.
+        edit: Blob,
+    },
     /// A repair starts.
     RepairStarted {
         /// The step.
@@ -330,7 +339,7 @@ pub(crate) enum Body {
 }
 
 /// The types of events, each with the keys that it always has.
-pub(crate) const KINDS: [(&str, &str); 34] = [
+pub(crate) const KINDS: [(&str, &str); 35] = [
     ("run_started", "name task base target plan_name plan files brief options isolation pid"),
     ("plan_ready", "plan"),
     ("plan_amended", "revision step plan steps"),
@@ -343,6 +352,7 @@ pub(crate) const KINDS: [(&str, &str); 34] = [
     ("evidence", "step attempt of evidence"),
     ("turn", "step attempt index message"),
     ("split_asked", "step attempt parts"),
+    ("view_edit", "step attempt edit"),
     ("repair_started", "step attempt number"),
     ("check_started", "check at tree"),
     ("check_finished", "check at tree verdict cached elapsed_ms"),
@@ -383,6 +393,7 @@ impl Body {
             Self::Evidence { .. } => "evidence",
             Self::Turn { .. } => "turn",
             Self::SplitAsked { .. } => "split_asked",
+            Self::ViewEdit { .. } => "view_edit",
             Self::RepairStarted { .. } => "repair_started",
             Self::CheckStarted(_) => "check_started",
             Self::CheckFinished { .. } => "check_finished",

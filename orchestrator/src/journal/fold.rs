@@ -85,6 +85,13 @@ impl RunView {
             Body::Turn { step, attempt, index, message } => self.turn(seq, step, *attempt, *index, message)?,
             Body::PlanAmended { step, plan, steps, .. } => self.amended(seq, step, plan, steps)?,
             Body::SplitAsked { step, parts, .. } => self.step_mut(seq, step)?.split = Some(parts.clone()),
+            Body::ViewEdit { step, attempt, edit } => {
+                let record = self.attempt_mut(seq, step, *attempt)?;
+                // A repair's conversation is never gone on with.
+                if !record.repairing {
+                    record.views.push(edit.clone());
+                }
+            }
             Body::RepairStarted { step, attempt, .. } => self.attempt_mut(seq, step, *attempt)?.repairing = true,
             Body::CancelAsked { step } => self.step_mut(seq, step)?.cancelling = true,
             Body::CheckStarted(check) => self.check_started(check),
@@ -252,6 +259,7 @@ impl RunView {
                 repairs: Vec::new(),
                 nano_usd: 0,
                 messages: Default::default(),
+                views: Vec::new(),
                 evidence: Vec::new(),
             });
             return Ok(());
@@ -544,6 +552,7 @@ fn concerns_queue(body: &Body) -> bool {
         Body::PlanAmended { .. } | Body::SplitAsked { .. } | Body::LeadAsked { .. } => false,
         Body::LandingState(_) | Body::LandingHeld { .. } | Body::Landed { .. } => false,
         Body::AttemptState(_) | Body::Intent { .. } | Body::Evidence { .. } | Body::Turn { .. } => false,
+        Body::ViewEdit { .. } => false,
         Body::RepairStarted { .. } | Body::Ejected { .. } | Body::Salvaged { .. } | Body::Usage { .. } => false,
         Body::ConflictPredicted(_) | Body::BoundHit { .. } | Body::Audited { .. } | Body::NeedsInput { .. } => false,
         Body::Answered { .. } | Body::Approved { .. } | Body::Comment { .. } | Body::CancelAsked { .. } => false,

@@ -322,6 +322,8 @@ pub(crate) struct AttemptRecord {
     pub(crate) nano_usd: u64,
     /// Messages of its conversation.
     pub(crate) messages: BTreeMap<u32, Blob>,
+    /// Edits of what is shown of them, oldest first.
+    pub(crate) views: Vec<Blob>,
     /// Evidence of its executor, checks and tools, oldest first.
     pub(crate) evidence: Vec<(String, Blob)>,
 }

@@ -88,6 +88,7 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
         Body::TargetMoved { tip } => (Style::Plain, format!("somebody moved the target to {}", tip.short())),
         Body::RunState { .. } | Body::Resumed { .. } | Body::AttemptState(_) | Body::Intent { .. } => return None,
         Body::Evidence { .. } | Body::Turn { .. } | Body::CheckStarted(_) | Body::LandingState(_) => return None,
+        Body::ViewEdit { step, .. } => (Style::Dim, format!("{step}: old messages made shorter")),
         Body::CancelAsked { step } => (Style::Dim, format!("{step}: is to end")),
         Body::Usage { .. } | Body::Command { .. } | Body::MergeAsked { .. } => return None,
     };

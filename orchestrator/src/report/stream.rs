@@ -127,6 +127,7 @@ impl Stream {
             | Body::Command { .. } => vec![self.node(event)],
             Body::Resumed { .. }
             | Body::AttemptState(_)
+            | Body::ViewEdit { .. }
             | Body::Intent { .. }
             | Body::Evidence { .. }
             | Body::LandingState(_)

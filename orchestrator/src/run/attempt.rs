@@ -426,6 +426,8 @@ async fn work(
             committed,
             failed: job.failed.clone(),
             messages: job.messages.clone(),
+            views: job.views.clone(),
+            evidence: job.evidence.clone(),
             spent_nano_usd: job.spent_nano_usd,
         },
         timeout_ms: job.step.timeout_ms,

@@ -4,7 +4,7 @@ use wattle_planner::{Plan, RuleSource, Step, StepId, Undo};
 use wattle_worker::assignment::{
     AgentWork, Bounds, Command, CommitForm, Mode, NeedReport, Owner, Repair, Rewrite, Work,
 };
-use wattle_worker::outcome::Cause;
+use wattle_worker::outcome::{Cause, Evidence};
 use wattle_worker::tool;
 use wattle_workspace::{CommitId, Signature};
 
@@ -16,6 +16,7 @@ use crate::journal::record::{AttemptRecord, LandingRecord};
 use crate::queue::checks::of_step;
 use crate::queue::land::{CandidateJob, Part, attempt_ref, message, reverts, step_ref};
 use crate::queue::plan::gathered_in_order;
+use crate::run::conversation::Conversation;
 use crate::run::definitions::{self, Guidance};
 use crate::run::scheduler::below;
 
@@ -57,6 +58,10 @@ pub(crate) struct AttemptJob {
     pub(crate) spent_nano_usd: u64,
     /// Messages of its conversation.
     pub(crate) messages: Vec<String>,
+    /// Edits of what is shown of them.
+    pub(crate) views: Vec<String>,
+    /// What its tools did.
+    pub(crate) evidence: Vec<(String, Evidence)>,
     /// Words for its worker.
     pub(crate) feedback: Vec<String>,
     /// Reports of the steps it needs.
@@ -98,8 +103,10 @@ pub(crate) fn attempt_job(
     let attempt = record.attempts.last().expect("an attempt was begun");
     let restack = attempt.restack.then(|| record.work.clone()).flatten();
     let text = |blob| blobs.text(blob);
-    let conversation = conversation(&record.attempts, record.fresh);
-    let messages = conversation.iter().map(text).collect::<Result<_, _>>()?;
+    let conversation = Conversation::of(if record.fresh { &[] } else { &record.attempts });
+    let messages = conversation.messages.iter().map(text).collect::<Result<_, _>>()?;
+    let views = conversation.views.iter().map(text).collect::<Result<_, _>>()?;
+    let evidence = conversation.evidence(blobs);
     let brief = text(&view.started.brief)?;
     let named = |work: &wattle_planner::Work| model_of(view, work);
     let (model, repair_model) = (named(&step.work), step.repair.as_ref().and_then(|repair| named(&repair.work)));
@@ -125,6 +132,8 @@ pub(crate) fn attempt_job(
         failed: attempt.failed.clone(),
         spent_nano_usd: attempt.nano_usd,
         messages,
+        views,
+        evidence,
         feedback: record.feedback.clone(),
         needs: needs(view, blobs, &step)?,
         branch_at: branch_at(view, id),
@@ -158,19 +167,6 @@ pub(crate) fn model_of(view: &RunView, work: &wattle_planner::Work) -> Option<St
         }
         wattle_planner::Work::Run { .. } | wattle_planner::Work::Rewrite(_) | wattle_planner::Work::Revert(_) => None,
     }
-}
-
-/// The conversation that a worker goes on with. An attempt that goes on with an earlier one's numbers its
-/// messages on from there; one that begins anew begins at 0.
-fn conversation(attempts: &[AttemptRecord], fresh: bool) -> Vec<crate::ids::Blob> {
-    let mut messages = std::collections::BTreeMap::new();
-    for attempt in attempts.iter().filter(|_| !fresh) {
-        if attempt.messages.contains_key(&0) {
-            messages.clear();
-        }
-        messages.extend(attempt.messages.clone());
-    }
-    messages.into_values().collect()
 }
 
 /// Base and commit of the newest earlier attempt that made one.

@@ -190,3 +190,35 @@ fn blob(env: &TestEnv, hash: &str) -> PathBuf {
     }
     find(&env.root().join("state"), hash).expect("the journal's blobs are kept")
 }
+
+#[test]
+fn the_working_ledger_of_a_step_is_made_from_the_journal() {
+    let mut env = TestEnv::new();
+    let script = r##"
+version: 1
+replies:
+  - match: { turn: 0 }
+    blocks:
+      - { tool: Read, input: { file_path: a.txt } }
+      - { tool: Bash, input: { command: "echo error: no; exit 3" } }
+  - match: { turn: 1 }
+    blocks: [{ tool: Edit, input: { file_path: a.txt, old_string: a, new_string: b } }]
+  - match: { turn: 2 }
+    blocks: [{ text: It is changed. }]
+"##;
+    let service = Service::start(&mut env, script);
+    let repo = env.repo("r", &[("a.txt", "a\n")]);
+    let plan = "version: 1\ntask: t\nchecks: []\nsteps: [{ id: look, mode: scratch, agent: { prompt: Change it. } }]\n";
+    run(&env, &repo, plan, MODEL, &["--approve", "auto"]).ok();
+    let text = repo.wattle(&["log", "look", "--ledger"]).ok().out;
+    for part in
+        ["Change it.", "It is changed.", "`echo error: no; exit 3`: exit 3", "error: no (message 2)", "- a.txt "]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let ledger = repo.wattle(&["log", "look", "--ledger", "--json"]).ok().json();
+    assert_eq!((&ledger["v"], &ledger["task"]), (&1.into(), &"Change it.".into()));
+    let blobs = (&ledger["read"]["a.txt"]["blob"], &ledger["changed"]["a.txt"]["blob"]);
+    assert!(blobs.0.is_string() && blobs.1.is_string() && blobs.0 != blobs.1, "{ledger}");
+    service.stop();
+}

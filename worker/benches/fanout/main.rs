@@ -6,6 +6,7 @@
 mod bill;
 mod client;
 mod fan;
+mod session;
 mod table;
 mod turns;
 mod waiting;
@@ -23,8 +24,14 @@ type Res<T> = Result<T, Box<dyn Error + Send + Sync>>;
 type Group = (&'static str, fn(&mut Table) -> Res<()>);
 
 /// In the order of the table.
-const GROUPS: &[Group] =
-    &[("fan", fan::run), ("turns", turns::run), ("bill", bill::run), ("wire", wire::run), ("waiting", waiting::run)];
+const GROUPS: &[Group] = &[
+    ("fan", fan::run),
+    ("turns", turns::run),
+    ("session", session::run),
+    ("bill", bill::run),
+    ("wire", wire::run),
+    ("waiting", waiting::run),
+];
 
 fn main() -> ExitCode {
     // Cargo hands every bench `--bench`; what it hands on of the user's comes after.

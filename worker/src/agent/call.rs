@@ -141,6 +141,11 @@ impl Caller {
         price.and_then(|price| price.min_cache_tokens).unwrap_or(0)
     }
 
+    /// Tokens of the model's window, where they are known.
+    pub(super) fn context_tokens(&self) -> Option<u64> {
+        self.account.model.price(&self.account.model_name)?.context_tokens
+    }
+
     /// Sends a request for the message with this index; gives the reply, and its row for the journal.
     pub(super) async fn call(
         &mut self,

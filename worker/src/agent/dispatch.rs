@@ -11,14 +11,17 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use wattle_cache::view::View;
 use wattle_workspace::BlobId;
 
+use super::shape;
 use super::touch::Touch;
 use super::transcript::{Call, Transcript};
 use super::{Halt, Task, record, send};
 use crate::host::{Asked, Host, Intent, Message, Proposal, Reply, StepResult};
 use crate::outcome::{Cause, Evidence};
 use crate::tool::host::InProcess;
+use crate::tool::out::Outputs;
 use crate::tool::{self, ToolCall, ToolHost as _, ToolResult};
 
 /// Reading calls that run at once: disks and two cores gain nothing from more.
@@ -57,6 +60,10 @@ pub(super) struct Dispatch {
     pub(super) accepted: Option<String>,
     /// Files that were read, and the last process.
     pub(super) evidence: Evidence,
+    /// What the tools have done, for the working ledger: outputs are left out.
+    pub(super) done: Vec<(String, Evidence)>,
+    /// Bytes that the results of one reply may have together.
+    pub(super) room: usize,
 }
 
 /// The calls of one reply, answered.
@@ -121,11 +128,13 @@ impl Dispatch {
             split: false,
             accepted: None,
             evidence: Evidence::default(),
+            done: task.evidence.to_vec(),
+            room: usize::MAX,
         }
     }
 
     /// Answers all calls of a reply. `again`: they may have run before, and their results were lost.
-    pub(super) async fn run(&mut self, calls: &[Call], again: bool) -> Result<Answered, Halt> {
+    pub(super) async fn run(&mut self, calls: &[Call], again: bool, view: &View) -> Result<Answered, Halt> {
         let mut results = Vec::new();
         let mut rest = calls;
         while let Some(first) = rest.first() {
@@ -142,10 +151,10 @@ impl Dispatch {
             }
             rest = &rest[taken..];
         }
+        let results = shape::turn(calls, results, view, self.room);
         let blocks = calls.iter().zip(results).map(|(call, result)| {
             self.touch.note(call, &result);
-            let content = tool::inline::shown(&call.name, &result.content);
-            let mut block = json!({"type": "tool_result", "tool_use_id": call.id, "content": content});
+            let mut block = json!({"type": "tool_result", "tool_use_id": call.id, "content": result.content});
             if result.is_error {
                 block["is_error"] = json!(true);
             }
@@ -170,9 +179,9 @@ impl Dispatch {
         }
         let done: Vec<Result<ToolResult, Halt>> = stream::iter(running).buffered(AT_ONCE).collect().await;
         let mut results = Vec::new();
-        for result in done {
+        for (call, result) in calls.iter().zip(done) {
             let result = result?;
-            self.remember(&result);
+            self.remember(&call.id, &result);
             results.push(result);
         }
         Ok(results)
@@ -195,7 +204,7 @@ impl Dispatch {
             ),
             _ => {
                 let result = self.tool(call, again).await?;
-                self.remember(&result);
+                self.remember(&call.id, &result);
                 return Ok(result);
             }
         };
@@ -211,7 +220,8 @@ impl Dispatch {
             Reply::Ack { .. } | Reply::Told { .. } | Reply::Granted | Reply::Answer { .. } => {
                 let seen =
                     if tool::FILE_WRITERS.contains(&name.as_str()) { self.seen.clone() } else { BTreeMap::new() };
-                self.tools.call(ToolCall { id, name, input, seen, again }).await
+                let result = self.tools.call(ToolCall { id, name, input, seen, again }).await;
+                shape::offloaded(&call.name, result, self.tools.outputs())
             }
             Reply::Refused { reason } => ToolResult::failed(reason),
             Reply::Cancel => return Err(Halt::Parked),
@@ -230,8 +240,29 @@ impl Dispatch {
         record(&self.host, Message::Result(told)).await.map(drop)
     }
 
-    fn remember(&mut self, result: &ToolResult) {
+    /// Outputs that were too long to be shown.
+    pub(super) fn outputs(&self) -> &Outputs {
+        self.tools.outputs()
+    }
+
+    /// Instructions that were given on the way, verbatim: they come back when the messages that hold them go.
+    pub(super) fn given(&self) -> Vec<String> {
+        self.touch.given()
+    }
+
+    /// What the worktree looks like.
+    pub(super) fn stamp(&self) -> String {
+        self.tools.stamp()
+    }
+
+    /// May files of the worktree be changed here?
+    pub(super) fn writes(&self) -> bool {
+        tool::FILE_WRITERS.iter().any(|name| self.allowed.contains(*name))
+    }
+
+    fn remember(&mut self, id: &str, result: &ToolResult) {
         let evidence = &result.evidence;
+        self.done.push((id.to_owned(), Evidence { output: String::new(), ..evidence.clone() }));
         for (path, blob) in &evidence.read {
             self.seen.insert(path.clone(), blob.clone());
             let entry = (path.clone(), blob.clone());

@@ -99,7 +99,6 @@ impl Touch {
 
     /// The blocks that the conversation was given so far, outer before inner: what must not be lost when its start is
     /// told again in fewer words.
-    #[cfg_attr(not(test), expect(dead_code, reason = "compaction is the one that will ask"))]
     pub(super) fn given(&self) -> Vec<String> {
         self.given.iter().map(|index| self.held[*index].0.block()).collect()
     }

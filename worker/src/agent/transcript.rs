@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wattle_cache::prefix::{self, PrefixError, RawMessage, Rendered, RequestOptions, Role, SharedPrefix, Target};
+use wattle_cache::view::check::{self, Facts, Violation};
+use wattle_cache::view::{EditError, View, ViewEdit, ViewError};
 
 use super::brief;
 use crate::fork::Fork;
@@ -19,6 +21,8 @@ pub(super) struct Transcript {
     first: String,
     /// All messages after the first one.
     history: Vec<RawMessage>,
+    /// What a request shows of them.
+    view: View,
     /// Messages that are another conversation's, the first one included.
     inherited: usize,
 }
@@ -61,6 +65,8 @@ struct BlockForm<'a> {
     #[serde(borrow)]
     input: Option<&'a RawValue>,
     #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
     tool_use_id: Option<Cow<'a, str>>,
     is_error: Option<bool>,
 }
@@ -74,12 +80,13 @@ impl Transcript {
         worker_message: &str,
         fork: Option<&Fork>,
         messages: &[String],
-    ) -> Result<Transcript, PrefixError> {
+        views: &[String],
+    ) -> Result<Transcript, ViewError> {
         if let Some(fork) = fork {
             let first = messages.first().cloned().unwrap_or_else(|| fork.own_first(worker_message));
             let own = std::iter::once(first.clone()).chain(messages.iter().skip(1).cloned());
             let all: Vec<String> = fork.messages.iter().cloned().chain(own).collect();
-            let opened = Self::open(brief, worker_message, None, &all)?;
+            let opened = Self::open(brief, worker_message, None, &all, views)?;
             return Ok(Transcript { first, inherited: fork.messages.len(), ..opened });
         }
         let (brief, worker_message) = match messages.first() {
@@ -88,8 +95,13 @@ impl Transcript {
         };
         let shared = SharedPrefix::new(tool::definitions(), brief::SYSTEM, &brief)?;
         let first = prefix::first_message(&shared, &worker_message);
-        let history = messages.iter().skip(1).map(|json| RawMessage::parse(json)).collect::<Result<_, _>>()?;
-        Ok(Transcript { shared, worker_message, first, history, inherited: 0 })
+        let parsed = messages.iter().skip(1).map(|json| RawMessage::parse(json));
+        let history = parsed.collect::<Result<Vec<_>, _>>()?;
+        let wrong =
+            |error: serde_json::Error| PrefixError::Message { message: format!("an edit of the view: {error}") };
+        let edits = views.iter().map(|json| serde_json::from_str(json).map_err(wrong)).collect::<Result<_, _>>()?;
+        let view = View::restore(&history, edits)?;
+        Ok(Transcript { shared, worker_message, first, history, view, inherited: 0 })
     }
 
     /// What of the history is its own.
@@ -105,7 +117,9 @@ impl Transcript {
     /// Adds a message and gives its index.
     pub(super) fn push(&mut self, json: &str) -> Result<u32, PrefixError> {
         let index = self.next_index();
-        self.history.push(RawMessage::parse(json)?);
+        let message = RawMessage::parse(json)?;
+        self.view.push(&message);
+        self.history.push(message);
         Ok(index)
     }
 
@@ -115,7 +129,49 @@ impl Transcript {
     }
 
     pub(super) fn render(&self, target: &Target, options: &RequestOptions) -> Rendered {
-        prefix::render_for(target, &self.shared, &self.worker_message, &self.history, options)
+        prefix::render_for(target, &self.shared, &self.worker_message, self.view.messages(), options)
+    }
+
+    /// The same request with one more message of ours at its end, which does not join the conversation.
+    pub(super) fn render_asking(&self, words: &str, target: &Target, options: &RequestOptions) -> Rendered {
+        let asking = serde_json::json!({"role": "user", "content": [{"type": "text", "text": words}]}).to_string();
+        let mut messages = self.view.messages().to_vec();
+        messages.push(RawMessage::parse(&asking).expect("it was written as a message just now"));
+        prefix::render_for(target, &self.shared, &self.worker_message, &messages, options)
+    }
+
+    /// What a request shows of the conversation.
+    pub(super) fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Changes what is shown.
+    pub(super) fn edit(&mut self, edit: ViewEdit) -> Result<(), EditError> {
+        self.view.edit(&self.history, edit)
+    }
+
+    /// Bytes of the messages that would be shown after an edit.
+    pub(super) fn bytes_after(&self, edit: &ViewEdit) -> Result<usize, EditError> {
+        let mut trial = self.view.clone();
+        trial.edit(&self.history, edit.clone())?;
+        Ok(trial.bytes())
+    }
+
+    /// Checks what must hold of a request before it is sent.
+    pub(super) fn check(&mut self, rendered: &Rendered, facts: &Facts<'_>) -> Result<(), Violation> {
+        let facts = Facts { history: &self.history, worker_message: &self.worker_message, ..*facts };
+        check::check(&mut self.view, rendered, &facts)
+    }
+
+    /// All messages of its own as JSON, the first one included.
+    pub(super) fn messages(&self) -> impl DoubleEndedIterator<Item = &str> {
+        let first = (self.inherited == 0).then_some(self.first.as_str());
+        first.into_iter().chain(self.own().iter().map(RawMessage::as_str))
+    }
+
+    /// Its task, where that is not in the message which every request begins with.
+    pub(super) fn task(&self) -> Option<String> {
+        self.own().first().filter(|_| self.inherited > 0).map(|first| texts(first).join("\n\n"))
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -156,6 +212,23 @@ impl Transcript {
         u32::try_from(replies).unwrap_or(u32::MAX)
     }
 
+    /// The newest replies that called something, each with what it was told, newest first.
+    pub(super) fn newest_exchanges(&self, count: usize) -> Vec<(Vec<Call>, Vec<String>)> {
+        let mut exchanges = Vec::new();
+        let mut answers = Vec::new();
+        for message in self.history.iter().rev() {
+            if message.role() == Role::User {
+                answers.splice(0..0, results(message));
+            } else {
+                exchanges.push((calls(message), std::mem::take(&mut answers)));
+                if exchanges.len() == count {
+                    break;
+                }
+            }
+        }
+        exchanges
+    }
+
     /// Calls that were answered with a success, oldest first.
     pub(super) fn answered_calls(&self) -> Vec<Call> {
         self.calls_by_success(true)
@@ -189,7 +262,7 @@ impl Transcript {
 
     /// Replies since the newest tail that a request holds anyway; `None` = it holds none.
     pub(super) fn replies_since_tail(&self, target: &Target, model: &str) -> Option<usize> {
-        prefix::replies_since_tail(&self.history, target, model)
+        prefix::replies_since_tail(self.view.messages(), target, model)
     }
 
     /// What the conversation reports: the newest of the tool's report and the model's last words.
@@ -232,6 +305,15 @@ fn calls(message: &RawMessage) -> Vec<Call> {
         input: block.input.map_or_else(|| "{}".to_owned(), |input| input.get().to_owned()),
     });
     calls.collect()
+}
+
+/// The contents of the results in a message, and its words.
+fn results(message: &RawMessage) -> Vec<String> {
+    let contents = form(message).into_iter().filter_map(|block| match block.content {
+        Some(content) => Some(content.get().to_owned()),
+        None => block.text.map(Cow::into_owned),
+    });
+    contents.collect()
 }
 
 /// Ids of the calls that a message answers with a success.

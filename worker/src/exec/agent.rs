@@ -54,7 +54,7 @@ pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn H
     };
     let shell = StepShell { step: step.clone(), tools: Arc::clone(&tools) };
     let jobs = Arc::new(Jobs::new(Arc::new(shell), &host.cancelled()));
-    let opened = InProcess::new(&step.place.path, Some(Arc::clone(&jobs)));
+    let opened = InProcess::new(&step.place.path, Some(Arc::clone(&jobs)), &tools.temp);
     let servers = servers(&step.owner, &step.place, &step.env, &host, &tools);
     let tool_host = match opened {
         Ok(tool_host) => {
@@ -73,6 +73,9 @@ pub(crate) async fn run(step: &StepAssignment, work: &AgentWork, host: Arc<dyn H
         max_nano_usd: work.max_nano_usd,
         proposals_max: None,
         messages: &step.resume.messages,
+        views: &step.resume.views,
+        evidence: &step.resume.evidence,
+        context_tokens: None,
         spent_nano_usd: step.resume.spent_nano_usd,
         feedback: &step.feedback,
         instructions: &work.instructions,
@@ -122,7 +125,7 @@ pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<
         return outcome(failed(Cause::Model, NO_MODEL.to_owned()), String::new(), Evidence::default());
     };
     let answers = lead.task == LeadTask::Answer;
-    let opened = InProcess::new(&lead.place.path, None);
+    let opened = InProcess::new(&lead.place.path, None, &tools.temp);
     let servers = servers(&lead.owner, &lead.place, &BTreeMap::new(), &host, &tools);
     let tool_host = match opened {
         Ok(tool_host) => {
@@ -143,6 +146,9 @@ pub(crate) async fn lead(lead: &LeadAssignment, host: Arc<dyn Host>, tools: Arc<
         max_nano_usd: lead.agent.max_nano_usd,
         proposals_max: (!answers).then_some(lead.proposals_max),
         messages: &[],
+        views: &[],
+        evidence: &[],
+        context_tokens: None,
         spent_nano_usd: 0,
         feedback: &[],
         instructions: &lead.agent.instructions,

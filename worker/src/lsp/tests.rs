@@ -104,7 +104,7 @@ impl Bench {
 fn leased(pool: &Arc<Pool>, root: &Path, cancel: &CancellationToken) -> (Arc<Lease>, InProcess) {
     let env = BTreeMap::from([("PATH".into(), SEARCH_PATH.into())]);
     let lease = pool.lease(root, env, cancel.clone());
-    let tools = InProcess::new(root, None).unwrap().with_servers(Arc::clone(&lease));
+    let tools = InProcess::new(root, None, &std::env::temp_dir()).unwrap().with_servers(Arc::clone(&lease));
     (lease, tools)
 }
 

@@ -93,6 +93,42 @@ pub(super) fn call(worktree: &Worktree, input: &str, stop: &Stop) -> ToolResult 
     }
 }
 
+/// Searches one file that lies outside the worktree, under the name that the model knows it by.
+pub(super) fn one(name: &str, path: &Path, input: &str) -> ToolResult {
+    let input: Input = match parse("Grep", input) {
+        Ok(input) => input,
+        Err(message) => return ToolResult::failed(message),
+    };
+    match within(name, path, &input) {
+        Ok(content) => ToolResult::done(content),
+        Err(message) => ToolResult::failed(message),
+    }
+}
+
+fn within(name: &str, path: &Path, input: &Input) -> Result<String, String> {
+    let window = Window::new(input.head_limit, input.offset)?;
+    let matcher = matcher(input)?;
+    let mut counting = Counting::new(input.output_mode);
+    let failed = |error: io::Error| format!("{name}: {error}");
+    searcher(input, false).search_path(&matcher, path, &mut counting).map_err(failed)?;
+    let mut rows = Rows::new(window);
+    match input.output_mode {
+        _ if counting.rows == 0 => return Ok(none(1, 0, input)),
+        Mode::FilesWithMatches => rows.push(name),
+        Mode::Count => rows.push(&format!("{name}:{}", counting.rows)),
+        Mode::Content if rows.pass_over(counting.rows) => {}
+        Mode::Content => {
+            let mut sink = Writing { name, numbers: input.numbers, rows: &mut rows };
+            searcher(input, true).search_path(&matcher, path, &mut sink).map_err(failed)?;
+        }
+    }
+    let (total, what) = match input.output_mode {
+        Mode::Content => (counting.rows, "lines"),
+        Mode::FilesWithMatches | Mode::Count => (1, "files"),
+    };
+    Ok(rows.finish(total, what, 1))
+}
+
 /// The message is for the model: it names the pattern's fault as ripgrep does, so that "bad pattern" is never
 /// taken for "not there".
 fn search(worktree: &Worktree, input: &Input, stop: &Stop) -> Result<String, String> {
@@ -151,22 +187,9 @@ impl Search<'_> {
         Ok(all)
     }
 
-    fn searcher(&self, numbers: bool) -> Searcher {
-        let content = self.input.output_mode == Mode::Content;
-        let around = |own: usize| if content { own.max(self.input.around).min(CONTEXT_MAX) } else { 0 };
-        SearcherBuilder::new()
-            .line_number(numbers)
-            .multi_line(self.input.multiline)
-            .before_context(around(self.input.before))
-            .after_context(around(self.input.after))
-            .binary_detection(BinaryDetection::quit(0))
-            .heap_limit(Some(FILE_HEAP_MAX))
-            .build()
-    }
-
     fn counter(&self, matcher: RegexMatcher) -> Counter {
         let found = Found { tally: Tally::new(self.window), searched: 0, binary: 0, faults: Faults::default() };
-        Counter { searcher: self.searcher(false), matcher, found }
+        Counter { searcher: searcher(self.input, false), matcher, found }
     }
 
     fn open(&self, relative: &Path) -> io::Result<Stoppable<'_>> {
@@ -199,7 +222,7 @@ impl Search<'_> {
 
     fn rows(&self, tally: Tally, matcher: &RegexMatcher, faults: &mut Faults) -> Rows {
         let mut rows = Rows::new(self.window);
-        let mut searcher = self.searcher(true);
+        let mut searcher = searcher(self.input, true);
         for (path, count) in tally.into_first() {
             if rows.full() {
                 break;
@@ -290,6 +313,19 @@ fn none(searched: u64, binary: u64, input: &Input) -> String {
         ""
     };
     format!("No match. {files}{skipped}.{hint}")
+}
+
+fn searcher(input: &Input, numbers: bool) -> Searcher {
+    let content = input.output_mode == Mode::Content;
+    let around = |own: usize| if content { own.max(input.around).min(CONTEXT_MAX) } else { 0 };
+    SearcherBuilder::new()
+        .line_number(numbers)
+        .multi_line(input.multiline)
+        .before_context(around(input.before))
+        .after_context(around(input.after))
+        .binary_detection(BinaryDetection::quit(0))
+        .heap_limit(Some(FILE_HEAP_MAX))
+        .build()
 }
 
 fn matcher(input: &Input) -> Result<RegexMatcher, String> {

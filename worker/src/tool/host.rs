@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use wattle_workspace::BlobId;
 
 use super::confine::{PathError, Worktree};
+use super::out::{self, Outputs};
 use super::shell::jobs::Jobs;
 use super::walk::Stop;
 use super::{
@@ -17,8 +18,18 @@ use crate::symbols::Memory;
 
 /// Why tools cannot be set up for a worktree.
 #[derive(Debug, thiserror::Error)]
-#[error("open the worktree for tools: {0}")]
-pub(crate) struct OpenError(#[source] PathError);
+#[error(transparent)]
+pub(crate) struct OpenError(#[from] Opening);
+
+#[derive(Debug, thiserror::Error)]
+enum Opening {
+    /// It is no worktree.
+    #[error("open the worktree for tools: {0}")]
+    Worktree(#[source] PathError),
+    /// There is no room for long outputs.
+    #[error("make a folder for long outputs: {0}")]
+    Outputs(#[source] std::io::Error),
+}
 
 /// Runs tools in this process.
 pub(crate) struct InProcess {
@@ -33,12 +44,15 @@ pub(crate) struct InProcess {
     stop: CancellationToken,
     /// `None` = there are no language servers.
     servers: Option<Arc<Lease>>,
+    /// Outputs that were too long to be shown.
+    outputs: Arc<Outputs>,
 }
 
 impl InProcess {
-    /// Tools for a worktree.
-    pub(crate) fn new(root: &Path, jobs: Option<Arc<Jobs>>) -> Result<InProcess, OpenError> {
-        let worktree = Worktree::new(root).map_err(OpenError)?;
+    /// Tools for a worktree; long outputs are kept below `temp` until they are dropped.
+    pub(crate) fn new(root: &Path, jobs: Option<Arc<Jobs>>, temp: &Path) -> Result<InProcess, OpenError> {
+        let worktree = Worktree::new(root).map_err(Opening::Worktree)?;
+        let outputs = Arc::new(Outputs::new(temp).map_err(Opening::Outputs)?);
         Ok(InProcess {
             worktree,
             memory: Memory::default(),
@@ -46,6 +60,7 @@ impl InProcess {
             structure: None,
             stop: CancellationToken::new(),
             servers: None,
+            outputs,
         })
     }
 
@@ -64,6 +79,16 @@ impl InProcess {
         InProcess { servers: Some(servers), ..self }
     }
 
+    /// Where outputs are kept that are too long to be shown.
+    pub(crate) fn outputs(&self) -> &Outputs {
+        &self.outputs
+    }
+
+    /// A hash of what the worktree looks like: it differs after every change of a file that git would see.
+    pub(crate) fn stamp(&self) -> String {
+        out::stamp(&self.worktree)
+    }
+
     /// The blob that a path holds now, under the name that evidence gives it; for a conversation that goes on
     /// after an interruption.
     pub(crate) fn blob_now(&self, path: &str) -> Option<(String, BlobId)> {
@@ -75,7 +100,9 @@ impl InProcess {
     async fn dispatch(&self, call: ToolCall) -> ToolResult {
         let worktree = self.worktree.clone();
         let stop = Stop::new(self.stop.clone());
+        let outputs = Arc::clone(&self.outputs);
         let work: Box<dyn FnOnce() -> ToolResult + Send> = match call.name.as_str() {
+            "Read" | "Grep" if out::concerns(&call) => Box::new(move || out::call(&outputs, &call)),
             "Read" => Box::new(move || read::call(&worktree, &call.input)),
             "Glob" => Box::new(move || glob::call(&worktree, &call.input, &stop)),
             "Grep" => Box::new(move || grep::call(&worktree, &call.input, &stop)),

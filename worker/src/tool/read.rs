@@ -56,7 +56,8 @@ pub(super) fn call(worktree: &Worktree, input: &str) -> ToolResult {
     result
 }
 
-fn page(text: &str, offset: Option<usize>, limit: Option<usize>) -> Result<String, String> {
+/// Lines of a text with their numbers.
+pub(super) fn page(text: &str, offset: Option<usize>, limit: Option<usize>) -> Result<String, String> {
     if text.is_empty() {
         return Ok("(The file is empty.)".to_owned());
     }

@@ -27,8 +27,8 @@ use crate::process::{Ended, How, Tap};
 const TIMEOUT_MS: u64 = 120_000;
 /// Wall time that a command may ask for: a long build. What needs more is a step or a check of its own.
 const TIMEOUT_MS_MAX: u64 = 600_000;
-/// Output of a command that is kept, head and tail: a build log as a whole. What of it a model is sent is less
-/// ([`super::inline`]).
+/// Output of a command that is kept, head and tail: what a long build says. The model is shown a preview of more than a
+/// few pages.
 pub(super) const OUTPUT_BYTES_MAX: u64 = 256 << 10;
 /// How long BashOutput waits for the end of a job when no time is given: a look at what ends soon costs one turn.
 const LOOK_MS: u64 = 15_000;

@@ -95,6 +95,10 @@ impl Dispatcher<'_> {
                 let message = self.rec.blobs().put(json.as_bytes())?;
                 self.rec.emit(Body::Turn { step: step.clone(), attempt, index, message })
             }
+            StepResult::ViewEdit { json } => {
+                let edit = self.rec.blobs().put(json.as_bytes())?;
+                self.rec.emit(Body::ViewEdit { step: step.clone(), attempt, edit })
+            }
             StepResult::Refused { wall, message } => self.refused(step, wall, message),
             StepResult::BoundHit { bound, message } => {
                 self.rec.emit(Body::BoundHit { step: Some(step.clone()), bound, message })

@@ -243,7 +243,7 @@ impl Bench {
 }
 
 /// A client of a scripted model that does not wait as long as a real one.
-fn model(codec: Codec, server: &Server) -> HttpModel {
+pub(super) fn model(codec: Codec, server: &Server) -> HttpModel {
     let (path, auth) = match codec {
         Codec::AnthropicMessages => ("", Auth::ApiKey("secret-key".to_owned())),
         Codec::OpenaiChat | Codec::OpenaiResponses => ("/v1", Auth::Bearer("secret-key".to_owned())),

@@ -97,7 +97,7 @@ async fn a_place_is_explained_when_it_is_first_touched_and_once() {
     let outcome = bench.perform(&step, &whole).await;
     assert_eq!(outcome.end, End::Committed, "{outcome:?}");
     assert_eq!(told(&whole.turns()), TOLD);
-    let transcript = Transcript::open("", "", &whole.turns()).unwrap();
+    let transcript = Transcript::open("", "", None, &whole.turns(), &[]).unwrap();
     let touch = Touch::new(&instructions(), "", &transcript);
     assert_eq!(touch.given(), [TOLD[2], TOLD[0], TOLD[1]], "what a shorter conversation has to be told again");
     let count = whole.messages.lock().unwrap().len();
@@ -229,6 +229,7 @@ async fn a_cache_of_whole_messages_is_not_robbed_of_its_last_one() {
         model: Some(Arc::new(model)),
         temp: tools.temp.clone(),
         base_env: tools.base_env.clone(),
+        servers: Arc::clone(&tools.servers),
     };
     let mut step = instructed(bench.step("one", Mode::Read, "go"));
     let mut work = agent_work("go");

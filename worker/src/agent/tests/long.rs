@@ -72,18 +72,26 @@ async fn a_turn_of_many_blocks_still_finds_its_entry() {
 /// Thinks without a word and with some, in blocks that only its maker can read, and goes on calling.
 fn thinker() -> String {
     let last = TURNS - 1;
-    format!(
-        r##"
-version: 1
-replies:
-  - match: {{ turn: {last} }}
-    blocks: [{{ thinking: "" }}, {{ text: "Done." }}]
-  - blocks:
+    let calling: String = (0..last)
+        .map(|turn| {
+            format!(
+                r##"
+  - match: {{ turn: {turn} }}
+    blocks:
       - thinking: ""
       - thinking: 'hm, "so"'
       - redacted: QUJD
       - raw: {{ type: block_of_tomorrow, of: [1, 2.5, null], text: "" }}
-      - {{ tool: Glob, input: {{ pattern: "*" }} }}
+      - {{ tool: Glob, input: {{ pattern: "*{turn}" }} }}"##
+            )
+        })
+        .collect();
+    format!(
+        r##"
+version: 1
+replies:{calling}
+  - match: {{ turn: {last} }}
+    blocks: [{{ thinking: "" }}, {{ text: "Done." }}]
 "##
     )
 }

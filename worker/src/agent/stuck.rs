@@ -1,0 +1,19 @@
+//! A model that makes the same calls again and again and gets the same answers (All-Hands-AI/OpenHands#7237).
+
+use super::transcript::{Call, Transcript};
+
+/// Repetitions after which nothing new is to be hoped for. Waiting for something that changes gives other answers.
+const REPEATS_MAX: usize = 10;
+
+/// Are the newest replies all the same, and what they were told as well?
+pub(super) fn stuck(transcript: &Transcript) -> bool {
+    let exchanges: Vec<(Vec<Call>, Vec<String>)> = transcript.newest_exchanges(REPEATS_MAX);
+    let told = |(calls, answers): &(Vec<Call>, Vec<String>)| {
+        let calls: Vec<(String, String)> = calls.iter().map(|call| (call.name.clone(), call.input.clone())).collect();
+        (calls, answers.clone())
+    };
+    // The first of them may have been given in full what the later ones were given a stub for.
+    let Some((newest, earlier)) = exchanges.split_first() else { return false };
+    let newest = told(newest);
+    exchanges.len() == REPEATS_MAX && !newest.0.is_empty() && earlier.iter().all(|exchange| told(exchange) == newest)
+}
