@@ -2,6 +2,7 @@
 
 mod agent;
 mod bad;
+mod brief;
 mod crash;
 mod demo;
 mod env;

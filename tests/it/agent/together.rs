@@ -40,7 +40,10 @@ replies:
 fn agents_run_at_once_on_one_prefix_and_hear_of_what_they_need() {
     let mut env = TestEnv::new();
     let service = Service::start(&mut env, SCRIPT);
-    let repo = env.repo("r", &[("sea.md", "a pearl\n"), ("AGENTS.md", "Be brief.\n")]);
+    let source = ("shell.rs", "pub fn open_shell() {}\n");
+    let repo = env.repo("r", &[("sea.md", "a pearl\n"), ("AGENTS.md", "Be brief.\n"), source]);
+    repo.write("dirty.txt", "");
+    let told = repo.wattle(&["brief", "Write three files"]).ok().out;
     let events = run(&env, &repo, PLAN, MODEL, &["--approve", "auto", "--jobs", "4"]).ok().events();
 
     let usage = of(&events, "usage");
@@ -53,6 +56,10 @@ fn agents_run_at_once_on_one_prefix_and_hear_of_what_they_need() {
     assert_eq!(shared.len(), 1, "byte for byte the same up to the worker's own part");
     let shared = shared.first().unwrap();
     assert!(shared.contains("Be brief.") && shared.contains("cache_control"), "{shared}");
+    for request in service.requests() {
+        assert_eq!(request["messages"][0]["content"][0]["text"], told, "what `wattle brief` has shown");
+    }
+    assert!(told.contains("open_shell") && told.contains("dirty.txt") && told.contains("branch: main"), "{told}");
     for private in [env.root().to_str().unwrap(), "one.txt", "refs/heads", "2026-"] {
         assert!(!shared.contains(private), "{private} is in the shared part");
     }
@@ -72,6 +79,7 @@ fn agents_run_at_once_on_one_prefix_and_hear_of_what_they_need() {
     }
     assert!(repo.git(&["log", "--format=%B"]).contains(&format!("Wattle-Model: {MODEL}")));
     assert!(events.last().unwrap()["usd"].as_f64().unwrap() > 0.0);
+    std::fs::remove_file(repo.path.join("dirty.txt")).unwrap();
     sound(&repo);
     service.stop();
 }

@@ -14,8 +14,10 @@ use super::{Definition, Kind, Language};
 const DAMPING: f64 = 0.85;
 /// Rounds of the iteration: the error falls to 0.85 to this power, below a thousandth.
 const ROUNDS: usize = 45;
-/// A name that more files define than this ties nothing together (`main`, `new`, `setUp`); it also bounds the edges.
+/// A name that more files define than this ties nothing together (`main`, `new`, `setUp`).
 const DEFINERS_MAX: usize = 20;
+/// Edges at which fewer definers of a name are let in: each costs a step of every round.
+const EDGES_MAX: usize = 1_000_000;
 /// A name that more files define than this is weak.
 const DEFINERS_STRONG_MAX: usize = 5;
 /// A composed name of this length is hardly chosen twice.
@@ -59,13 +61,16 @@ pub(super) fn rank(files: &[File<'_>]) -> Vec<Ranked> {
     }
     let mut ranked: Vec<(f64, f64, Ranked)> = Vec::new();
     for (file, File { digest, .. }) in files.iter().enumerate() {
+        let mut same: BTreeMap<&str, u32> = BTreeMap::new();
+        for found in digest.definitions.iter().filter(|found| shown(found)) {
+            *same.entry(&found.name).or_default() += 1;
+        }
         for (definition, found) in digest.definitions.iter().enumerate() {
             if !shown(found) {
                 continue;
             }
-            let same = digest.definitions.iter().filter(|other| other.name == found.name && shown(other)).count();
             let score = scores.get(&(file, found.name.as_str())).copied().unwrap_or_default();
-            let score = score / same.max(1) as f64;
+            let score = score / f64::from(same[found.name.as_str()]);
             // What nobody uses comes last, of the files that matter most first, and only what stands on its own.
             if score > 0.0 || (found.depth == 0 && found.kind != Kind::Constant) {
                 ranked.push((score, rank[file], Ranked { file, definition }));
@@ -91,12 +96,20 @@ fn edges<'a>(files: &[File<'a>]) -> Vec<Edge<'a>> {
             }
         }
     }
+    let count = |limit: usize| {
+        let of =
+            |file: &File<'_>, name: &String| definers.get(&(file.language.family(), name.as_str())).map_or(0, Vec::len);
+        let names = files.iter().flat_map(|file| file.digest.references.keys().map(move |name| of(file, name)));
+        names.filter(|of| *of <= limit).sum::<usize>()
+    };
+    let limits = [DEFINERS_MAX, DEFINERS_STRONG_MAX, 1];
+    let limit = limits.into_iter().find(|limit| count(*limit) <= EDGES_MAX).unwrap_or(1);
     let weak: Vec<bool> = files.iter().map(|file| is_aside(file.path)).collect();
     let mut edges = Vec::new();
     for (from, file) in files.iter().enumerate() {
         for (name, count) in &file.digest.references {
             let Some(of) = definers.get(&(file.language.family(), name.as_str())) else { continue };
-            if of.len() > DEFINERS_MAX || of.contains(&from) {
+            if of.len() > limit || of.contains(&from) {
                 continue;
             }
             let mut weight = of_name(name) * f64::from(*count).sqrt();

@@ -94,11 +94,10 @@ fn map_of(blobs: Blobs<'_>, files: &[Listed], o: &MapOptions) -> Result<SymbolMa
     let none = Digest::default();
     let graph: Vec<File<'_>> = sources
         .iter()
-        .zip(&outcomes)
-        .map(|(source, outcome)| File {
+        .map(|source| File {
             path: source.path,
             language: source.key.language,
-            digest: outcome.as_ref().unwrap_or(&none),
+            digest: outcomes[&source.key].as_ref().unwrap_or(&none),
         })
         .collect();
     let ranked = rank(&graph);
@@ -164,8 +163,8 @@ fn select<'l>(files: &'l [Listed], o: &MapOptions, left_out: &mut Vec<String>) -
     sources
 }
 
-/// The tags of each file; `None` = the time was up. What was read until then is kept for the next try.
-fn read(blobs: Blobs<'_>, sources: &[Source<'_>], o: &MapOptions) -> Result<Option<Vec<Outcome>>, GitError> {
+/// The tags of every file; `None` = the time was up. What was read until then is kept for the next try.
+fn read(blobs: Blobs<'_>, sources: &[Source<'_>], o: &MapOptions) -> Result<Option<BTreeMap<Key, Outcome>>, GitError> {
     let deadline = Instant::now() + o.wall;
     let store = o.store.as_deref().map(Store::new);
     let mut known = match &store {
@@ -180,10 +179,8 @@ fn read(blobs: Blobs<'_>, sources: &[Source<'_>], o: &MapOptions) -> Result<Opti
         store.save(&made);
     }
     known.extend(made);
-    let outcomes = sources.iter().map(|source| known.get(&source.key).cloned().unwrap_or(Err(Untagged::Late)));
-    let outcomes: Vec<Outcome> = outcomes.collect();
-    let late = outcomes.iter().any(|outcome| matches!(outcome, Err(Untagged::Late)));
-    Ok((!late).then_some(outcomes))
+    let all = sources.iter().all(|source| !matches!(known.get(&source.key), None | Some(Err(Untagged::Late))));
+    Ok(all.then_some(known))
 }
 
 /// Reads these blobs on several threads. Those that come after the deadline are left out.
@@ -222,10 +219,10 @@ fn extract(
     Ok(made)
 }
 
-fn tell_unread(sources: &[Source<'_>], outcomes: &[Outcome], left_out: &mut Vec<String>) {
+fn tell_unread(sources: &[Source<'_>], outcomes: &BTreeMap<Key, Outcome>, left_out: &mut Vec<String>) {
     let mut unread: BTreeMap<Untagged, Vec<&str>> = BTreeMap::new();
-    for (source, outcome) in sources.iter().zip(outcomes) {
-        if let Err(why) = outcome {
+    for source in sources {
+        if let Err(why) = &outcomes[&source.key] {
             unread.entry(*why).or_default().push(source.path);
         }
     }

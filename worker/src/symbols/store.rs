@@ -11,18 +11,37 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use wattle_workspace::BlobId;
 
-use super::{Definition, EXTRACTOR, Language, Tags, Untagged};
+use super::{Definition, EXTRACTOR, Kind, Language, Tags, Untagged};
 
-/// Bound on one file: all of them stay below 64 MiB, the tags of some 40,000 files.
-const SHARD_BYTES_MAX: usize = 256 << 10;
+/// Bound on one file: all of them stay below 96 MiB, the tags of some 40,000 files of usual size.
+const SHARD_BYTES_MAX: usize = 384 << 10;
 
 /// What a map needs of a file: where each name is used does not matter to it, how often does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub(super) struct Digest {
-    #[serde(rename = "d")]
     pub(super) definitions: Vec<Definition>,
-    #[serde(rename = "r")]
     pub(super) references: BTreeMap<String, u32>,
+}
+
+/// A digest as it is written: most of it would be names of fields.
+#[derive(Serialize, Deserialize)]
+struct Written(Vec<(String, Kind, u32, u32, u32, Option<String>, String)>, BTreeMap<String, u32>);
+
+impl From<Digest> for Written {
+    fn from(digest: Digest) -> Written {
+        let line = |d: Definition| (d.name, d.kind, d.line, d.end_line, d.depth, d.container, d.signature);
+        Written(digest.definitions.into_iter().map(line).collect(), digest.references)
+    }
+}
+
+impl From<Written> for Digest {
+    fn from(Written(lines, references): Written) -> Digest {
+        let definitions = lines.into_iter().map(|(name, kind, line, end_line, depth, container, signature)| {
+            Definition { name, kind, line, end_line, depth, container, signature }
+        });
+        Digest { definitions: definitions.collect(), references }
+    }
 }
 
 impl From<Tags> for Digest {
@@ -197,11 +216,11 @@ mod tests {
             definitions: Vec::new(),
             references: (0..5_000).map(|n| (format!("a_name_of_some_length_{n}"), 1)).collect(),
         });
-        for n in 0..5 {
+        for n in 0..7 {
             store.save(&BTreeMap::from([(key(&format!("ab{n:038}"), Language::Go), long.clone())]));
         }
         let size = std::fs::metadata(dir.path().join("ab")).unwrap().len();
-        assert!(size > 100_000 && size <= SHARD_BYTES_MAX as u64 + 100, "{size}");
-        assert_eq!(store.load([&key(&format!("ab{:038}", 4), Language::Go)].into_iter()).len(), 1, "the newest stays");
+        assert!(size > 200_000 && size <= SHARD_BYTES_MAX as u64 + 100, "{size}");
+        assert_eq!(store.load([&key(&format!("ab{:038}", 6), Language::Go)].into_iter()).len(), 1, "the newest stays");
     }
 }
