@@ -187,6 +187,10 @@ fn arrange(mut found: Found<'_>, bytes: &[u8]) -> Tags {
         around.retain(|(end, ..)| *end >= whole.end_byte());
         let text = one_line(&String::from_utf8_lossy(&bytes[name.byte_range()]), NAME_CHARS_MAX);
         let outer = around.last();
+        // What an implementation says of a type (`type Item = …`) defines none.
+        if kind == Kind::Type && matches!(outer, Some((_, Kind::Implementation, _))) {
+            continue;
+        }
         let kind = match (kind, outer) {
             (Kind::Function, Some((_, Kind::Type | Kind::Interface | Kind::Implementation, _))) => Kind::Method,
             _ => kind,

@@ -24,7 +24,7 @@ const DEFINERS_STRONG_MAX: usize = 5;
 const LONG_NAME_CHARS: usize = 8;
 /// Weight of a long composed name.
 const LONG: f64 = 10.0;
-/// Weight of what is weak: private names, names with many definers, definitions in tests and in code of others.
+/// Weight of what is weak: private names, single small words, names with many definers, definitions in tests and in code of others.
 const WEAK: f64 = 0.1;
 
 /// A file of the graph.
@@ -131,7 +131,13 @@ fn of_name(name: &str) -> f64 {
     let letters = has(|c| c.is_alphabetic());
     let composed =
         (letters && has(|c| matches!(c, '_' | '-'))) || (has(|c| c.is_uppercase()) && has(|c| c.is_lowercase()));
-    let weight = if composed && name.chars().count() >= LONG_NAME_CHARS { LONG } else { 1.0 };
+    let weight = match composed {
+        true if name.chars().count() >= LONG_NAME_CHARS => LONG,
+        true => 1.0,
+        // One small word (`iter`, `len`, `insert`) is as a rule somebody else's, whoever defines it here, too.
+        false if name.starts_with(char::is_uppercase) => 1.0,
+        false => WEAK,
+    };
     if name.starts_with('_') { weight * WEAK } else { weight }
 }
 
@@ -256,12 +262,14 @@ mod tests {
     #[test]
     fn weights_of_names() {
         let check = |name: &str, weight: f64| assert_eq!(of_name(name), weight, "{name}");
-        check("get", 1.0);
+        check("get", WEAK);
+        check("Frame", 1.0);
+        check("a_b", 1.0);
         check("parse_line", LONG);
         check("ParseLine", LONG);
-        check("parseline", 1.0);
+        check("parseline", WEAK);
         check("_parse_line", LONG * WEAK);
-        check("__", WEAK);
+        check("__", WEAK * WEAK);
         for aside in ["tests/a.rs", "a/b_test.go", "x.test.ts", "src/foo/tests.rs", "vendor/a/b.c", "test_x.py"] {
             assert!(is_aside(aside), "{aside}");
         }
