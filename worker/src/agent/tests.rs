@@ -8,6 +8,7 @@ mod instructions;
 mod jobs;
 mod lead;
 mod long;
+mod patch;
 mod regressions;
 mod resume;
 mod servers;

@@ -19,8 +19,8 @@ use crate::grammar;
 /// Files above this are not judged: source that people write is smaller, and a parse takes about 100 ms for it.
 const BYTES_MAX: usize = 1024 * 1024;
 /// Bound on one parse, of which there are two for each change; beyond it a file is not judged. Grammars are known
-/// to take minutes over single files.
-const PARSE_MAX: Duration = Duration::from_millis(500);
+/// to take minutes over single files; twenty times what the largest sound one needs is enough on a busy machine.
+const PARSE_MAX: Duration = Duration::from_secs(2);
 /// Lines of the result that are shown on either side of the first error.
 const AROUND: usize = 3;
 /// Characters of a line that are shown.

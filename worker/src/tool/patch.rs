@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Deserialize;
+use wattle_workspace::BlobId;
 
 use self::hunks::Patched;
 use self::parse::{Hunk, Operation};
@@ -33,6 +34,8 @@ struct Input {
 /// One operation that can be done, and the line that tells of it.
 struct Planned {
     changes: Vec<Change>,
+    /// A file that holds the change already, with what it holds.
+    already: Option<(String, BlobId)>,
     told: String,
 }
 
@@ -63,9 +66,11 @@ pub(super) fn call(worktree: &Worktree, call: &ToolCall) -> ToolResult {
         };
         return ToolResult::failed(format!("nothing was changed:\n{}{fits}", problems.join("\n")));
     }
+    let there: Vec<(String, BlobId)> = planned.iter().filter_map(|plan| plan.already.clone()).collect();
     let told: Vec<String> = planned.iter().map(|plan| plan.told.clone()).collect();
     let changes: Vec<Change> = planned.into_iter().flat_map(|plan| plan.changes).collect();
-    let (evidence, written) = stage::write(worktree, &changes);
+    let (mut evidence, written) = stage::write(worktree, &changes);
+    evidence.read = there;
     match written {
         Ok(()) => ToolResult { content: told.join("\n"), is_error: false, evidence },
         Err(message) => ToolResult { content: message, is_error: true, evidence },
@@ -98,12 +103,12 @@ fn plan(worktree: &Worktree, call: &ToolCall, operation: &Operation) -> Result<P
         Operation::Delete { path } => {
             let (at, before) = at(worktree, path)?;
             match before {
-                None if call.again => Ok(already(path)),
+                None if call.again => Ok(already(path, None)),
                 None => Err(format!("{path} does not exist")),
                 Some(before) => {
                     known(call, &at, path, &before)?;
                     let change = Change { at, before: Some(before), after: None };
-                    Ok(Planned { changes: vec![change], told: format!("{path} was deleted.") })
+                    Ok(Planned { changes: vec![change], already: None, told: format!("{path} was deleted.") })
                 }
             }
         }
@@ -111,8 +116,9 @@ fn plan(worktree: &Worktree, call: &ToolCall, operation: &Operation) -> Result<P
     }
 }
 
-fn already(path: &str) -> Planned {
-    Planned { changes: Vec::new(), told: format!("{path} holds this change already.") }
+fn already(path: &str, there: Option<(&Located, &Contents)>) -> Planned {
+    let already = there.map(|(at, contents)| (at.name(), blob_id(&contents.bytes)));
+    Planned { changes: Vec::new(), already, told: format!("{path} holds this change already.") }
 }
 
 fn at(worktree: &Worktree, path: &str) -> Result<(Located, Option<Contents>), String> {
@@ -136,12 +142,12 @@ fn known(call: &ToolCall, at: &Located, path: &str, before: &Contents) -> Result
 fn add(worktree: &Worktree, call: &ToolCall, path: &str, text: &str) -> Result<Planned, String> {
     let (at, before) = at(worktree, path)?;
     match before {
-        Some(before) if call.again && before.bytes == text.as_bytes() => Ok(already(path)),
+        Some(before) if call.again && before.bytes == text.as_bytes() => Ok(already(path, Some((&at, &before)))),
         Some(_) => Err(format!("{path} exists already; update it, or delete it first in a patch of its own")),
         None => {
             let after = Some((text.as_bytes().to_vec(), None));
             let told = format!("{path} was added, {} lines.", text.lines().count());
-            Ok(Planned { changes: vec![Change { at, before: None, after }], told })
+            Ok(Planned { changes: vec![Change { at, before: None, after }], already: None, told })
         }
     }
 }
@@ -156,14 +162,14 @@ fn update(
     let (from, before) = at(worktree, path)?;
     let target = to.map(|to| at(worktree, to)).transpose()?.filter(|(target, _)| *target.name() != from.name());
     let Some(before) = before else {
-        let moved = target.and_then(|(_, there)| there).filter(|there| hunks::holds_already(&there.bytes, hunks));
-        return match moved {
-            Some(_) if call.again => Ok(already(path)),
-            Some(_) | None => Err(format!("{path} does not exist")),
+        let moved = target.and_then(|(target, there)| Some((target, there?)));
+        return match moved.filter(|(_, there)| call.again && hunks::holds_already(&there.bytes, hunks)) {
+            Some((target, there)) => Ok(already(path, Some((&target, &there)))),
+            None => Err(format!("{path} does not exist")),
         };
     };
     if call.again && target.is_none() && hunks::holds_already(&before.bytes, hunks) {
-        return Ok(already(path));
+        return Ok(already(path, Some((&from, &before))));
     }
     known(call, &from, path, &before)?;
     let (bytes, how) = if hunks.is_empty() {
@@ -183,7 +189,7 @@ fn update(
     let mode = Some(before.mode);
     let Some((target, there)) = target else {
         let change = Change { at: from, before: Some(before), after: Some((bytes, mode)) };
-        return Ok(Planned { changes: vec![change], told: format!("{path} was updated{how}.") });
+        return Ok(Planned { changes: vec![change], already: None, told: format!("{path} was updated{how}.") });
     };
     // A move that was killed between its two writes has made the new file already.
     let made = there.as_ref().is_some_and(|there| call.again && there.bytes == bytes);
@@ -192,11 +198,12 @@ fn update(
         return Err(format!("{path}: {to} exists already"));
     }
     let mut changes = Vec::new();
+    let already = made.then(|| (target.name(), blob_id(&bytes)));
     if !made {
         changes.push(Change { at: target, before: None, after: Some((bytes, mode)) });
     }
     changes.push(Change { at: from, before: Some(before), after: None });
-    Ok(Planned { changes, told: format!("{path} was moved to {to}{how}.") })
+    Ok(Planned { changes, already, told: format!("{path} was moved to {to}{how}.") })
 }
 
 #[cfg(test)]

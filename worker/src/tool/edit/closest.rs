@@ -10,12 +10,12 @@ use super::super::text::{Lines, shown, trim};
 const CLOSEST: usize = 3;
 /// Lines of a file up to which they are looked for: beyond it the search costs more than it helps.
 const LINES_MAX: usize = 20_000;
-/// Wanted lines that are compared: 20,000 x 64 comparisons take about 10 ms.
-const WANTED_MAX: usize = 64;
+/// Wanted lines that are compared, spread over the text: 20,000 x 24 comparisons take a few milliseconds.
+const WANTED_MAX: usize = 24;
 /// Places that are looked at closely.
 const CANDIDATES: usize = 24;
 /// Bytes of a line that are compared; what follows rarely decides.
-const LINE_BYTES_MAX: usize = 256;
+const LINE_BYTES_MAX: usize = 128;
 /// Likeness, of 100, below which a place is not worth showing.
 const LIKENESS_MIN: usize = 50;
 /// The same for the sets of pairs, which say less.
@@ -100,31 +100,29 @@ fn windows(file: &Lines<'_>, lines: usize, wanted: &[&[u8]]) -> Vec<usize> {
 
 /// The pairs of neighbouring bytes of a line, space around it aside, as a set of 256 bits.
 #[derive(Clone, Copy)]
-struct Pairs([u64; 4]);
+struct Pairs {
+    bits: [u64; 4],
+    count: u32,
+}
 
 impl Pairs {
     fn of(line: &[u8]) -> Pairs {
         let line = trim(line);
-        let line = &line[..line.len().min(LINE_BYTES_MAX)];
         let mut bits = [0; 4];
         let mut before = 0;
-        for byte in line {
+        for byte in &line[..line.len().min(LINE_BYTES_MAX)] {
             // Any odd factor spreads pairs well enough.
-            let hash = (before << 8 | u32::from(*byte)).wrapping_mul(0x9e37_79b1) >> 24;
+            let hash = ((before << 8) | u32::from(*byte)).wrapping_mul(0x9e37_79b1) >> 24;
             bits[(hash >> 6) as usize] |= 1 << (hash & 63);
             before = u32::from(*byte);
         }
-        Pairs(bits)
+        Pairs { bits, count: bits.iter().map(|part: &u64| part.count_ones()).sum() }
     }
 
     /// What both have of what either has, of 100.
     fn likeness(&self, other: &Pairs) -> usize {
-        let (mut both, mut either) = (0, 0);
-        for (a, b) in self.0.iter().zip(&other.0) {
-            both += (a & b).count_ones();
-            either += (a | b).count_ones();
-        }
-        if either == 0 { 0 } else { (both * 100 / either) as usize }
+        let both: u32 = self.bits.iter().zip(&other.bits).map(|(a, b)| (a & b).count_ones()).sum();
+        (both * 100).checked_div(self.count + other.count - both).unwrap_or(0) as usize
     }
 }
 

@@ -12,7 +12,7 @@ use super::super::text::{Lines, Shift, characters, folded, indent, trim, trim_en
 
 /// Work of one tier, in bytes compared: less than half a second of one core. Only a text that repeats itself over
 /// and over gets there; it then has to be given exactly.
-const WORK_MAX: usize = 200_000_000;
+const WORK_MAX: usize = 60_000_000;
 /// What it costs to look at a line at all, in the same measure.
 const LINE_WORK: usize = 16;
 
