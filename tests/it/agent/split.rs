@@ -131,8 +131,10 @@ fn a_plan_file_has_no_lead_and_a_step_is_split_all_the_same() {
     let model = script(&env, &format!("version: 1\nreplies:{}{WORKERS}", parts(0)));
     let events = run(&env, &repo, &plan(), &model, &["--approve", "auto"]).ok().events();
     split(&repo, &events);
+    // What is cleaned leaves what the run is read from: the amended plan, too.
     drop(repo.wattle(&["clean"]).ok());
-    landed(&repo);
+    assert_eq!(standing(&repo, "two").0, "landed");
+    assert_eq!(repo.wattle(&["resume"]).code, 0);
     sound(&repo);
 }
 
