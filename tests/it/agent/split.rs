@@ -1,5 +1,7 @@
 //! A step that turns out too large: its worker says so, the lead makes steps of the rest, and the run goes on with them.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{MODEL, Service, file, of, run, script, sound, standing};
@@ -187,7 +189,8 @@ fn killed_between_the_question_and_the_new_steps_a_run_reaches_the_same_end() {
     let tree = whole.git(&["rev-parse", "main^{tree}"]);
     let asked = events.iter().position(|event| event["type"] == "split_asked").unwrap();
     let taken = events.iter().position(|event| event["type"] == "plan_amended").unwrap();
-    for place in (asked..taken + 8).step_by(2).chain([taken, taken + 1]) {
+    let places: BTreeSet<usize> = (asked..taken + 8).step_by(2).chain([taken, taken + 1]).collect();
+    for place in places {
         let repo = env.repo(&format!("r{place}"), &[("a.txt", "a\n")]);
         let mut live = repo.spawn(&args);
         assert!(live.read(place + 1), "event {place}");
