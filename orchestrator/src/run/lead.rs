@@ -251,8 +251,7 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
         plan_schema: submit_plan_schema().to_string(),
         proposals_max: PROPOSALS_MAX,
     });
-    let base_env = ctx.child_env.clone();
-    let (repo, servers) = (ctx.repo.clone(), ctx.servers.clone());
+    let (repo, base_env, servers) = (ctx.repo.clone(), ctx.child_env.clone(), ctx.servers.clone());
     let tools = Tools { repo, model: Some(model), temp: temp.path().to_owned(), base_env, servers };
     // From here on a signal ends the lead, and nothing else.
     let cancel = host.cancel.clone();
