@@ -407,6 +407,9 @@ fn room_for_branches(ctx: &Context, run: &RunId, base: &CommitId) -> Result<(), 
     }
 }
 
+/// What could not be taken as it is written: what it is about, and the words.
+type Warning = (&'static str, String);
+
 fn freeze(
     ctx: &Context,
     writer: &Writer,
@@ -414,7 +417,7 @@ fn freeze(
     plan: &Plan,
     agents: Named,
     (base, facts, target): (Base, Facts, String),
-) -> Result<(RunStarted, Vec<(&'static str, String)>), RunError> {
+) -> Result<(RunStarted, Vec<Warning>), RunError> {
     let blobs = &writer.reader.blobs;
     let mut files: BTreeMap<String, Blob> = BTreeMap::new();
     for (path, bytes) in &request.files {
