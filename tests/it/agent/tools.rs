@@ -209,7 +209,7 @@ replies:
     let service = Service::start(&mut env, script);
     let repo = env.repo("r", &[("a.txt", "a\n")]);
     let plan = "version: 1\ntask: t\nchecks: []\nsteps: [{ id: look, mode: scratch, agent: { prompt: Change it. } }]\n";
-    run(&env, &repo, plan, MODEL, &["--approve", "auto"]).ok();
+    drop(run(&env, &repo, plan, MODEL, &["--approve", "auto"]).ok());
     let text = repo.wattle(&["log", "look", "--ledger"]).ok().out;
     for part in
         ["Change it.", "It is changed.", "`echo error: no; exit 3`: exit 3", "error: no (message 2)", "- a.txt "]

@@ -4,7 +4,7 @@
 //! shows it, so a conversation that goes on after an interruption sends the same bytes.
 
 use wattle_cache::offload::cut;
-use wattle_cache::prefix::Rendered;
+use wattle_cache::prefix::{Rendered, RequestOptions};
 use wattle_cache::view::check::Facts;
 use wattle_cache::view::ladder::{self, Due, Gauge, Limits, WINDOW_DEFAULT};
 use wattle_cache::view::{Rung, ViewEdit};
@@ -210,7 +210,8 @@ impl Talk<'_> {
         if tokens + u64::from(SUMMARY_TOKENS) > self.fitting.limits.window {
             return Ok(None);
         }
-        let options = self.options(SUMMARY_TOKENS);
+        // It is no turn: nothing of it has to be sent again.
+        let options = RequestOptions { tail: String::new(), ..self.options(SUMMARY_TOKENS) };
         let rendered = self.transcript.render_asking(SUMMARY, self.caller.target(), &options);
         let asked = self.caller.call(rendered, SUMMARY_TOKENS, self.transcript.next_index()).await;
         let (reply, row) = match asked {
