@@ -26,7 +26,10 @@ pub(super) struct Digest {
 
 /// A digest as it is written: most of it would be names of fields.
 #[derive(Serialize, Deserialize)]
-struct Written(Vec<(String, Kind, u32, u32, u32, Option<String>, String)>, BTreeMap<String, u32>);
+struct Written(Vec<Line>, BTreeMap<String, u32>);
+
+/// A definition as it is written, field by field.
+type Line = (String, Kind, u32, u32, u32, Option<String>, String);
 
 impl From<Digest> for Written {
     fn from(digest: Digest) -> Written {
