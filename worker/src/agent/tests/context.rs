@@ -168,7 +168,7 @@ fn replies(dice: &mut Dice, case: u64) -> Vec<Value> {
     let thinks = dice.one_in(3);
     let only = |blocks: Vec<Value>| json!({"match": {"text": format!("case-{case};")}, "times": 1, "blocks": blocks});
     let mut replies = Vec::new();
-    for turn in 0..3 + dice.below(4) {
+    for turn in 0..4 + dice.below(4) {
         let mut blocks = Vec::new();
         if thinks && dice.one_in(2) {
             blocks.push(json!({"thinking": if dice.one_in(2) { "" } else { "hm" }}));
@@ -176,7 +176,7 @@ fn replies(dice: &mut Dice, case: u64) -> Vec<Value> {
         if dice.one_in(3) {
             blocks.push(json!({"text": format!("Now part {turn}:\n- look\n- change")}));
         }
-        blocks.extend((0..=dice.below(4)).map(|_| call(dice, case)));
+        blocks.extend((0..=1 + dice.below(4)).map(|_| call(dice, case)));
         replies.push(only(blocks));
     }
     let mut last = only(vec![json!({"text": format!("Done with {case}.")})]);
@@ -213,7 +213,7 @@ fn window(dice: &mut Dice) -> u64 {
         tool::definitions().iter().map(|t| t.name.len() + t.description.len() + t.input_schema.len()).sum();
     let shared = (tools + brief::SYSTEM.len()) as u64 / 4 + 500;
     // A quarter of the window is for the reply; of the rest half has to be free after a swap.
-    (2 * shared + 5_000 + 1_000 * dice.below(4)) * 4 / 3
+    (2 * shared + 2_500 + 500 * dice.below(4)) * 4 / 3
 }
 
 async fn case(stage: &Stage, case: u64, tally: &Tally) {
@@ -295,7 +295,7 @@ async fn a_thousand_random_conversations_are_never_refused() {
     let share = |counter: &AtomicUsize| count(counter) * 100 / CASES as usize;
     let all = [&tally.masks, &tally.swaps, &tally.resumes, &tally.split, &tally.requests].map(share);
     let [masks, swaps, resumes, split, requests] = all;
-    assert!(masks + swaps >= 3 && resumes >= 10, "in percent of the cases: {all:?}");
+    assert!(masks >= 3 && swaps >= 7 && resumes >= 10, "in percent of the cases: {all:?}");
     assert!(split < 15 && requests >= 300, "in percent of the cases: {all:?}");
 }
 
