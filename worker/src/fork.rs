@@ -16,6 +16,9 @@ use wattle_workspace::BlobId;
 const BEGINS: &str = "The conversation up to here was the lead's; it ends here, and its plan is being carried out. From here \
 on this is yours:";
 
+/// The tool that hands in a plan: an assignment knows tools by their names alone.
+const SUBMIT_PLAN: &str = "SubmitPlan";
+
 /// A conversation to go on from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fork {
@@ -71,7 +74,7 @@ impl Fork {
     pub(crate) fn own_first(&self, words: &str) -> String {
         let open = self.messages.last().map(|message| blocks(message)).unwrap_or_default();
         let results = open.iter().filter(|block| block["type"] == "tool_use").map(|block| {
-            let said = if block["name"] == crate::tool::SUBMIT_PLAN { "The plan was accepted." } else { "Not run." };
+            let said = if block["name"] == SUBMIT_PLAN { "The plan was accepted." } else { "Not run." };
             json!({"type": "tool_result", "tool_use_id": block["id"], "content": said})
         });
         let text = json!({"type": "text", "text": format!("{BEGINS}\n\n{words}")});

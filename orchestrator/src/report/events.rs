@@ -38,10 +38,7 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
             (Style::Plain, text)
         }
         Body::PlanReady { .. } => (Style::Wait, "the plan is ready".to_owned()),
-        Body::PlanAmended { step, steps, .. } => {
-            let names = steps.iter().map(StepId::as_str).collect::<Vec<_>>().join(", ");
-            (Style::Plain, format!("{step}: split; {}: {names}", counted(steps.len(), "new step")))
-        }
+        Body::PlanAmended { step, steps, .. } => (Style::Plain, amended(step, steps)),
         Body::SplitAsked { step, .. } => (Style::Wait, format!("{step}: has to be split; the lead is asked")),
         Body::StepState(change) => step(change)?,
         Body::RepairStarted { step, number, .. } => (Style::Wait, format!("{step}: repair {number}")),
@@ -71,16 +68,10 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
             (Style::Wait, format!("{step}{bound}: {message}"))
         }
         Body::NeedsInput { step, question, options, .. } => (Style::Wait, asked(step, question, options)),
-        Body::LeadAsked { step, question, .. } => {
-            (Style::Plain, format!("{step} asks the lead: {}", one_line(question, WORDS_MAX)))
-        }
-        Body::Answered { step, text, by, .. } => {
-            (Style::Plain, format!("{step}: {by} answers: {}", one_line(text, WORDS_MAX)))
-        }
+        Body::LeadAsked { step, question, .. } => (Style::Plain, said(step, "its worker", "asks the lead", question)),
+        Body::Answered { step, text, by, .. } => (Style::Plain, said(step, by, "answers", text)),
         Body::Approved { step, commit, by, .. } => (Style::Good, format!("{step}: {by} approves {}", commit.short())),
-        Body::Comment { step, text, by, .. } => {
-            (Style::Plain, format!("{step}: {by} notes: {}", one_line(text, WORDS_MAX)))
-        }
+        Body::Comment { step, text, by, .. } => (Style::Plain, said(step, by, "notes", text)),
         Body::RunFinished { state, total, usd, .. } => {
             let usd = usd.map_or("unknown cost".to_owned(), |usd| format_usd((usd * 1e9).round() as u64));
             (Style::Plain, format!("run {state}: {}, {usd}", counted(*total, "step")))
@@ -93,6 +84,15 @@ pub(crate) fn describe(event: &Event) -> Option<(Style, String)> {
         Body::Usage { .. } | Body::Command { .. } | Body::MergeAsked { .. } => return None,
     };
     Some((style, text))
+}
+
+fn amended(step: &StepId, steps: &[StepId]) -> String {
+    let names = steps.iter().map(StepId::as_str).collect::<Vec<_>>().join(", ");
+    format!("{step}: split; {}: {names}", counted(steps.len(), "new step"))
+}
+
+fn said(step: &StepId, by: &str, what: &str, text: &str) -> String {
+    format!("{step}: {by} {what}: {}", one_line(text, WORDS_MAX))
 }
 
 fn predicted(found: &Prediction) -> String {

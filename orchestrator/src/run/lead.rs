@@ -253,18 +253,7 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
     });
     let (repo, base_env, servers) = (ctx.repo.clone(), ctx.child_env.clone(), ctx.servers.clone());
     let tools = Tools { repo, model: Some(model), temp: temp.path().to_owned(), base_env, servers };
-    // From here on a signal ends the lead, and nothing else.
-    let cancel = host.cancel.clone();
-    let signals = runtime.block_on(async { (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) });
-    if let (Ok(mut interrupt), Ok(mut terminate)) = signals {
-        runtime.spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            cancel.cancel();
-        });
-    }
+    end_on_signal(&runtime, host.cancel.clone());
     let outcome = runtime.block_on(perform(assignment, host.clone(), Arc::new(tools)));
     let mut state = host.state.lock().expect("no holder panics");
     match (state.yaml.take(), outcome.end) {
@@ -284,8 +273,21 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
         }),
         (None, End::Failed { cause, message }) => Err(RunError::Lead { cause, message }),
         (None, End::Done | End::Committed | End::Unchanged | End::NeedsInput { .. }) => {
-            let message = "the lead ended without a plan".to_owned();
-            Err(RunError::Lead { cause: Cause::Turns, message })
+            Err(RunError::Lead { cause: Cause::Turns, message: "the lead ended without a plan".to_owned() })
         }
+    }
+}
+
+/// From here on a signal ends the lead, and nothing else.
+fn end_on_signal(runtime: &tokio::runtime::Runtime, cancel: CancellationToken) {
+    let signals = runtime.block_on(async { (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) });
+    if let (Ok(mut interrupt), Ok(mut terminate)) = signals {
+        runtime.spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            cancel.cancel();
+        });
     }
 }
