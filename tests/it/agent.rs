@@ -11,6 +11,7 @@ mod instructions;
 mod lead;
 mod ledger;
 mod repair;
+mod servers;
 mod split;
 mod stream;
 mod together;

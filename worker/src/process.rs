@@ -1,4 +1,5 @@
-//! The one place where processes start: setup, checks, the `run` steps and the shell of an agent.
+//! The one place where processes start: setup, checks, the `run` steps and the shell of an agent; and servers, which
+//! run on (`server`).
 //!
 //! A job is `sh -c` in a process group of its own, with no input and with both outputs on one pipe, so
 //! that their order is the order of writing. Four things end it: its own exit, its wall-time bound, its
