@@ -1,6 +1,7 @@
 //! A model that makes the same calls again and again and gets the same answers (All-Hands-AI/OpenHands#7237).
 
 use super::transcript::{Call, Transcript};
+use crate::tool::BASH_OUTPUT;
 
 /// Repetitions after which nothing new is to be hoped for. Waiting for something that changes gives other answers.
 const REPEATS_MAX: usize = 10;
@@ -15,5 +16,9 @@ pub(super) fn stuck(transcript: &Transcript) -> bool {
     // The first of them may have been given in full what the later ones were given a stub for.
     let Some((newest, earlier)) = exchanges.split_first() else { return false };
     let newest = told(newest);
-    exchanges.len() == REPEATS_MAX && !newest.0.is_empty() && earlier.iter().all(|exchange| told(exchange) == newest)
+    // A job that runs may be waited for as long as it may run: its own time ends it.
+    if newest.0.iter().all(|(name, _)| name == BASH_OUTPUT) {
+        return false;
+    }
+    exchanges.len() == REPEATS_MAX && earlier.iter().all(|exchange| told(exchange) == newest)
 }

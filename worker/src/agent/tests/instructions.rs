@@ -168,13 +168,15 @@ async fn the_card_costs_no_cache_read() {
     }
 }
 
-/// Thinks, and goes on.
-const THINKER: &str = r##"
-version: 1
-replies:
-  - { match: { turn: 19 }, blocks: [{ thinking: "" }, { text: "Done." }] }
-  - { blocks: [{ thinking: "hm" }, { tool: Glob, input: { pattern: "*" } }] }
-"##;
+/// Thinks where it is told to, and looks for something else each time, so many times.
+fn looking(times: usize, thinking: &str) -> String {
+    let look = |turn| {
+        let call = format!("{{ tool: Glob, input: {{ pattern: \"{turn}*\" }} }}");
+        format!("  - {{ match: {{ turn: {turn} }}, blocks: [{thinking}{call}] }}\n")
+    };
+    let looks: String = (0..times).map(look).collect();
+    format!("version: 1\nreplies:\n{looks}  - {{ blocks: [{thinking}{{ text: Done. }}] }}\n")
+}
 
 fn read_everything(usages: &[Usage]) {
     let all = usages.windows(2).all(|pair| pair[1].cache_read == pair[0].cache_read + pair[0].cache_write);
@@ -188,7 +190,7 @@ fn cards(request: &str) -> usize {
 
 #[tokio::test]
 async fn a_reply_that_is_bound_to_a_card_keeps_it_and_gets_a_new_one_seldom() {
-    let bench = Bench::new(THINKER, FILES).await;
+    let bench = Bench::new(&looking(19, "{ thinking: hm }, "), FILES).await;
     let mut step = instructed(bench.step("one", Mode::Read, "go"));
     let Work::Agent(work) = &mut step.work else { panic!() };
     work.max_turns = 30;
@@ -209,7 +211,7 @@ async fn a_reply_that_is_bound_to_a_card_keeps_it_and_gets_a_new_one_seldom() {
 
 #[tokio::test]
 async fn a_cache_of_whole_messages_is_not_robbed_of_its_last_one() {
-    let bench = Bench::new("version: 1\nreplies:\n  - { match: { turn: 12 }, blocks: [{ text: Done. }] }\n  - { blocks: [{ tool: Read, input: { file_path: src/lib.rs } }] }\n", FILES).await;
+    let bench = Bench::new(&looking(12, ""), FILES).await;
     let options = WireOptions {
         target: Target {
             codec: Codec::OpenaiResponses,

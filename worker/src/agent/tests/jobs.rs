@@ -133,5 +133,5 @@ async fn the_end_of_a_job_stands_in_the_journal_and_a_part_of_it_in_the_conversa
     drop(messages);
     let (shown, is_error) = host.tool_results()[1].clone();
     assert!(is_error && shown.len() < 31_000, "{}", shown.len());
-    assert!(shown.contains("bytes left out") && shown.ends_with("40000\nexit code 3 (bash_1 has ended)"));
+    assert!(shown.contains("lines left out") && shown.ends_with("40000\nexit code 3 (bash_1 has ended)"));
 }
