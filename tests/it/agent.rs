@@ -105,6 +105,17 @@ fn standing(repo: &TestRepo<'_>, step: &str) -> (String, Option<String>) {
     (found["state"].as_str().unwrap().to_owned(), found["why"].as_str().map(str::to_owned))
 }
 
+/// A message without its cache markers, which move on, and without the card, which is of one request alone.
+fn bare(message: &Value) -> Value {
+    let mut message = message.clone();
+    let card = |block: &Value| block["text"].as_str().is_some_and(|text| text.starts_with("(A reminder"));
+    message["content"].as_array_mut().unwrap().retain(|block| !card(block));
+    for block in message["content"].as_array_mut().unwrap() {
+        block.as_object_mut().unwrap().remove("cache_control");
+    }
+    message
+}
+
 /// All texts of a message of a request.
 fn text_of(message: &Value) -> String {
     let text = |block: &Value| block["text"].as_str().or(block["content"].as_str()).unwrap_or_default().to_owned();

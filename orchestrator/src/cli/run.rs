@@ -110,18 +110,9 @@ fn execute(session: &Session, args: &RunArgs) -> Done {
     if args.dangerously_no_sandbox {
         return Err(not_built("--dangerously-no-sandbox"));
     }
-    let flags = Flags {
-        jobs: args.jobs,
-        max_nano_usd: args.max_usd,
-        max_tokens: args.max_tokens,
-        model: args.model.clone(),
-        approve: args.approve,
-        on_input: args.on_input,
-        ..Flags::default()
-    };
     let task = args.task.as_deref().map(not_a_file).transpose()?;
     let repo = session.repo()?;
-    let config = session.config(&repo, &flags)?;
+    let config = session.config(&repo, &flags(args))?;
     let ctx = session.context(repo)?;
     let source = match (&args.file, task) {
         (Some(path), _) => read_plan(path, &config)?,
@@ -176,6 +167,18 @@ fn execute(session: &Session, args: &RunArgs) -> Done {
         session.ui.talk(&format!("the plan is ready: wattle resume --run {} executes it", end.run));
     }
     ended(session, &ctx, &end)
+}
+
+fn flags(args: &RunArgs) -> Flags {
+    Flags {
+        jobs: args.jobs,
+        max_nano_usd: args.max_usd,
+        max_tokens: args.max_tokens,
+        model: args.model.clone(),
+        approve: args.approve,
+        on_input: args.on_input,
+        ..Flags::default()
+    }
 }
 
 /// Where the events of a run are shown.

@@ -85,13 +85,7 @@ impl RunView {
             Body::Turn { step, attempt, index, message } => self.turn(seq, step, *attempt, *index, message)?,
             Body::PlanAmended { step, plan, steps, .. } => self.amended(seq, step, plan, steps)?,
             Body::SplitAsked { step, parts, .. } => self.step_mut(seq, step)?.split = Some(parts.clone()),
-            Body::ViewEdit { step, attempt, edit } => {
-                let record = self.attempt_mut(seq, step, *attempt)?;
-                // A repair's conversation is never gone on with.
-                if !record.repairing {
-                    record.views.push(edit.clone());
-                }
-            }
+            Body::ViewEdit { step, attempt, edit } => self.attempt_mut(seq, step, *attempt)?.view(edit),
             Body::RepairStarted { step, attempt, .. } => self.attempt_mut(seq, step, *attempt)?.repairing = true,
             Body::CancelAsked { step } => self.step_mut(seq, step)?.cancelling = true,
             Body::CheckStarted(check) => self.check_started(check),
@@ -110,8 +104,10 @@ impl RunView {
                 self.reds -= usize::from(was_red);
             }
             Body::Usage { step, attempt, usage } => self.used(seq, step.as_ref(), *attempt, usage)?,
-            Body::LeadAsked { step, .. } => self.step_mut(seq, step)?.human(event),
-            Body::NeedsInput { step, .. } | Body::Answered { step, .. } | Body::Approved { step, .. } => {
+            Body::LeadAsked { step, .. }
+            | Body::NeedsInput { step, .. }
+            | Body::Answered { step, .. }
+            | Body::Approved { step, .. } => {
                 self.step_mut(seq, step)?.human(event);
             }
             Body::Comment { step, .. } => self.step_mut(seq, step)?.human(event),
@@ -458,6 +454,13 @@ impl AttemptRecord {
             self.tree = Some(tree.clone());
             self.failed.clone_from(failed);
             self.repairing = false;
+        }
+    }
+
+    /// What is shown of its conversation changes; a repair's is never gone on with.
+    fn view(&mut self, edit: &Blob) {
+        if !self.repairing {
+            self.views.push(edit.clone());
         }
     }
 }

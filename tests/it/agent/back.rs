@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{MODEL, Service, file, of, run, sound, standing, text_of};
+use super::{MODEL, Service, bare, file, of, run, sound, standing, text_of};
 use crate::env::TestEnv;
 
 /// The newest request, and what it repeats of all earlier ones.
@@ -11,19 +11,8 @@ fn goes_on(requests: &[Value], from: usize) {
     let after = requests[from]["messages"].as_array().unwrap();
     assert!(after.len() > before.len(), "the conversation has grown");
     for (before, after) in before.iter().zip(after) {
-        assert_eq!(stripped(before), stripped(after), "earlier messages are repeated as they were");
+        assert_eq!(bare(before), bare(after), "earlier messages are repeated as they were");
     }
-}
-
-/// A message without its cache markers, which move on, and without the card, which is of one request alone.
-fn stripped(message: &Value) -> Value {
-    let mut message = message.clone();
-    let card = |block: &Value| block["text"].as_str().is_some_and(|text| text.starts_with("(A reminder"));
-    message["content"].as_array_mut().unwrap().retain(|block| !card(block));
-    for block in message["content"].as_array_mut().unwrap() {
-        block.as_object_mut().unwrap().remove("cache_control");
-    }
-    message
 }
 
 #[test]

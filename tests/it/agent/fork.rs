@@ -2,20 +2,11 @@
 
 use serde_json::Value;
 
-use super::{MODEL, Service, of, run, script, sound};
+use super::{MODEL, Service, bare, of, run, script, sound};
 use crate::env::TestEnv;
 
-/// A message without what marks the ends of cache entries.
-fn unmarked(message: &Value) -> Value {
-    let mut message = message.clone();
-    for block in message["content"].as_array_mut().unwrap() {
-        block.as_object_mut().unwrap().remove("cache_control");
-    }
-    message
-}
-
 fn messages(request: &Value) -> Vec<Value> {
-    request["messages"].as_array().unwrap().iter().map(unmarked).collect()
+    request["messages"].as_array().unwrap().iter().map(bare).collect()
 }
 
 #[test]

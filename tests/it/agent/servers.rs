@@ -40,7 +40,7 @@ fn a_projects_language_server_is_started_only_when_it_is_trusted() {
     assert!(trusted.out.starts_with(".lsp.json: {\"toy\":"), "{}", trusted.out);
     let second = run(&env, &repo, PLAN, MODEL, &["--approve", "auto"]).ok();
     assert!(!second.err.contains("warning"), "{}", second.err);
-    assert_eq!(answer(4), "1 symbol:\na.toy:1:5 function crab\n");
+    assert!(answer(4).starts_with("1 symbol:\na.toy:1:5 function crab\n"), "{}", answer(4));
     assert_eq!(standing(&repo, "look").0, "done");
     let logged = std::fs::read_to_string(&log).unwrap();
     let pid = logged.lines().find_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()?["pid"].as_u64());
