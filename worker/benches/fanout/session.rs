@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 use wattle_cache::prefix::PrefixTtl;
 use wattle_cache::price::Table as Prices;
 use wattle_cache::warm::Policy;
-use wattle_worker::assignment::{AgentWork, Assignment, Bounds, LeadAssignment, Owner, Place};
+use wattle_worker::assignment::{AgentWork, Assignment, Bounds, LeadAssignment, LeadTask, Owner, Place};
 use wattle_worker::host::{Host, Message, Pending, Reply, StepResult, Usage};
+use wattle_worker::lsp::Pool;
 use wattle_worker::model::Model;
 use wattle_worker::perform::{Tools, perform};
 use wattle_worker::process::{self, Job};
@@ -121,11 +122,13 @@ async fn hold(thinks: bool) -> Res<Session> {
     let base = repo.resolve("HEAD")?.ok_or("the repository has no commit")?;
     let server = scripted::serve_text(&script(thinks), 0).await?;
     let model: Arc<dyn Model> = shared(server.base_url(), Policy::default())?;
-    let tools = Tools { repo, model: Some(model), temp: dir.path().to_owned(), base_env: BTreeMap::new() };
+    let servers = Pool::new(BTreeMap::new());
+    let tools = Tools { repo, model: Some(model), temp: dir.path().to_owned(), base_env: BTreeMap::new(), servers };
     let host = Arc::new(Listener::default());
     let lead = LeadAssignment {
         owner: Owner { run: "r".to_owned(), step: String::new(), attempt: 0 },
         place: Place { path, slot: 0, base },
+        task: LeadTask::Plan,
         request: "Look at everything.".to_owned(),
         agent: AgentWork {
             prompt: String::new(),
@@ -135,6 +138,9 @@ async fn hold(thinks: bool) -> Res<Session> {
             tools: Vec::new(),
             brief: "word ".repeat(4_000),
             prefix_ttl: PrefixTtl::FiveMinutes,
+            fork: None,
+            instructions: Default::default(),
+            definition: None,
         },
         plan_schema: "{}".to_owned(),
         proposals_max: 0,
