@@ -28,7 +28,7 @@ const LOOKED_AT_BYTES_MAX: usize = 4_000;
 
 /// What every name of a kept output begins with.
 pub const SCHEME: &str = "out:";
-/// What a preview begins with, and no other result ([`Preview`]'s maker sees to that by [`plain`]).
+/// What a preview begins with, and no other result ([`plain`] sees to that).
 pub const START: &str = "[The output is long: ";
 
 /// Is a text too long to be shown whole?

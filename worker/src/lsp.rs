@@ -2,8 +2,8 @@
 //!
 //! Servers are opt-in: only what the user or a trusted project has set up is ever started. They are expensive and
 //! forgetful guests, and the room is built around the ways in which that has hurt others:
-//! - A server lives for the worktree that it was started for, at most [`SERVERS_MAX`] at once, and ends when nobody has
-//!   asked for five minutes, when its place is needed, and with the last step on its worktree ([`Lease`]); its whole
+//! - A server lives for the worktree that it was started for, at most `SERVERS_MAX` at once, and ends when nobody has
+//!   asked for five minutes, when its place is needed, and with the last step on its worktree (`Lease`); its whole
 //!   process group goes with it (anomalyco/opencode#17287: eleven servers started, none ended).
 //! - Diagnostics are those of the files as they are, or there are none: `heard` drops what is published for another
 //!   version, `session` has made anew what something else may have changed, and who asks too early is told so

@@ -49,6 +49,7 @@ fn checked(view: &mut View, history: &[RawMessage], pinned: &[String]) -> Result
         stream: true,
         prefix_ttl: PrefixTtl::FiveMinutes,
         min_cache_tokens: 0,
+        tail: String::new(),
     };
     let rendered: Rendered = render(&shared, "worker", view.messages(), &options);
     let limits = Limits { window: 200_000, output: 16_000 };
