@@ -34,7 +34,6 @@ use crate::host::{Host, Message, Reply as HostReply, StepResult, Usage};
 use crate::instructions::Instructions;
 use crate::model::{Block, Model, Reply, Stop};
 use crate::outcome::{Cause, Evidence};
-use crate::tool;
 use crate::tool::host::InProcess;
 
 /// Bound of the second try after a reply was cut at the first one.
@@ -331,7 +330,7 @@ impl Talk<'_> {
         if since.is_some_and(|replies| replies < CARD_EVERY) {
             return String::new();
         }
-        let asked = self.transcript.refused_calls().into_iter().filter(|call| call.name == tool::ASK);
+        let asked = self.transcript.unanswered().iter();
         let open = asked.filter_map(|call| serde_json::from_str::<QuestionForm>(&call.input).ok());
         let max = self.task.max_turns;
         Card {

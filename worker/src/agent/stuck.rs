@@ -8,6 +8,12 @@ const REPEATS_MAX: usize = 10;
 
 /// Are the newest replies all the same, and what they were told as well?
 pub(super) fn stuck(transcript: &Transcript) -> bool {
+    // Two that differ are seen without a look at the others.
+    if let [newest, before] = &transcript.newest_exchanges(2)[..]
+        && newest.1 != before.1
+    {
+        return false;
+    }
     let exchanges: Vec<(Vec<Call>, Vec<String>)> = transcript.newest_exchanges(REPEATS_MAX);
     let told = |(calls, answers): &(Vec<Call>, Vec<String>)| {
         let calls: Vec<(String, String)> = calls.iter().map(|call| (call.name.clone(), call.input.clone())).collect();

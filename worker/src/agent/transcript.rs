@@ -25,6 +25,45 @@ pub(super) struct Transcript {
     view: View,
     /// Messages that are another conversation's, the first one included.
     inherited: usize,
+    counts: Counts,
+}
+
+/// What is counted of a conversation as it grows: each message is looked at once, however many there are.
+#[derive(Default)]
+struct Counts {
+    /// Replies since the task or the newest feedback.
+    replies: u32,
+    /// Questions of the newest reply.
+    asked: Vec<Call>,
+    /// Those that nobody answered.
+    unanswered: Vec<Call>,
+}
+
+impl Counts {
+    fn of(messages: &[RawMessage]) -> Counts {
+        let mut counts = Counts::default();
+        messages.iter().for_each(|message| counts.add(message));
+        counts
+    }
+
+    fn add(&mut self, message: &RawMessage) {
+        match message.role() {
+            Role::Assistant => {
+                self.replies += 1;
+                self.asked = calls(message).into_iter().filter(|call| call.name == tool::ASK).collect();
+            }
+            Role::User => {
+                if says(message) {
+                    self.replies = 0;
+                }
+                let asked = std::mem::take(&mut self.asked);
+                if !asked.is_empty() {
+                    let answered = successes(message);
+                    self.unanswered.extend(asked.into_iter().filter(|call| !answered.contains(&call.id)));
+                }
+            }
+        }
+    }
 }
 
 /// Whose turn it is.
@@ -87,7 +126,9 @@ impl Transcript {
             let own = std::iter::once(first.clone()).chain(messages.iter().skip(1).cloned());
             let all: Vec<String> = fork.messages.iter().cloned().chain(own).collect();
             let opened = Self::open(brief, worker_message, None, &all, views)?;
-            return Ok(Transcript { first, inherited: fork.messages.len(), ..opened });
+            let mut transcript = Transcript { first, inherited: fork.messages.len(), ..opened };
+            transcript.counts = Counts::of(transcript.own());
+            return Ok(transcript);
         }
         let (brief, worker_message) = match messages.first() {
             Some(first) => prefix::split_first(first)?,
@@ -101,7 +142,8 @@ impl Transcript {
             |error: serde_json::Error| PrefixError::Message { message: format!("an edit of the view: {error}") };
         let edits = views.iter().map(|json| serde_json::from_str(json).map_err(wrong)).collect::<Result<_, _>>()?;
         let view = View::restore(&history, edits)?;
-        Ok(Transcript { shared, worker_message, first, history, view, inherited: 0 })
+        let counts = Counts::of(&history);
+        Ok(Transcript { shared, worker_message, first, history, view, inherited: 0, counts })
     }
 
     /// What of the history is its own.
@@ -119,6 +161,7 @@ impl Transcript {
         let index = self.next_index();
         let message = RawMessage::parse(json)?;
         self.view.push(&message);
+        self.counts.add(&message);
         self.history.push(message);
         Ok(index)
     }
@@ -207,9 +250,12 @@ impl Transcript {
 
     /// Replies since the task or the newest feedback, whichever came last.
     pub(super) fn replies_since_feedback(&self) -> u32 {
-        let newest = self.own().iter().rev().take_while(|message| message.role() == Role::Assistant || !says(message));
-        let replies = newest.filter(|message| message.role() == Role::Assistant).count();
-        u32::try_from(replies).unwrap_or(u32::MAX)
+        self.counts.replies
+    }
+
+    /// Questions that were asked and that nobody answered, oldest first.
+    pub(super) fn unanswered(&self) -> &[Call] {
+        &self.counts.unanswered
     }
 
     /// The newest replies that called something, each with what it was told, newest first.
@@ -231,15 +277,6 @@ impl Transcript {
 
     /// Calls that were answered with a success, oldest first.
     pub(super) fn answered_calls(&self) -> Vec<Call> {
-        self.calls_by_success(true)
-    }
-
-    /// Calls that were answered with an error, oldest first.
-    pub(super) fn refused_calls(&self) -> Vec<Call> {
-        self.calls_by_success(false)
-    }
-
-    fn calls_by_success(&self, success: bool) -> Vec<Call> {
         let mut answered = Vec::new();
         let mut open: Vec<Call> = Vec::new();
         for message in self.own() {
@@ -247,7 +284,7 @@ impl Transcript {
                 Role::Assistant => open = calls(message),
                 Role::User => {
                     let good = successes(message);
-                    answered.extend(open.drain(..).filter(|call| good.contains(&call.id) == success));
+                    answered.extend(open.drain(..).filter(|call| good.contains(&call.id)));
                 }
             }
         }
