@@ -98,8 +98,9 @@ fn the_same_files_give_the_same_bytes_however_they_are_read() {
     assert_eq!(map, first);
 }
 
+/// Aider-AI/aider#1587: a map of 165,000 files that never comes.
 #[test]
-fn what_is_read_is_decided_by_number_and_size() {
+fn aider_1587_what_is_read_is_decided_by_number_and_size() {
     let files = Files::new(&[
         ("a/deep/down/x.rs", "fn deepest() {}"),
         ("a/y.rs", "fn middle() {}"),
@@ -134,8 +135,9 @@ fn files_that_cannot_be_parsed_are_named() {
     assert_eq!(map.left_out, ["1 source files, not text: a # b.c", "1 source files, too hard to parse: heap.c"]);
 }
 
+/// Aider-AI/aider#5529 and #3912: a large repository takes half an hour, and again with every prompt.
 #[test]
-fn without_time_there_is_a_summary_and_the_next_try_goes_on() {
+fn aider_5529_3912_without_time_there_is_a_summary_and_the_next_try_goes_on() {
     let files = Files::many(30);
     let dir = tempfile::tempdir().unwrap();
     let store = Some(dir.path().to_owned());
