@@ -101,8 +101,8 @@ struct LeadHost {
 
 struct LeadState {
     yaml: Option<String>,
-    /// Has it been asked to look at its plan again?
-    doubted: bool,
+    /// The plan that it was asked to look at again: it can be run, and is paid for.
+    doubted: Option<String>,
     messages: BTreeMap<u32, String>,
     sent_back: Vec<String>,
     usage: Vec<Usage>,
@@ -155,7 +155,8 @@ impl LeadHost {
             }
             Message::Propose(Proposal::Plan { json }) => match plan_from_reply(&self.task, &json, &self.frame) {
                 // A plan that comes again with what was doubted is meant so.
-                Ok(submitted) if !submitted.doubts.is_empty() && !std::mem::replace(&mut state.doubted, true) => {
+                Ok(submitted) if !submitted.doubts.is_empty() && state.doubted.is_none() => {
+                    state.doubted = Some(submitted.yaml);
                     state.back(submitted.doubts.join("\n"))
                 }
                 Ok(submitted) => {
@@ -231,7 +232,7 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
         frame: request.frame,
         state: Mutex::new(LeadState {
             yaml: None,
-            doubted: false,
+            doubted: None,
             messages: BTreeMap::new(),
             sent_back: Vec::new(),
             usage: Vec::new(),
@@ -256,12 +257,14 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
     end_on_signal(&runtime, host.cancel.clone());
     let outcome = runtime.block_on(perform(assignment, host.clone(), Arc::new(tools)));
     let mut state = host.state.lock().expect("no holder panics");
-    match (state.yaml.take(), outcome.end) {
+    // A lead that has nothing to add to a plan which was only doubted stands by it.
+    let stands = state.doubted.take().filter(|_| outcome.end != End::Parked);
+    match (state.yaml.take().or(stands), outcome.end) {
         (Some(yaml), _) => {
             let planning = state.book.planning.clone();
             let talk = LeadTalk {
                 model: request.model.map(str::to_owned),
-                messages: std::mem::take(&mut state.messages).into_values().collect(),
+                messages: up_to_its_words(std::mem::take(&mut state.messages)),
                 read: outcome.evidence.read,
             };
             let (usage, sent_back) = (std::mem::take(&mut state.usage), std::mem::take(&mut state.sent_back));
@@ -276,6 +279,20 @@ fn explore(ctx: &Context, request: LeadRequest<'_>, place: Place) -> Result<Lead
             Err(RunError::Lead { cause: Cause::Turns, message: "the lead ended without a plan".to_owned() })
         }
     }
+}
+
+/// A conversation up to what the lead has said last: whoever goes on from it says the next word.
+fn up_to_its_words(messages: BTreeMap<u32, String>) -> Vec<String> {
+    #[derive(serde::Deserialize)]
+    struct RoleForm<'a> {
+        role: &'a str,
+    }
+    let by_lead = |json: &String| serde_json::from_str::<RoleForm<'_>>(json).is_ok_and(|form| form.role == "assistant");
+    let mut messages: Vec<String> = messages.into_values().collect();
+    while messages.last().is_some_and(|last| !by_lead(last)) {
+        messages.pop();
+    }
+    messages
 }
 
 /// From here on a signal ends the lead, and nothing else.
